@@ -1,0 +1,1 @@
+"""Passwords, users, and the one cred portal."""

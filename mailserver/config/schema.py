@@ -1,0 +1,177 @@
+"""Every configuration key with its meaning and default: frozen values, one comment a key.
+
+Sizes are octets, times are seconds; in the file they are written "50 MiB", "5m" (see `load`).
+Paths are absolute here: relative ones are resolved against the file that names them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import Factory, field, frozen
+
+KIB = 1024
+MIB = 1024 * KIB
+MINUTE = 60.0
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+
+@frozen
+class Domain:
+    """[domains."NAME"]: a domain whose mail is delivered here."""
+
+    name: str  # lower case, A-labels; the table's key
+    postmaster: str = ""  # user who gets postmaster@; default: the first user of the domain
+    catch_all: str = ""  # user who gets mail for unknown local parts; default: they are refused
+    subaddress: str = "+"  # alice+tag@ is alice; "" turns it off
+
+
+@frozen
+class Listen:
+    """[listen]: Twisted endpoint strings for each service; an empty list turns a service off."""
+
+    smtp: tuple[str, ...] = ("tcp:25",)
+    submission: tuple[str, ...] = ("tcp:587",)
+    submissions: tuple[str, ...] = ("tcp:465",)
+    imap: tuple[str, ...] = ("tcp:143",)
+    imaps: tuple[str, ...] = ("tcp:993",)
+    pop3: tuple[str, ...] = ("tcp:110",)
+    pop3s: tuple[str, ...] = ("tcp:995",)
+    lmtp: tuple[str, ...] = ()
+    sieve: tuple[str, ...] = ()
+    http: tuple[str, ...] = ()
+
+
+@frozen
+class Certificate:
+    """A certificate chain and its key, PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+@frozen
+class Tls:
+    """[tls] and [[tls.more]]: certificates and the least version."""
+
+    certificate: Path | None = None  # full chain; absent: self-signed, made once in data_dir
+    key: Path | None = None
+    minimum: str = "1.2"  # "1.2" or "1.3"
+    more: tuple[Certificate, ...] = ()  # further certificates, chosen by SNI
+
+
+@frozen
+class Auth:
+    """[auth]"""
+
+    allow_cleartext: bool = False  # PLAIN, LOGIN, USER without TLS
+    max_failures: int = 5  # per connection, then it closes
+    failure_delay: float = 2.0  # before a failure is answered; doubles per address, see max_delay
+    max_delay: float = 15.0
+    cache: float = 300.0  # how long a successful log-in is remembered; 0: not at all
+    threads: int = 2  # hashing threads
+    backlog: int = 200  # hashes waiting at the most; beyond: "too busy"
+
+
+@frozen
+class Limits:
+    """[limits]"""
+
+    message_size: int = 50 * MIB
+    recipients: int = 1000  # per transaction
+    connections_per_ip: int = 100
+    connections: int = 10_000  # in all
+    idle_timeout: float = 30 * MINUTE  # IMAP
+    smtp_timeout: float = 5 * MINUTE  # RFC 5321, 4.5.3.2.7
+    pop3_timeout: float = 10 * MINUTE  # RFC 1939, 3
+    login_timeout: float = MINUTE  # until a log-in on IMAP and POP3
+    quota: int = 0  # default quota of a user, 0: none
+    line: int = 64 * KIB  # a command line after log-in (8 KiB before)
+    errors: int = 20  # wrong commands per session, then it closes (3 before an IMAP log-in)
+    junk_commands: int = 100  # NOOP, RSET, VRFY … in a row without a message, then it closes
+    hops: int = 50  # Received lines (RFC 5321, 6.3)
+    alias_depth: int = 20
+    keywords: int = 200  # different keywords in one mailbox
+    mailboxes: int = 10_000  # folders of one account
+    min_free: int = 64 * MIB  # free disk space below which mail is deferred
+
+
+@frozen
+class Smarthost:
+    """A next hop with an optional log-in."""
+
+    host: str
+    port: int = 25
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+@frozen
+class Relay:
+    """[relay]: mail for domains that are not local."""
+
+    smarthost: Smarthost | None = None  # "HOST[:PORT]", with `username`, `password` beside it
+    resolver: str = ""  # "127.0.0.1:53"; default: the system's
+    networks: tuple[str, ...] = ()  # CIDRs that may relay without AUTH
+    retry: tuple[float, ...] = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 4 * HOUR)  # the last repeats
+    warn_after: float = 4 * HOUR  # a "delayed" DSN; 0: none
+    expire_after: float = 5 * DAY  # a "failed" DSN
+    connections_per_destination: int = 20
+    connections: int = 100
+    messages_per_connection: int = 100
+    routes: dict[str, Smarthost] = Factory(dict)  # by domain; "*.domain" for what is below it
+
+
+@frozen
+class Log:
+    """[log]: one line per event of `audit.py`."""
+
+    file: Path | None = None  # default: standard output, or data_dir/mail.log where that is closed
+    format: str = "text"  # or "json"
+
+
+@frozen
+class User:
+    """[users."ADDRESS"] of a users file."""
+
+    address: str  # lower case local part and domain
+    password: str = field(repr=False)  # a hash, see auth.passwords
+    aliases: tuple[str, ...] = ()
+    quota: int | None = None  # None: limits.quota
+    disabled: bool = False
+
+
+@frozen
+class Users:
+    """All users files together. Dicts are in file order; keys are normalised addresses."""
+
+    users: dict[str, User] = Factory(dict)
+    aliases: dict[str, tuple[str, ...]] = Factory(dict)  # [aliases] and each user's own
+
+
+@frozen
+class Config:
+    """mailserver.toml."""
+
+    hostname: str
+    data_dir: Path
+    users_files: tuple[Path, ...]
+    workers: int = 1
+    domains: dict[str, Domain] = Factory(dict)
+    listen: Listen = Listen()
+    tls: Tls = Tls()
+    auth: Auth = Auth()
+    limits: Limits = Limits()
+    relay: Relay = Relay()
+    log: Log = Log()
+    path: Path | None = None  # the file it was read from
+
+    @property
+    def mail_dir(self) -> Path:
+        """mail/DOMAIN/LOCALPART/ are the Maildirs."""
+        return self.data_dir / "mail"
+
+    @property
+    def queue_dir(self) -> Path:
+        return self.data_dir / "queue"

@@ -1,0 +1,1 @@
+"""DNS questions: dnspython messages over Twisted transports."""

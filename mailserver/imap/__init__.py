@@ -1,0 +1,1 @@
+"""IMAP: framing, grammar, engine, and Twisted protocol."""

@@ -1,0 +1,438 @@
+"""What the parts of the server know of one another: values that travel, and zope interfaces.
+
+`smtp`, `pop3` and `imap` meet the store, the queue and log-in only through this module. Methods that
+return a Deferred never raise; they fail with a `mailserver.errors.MailError`. Unless said otherwise a
+method is called in the reactor thread and must return at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum, IntFlag
+from typing import Any
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+# --- values: the envelope ------------------------------------------------------------------------
+
+
+@frozen
+class Peer:
+    """The other end of a connection, and how it came."""
+
+    ip: str
+    port: int = 0
+    tls: str = ""  # "" in clear, else "TLSv1.3 TLS_AES_256_GCM_SHA384"
+    protocol: str = ""  # smtp, submission, submissions, imap, imaps, pop3, pop3s, lmtp
+
+
+@frozen
+class Target:
+    """Where one recipient's copy goes. Exactly one of `user` and `domain` is not empty.
+
+    address: the address after aliases, what a next hop or a DSN is told
+    user:    the local account (a key of users.toml)
+    folder:  the folder of that account, as IMAP names it
+    domain:  the remote domain in A-label form, lower case
+    """
+
+    address: str
+    user: str = ""
+    domain: str = ""
+    folder: str = "INBOX"
+
+
+@frozen
+class Recipient:
+    """One RCPT that was accepted: the address as it was given, and where its copies go.
+
+    `notify` and `orcpt` are the DSN parameters (RFC 3461, 4.1, 4.2), empty where none were given.
+    """
+
+    address: str
+    targets: tuple[Target, ...]
+    notify: frozenset[str] = frozenset()
+    orcpt: str = ""
+
+
+@frozen
+class Envelope:
+    """A message's envelope (RFC 5321, 2.3.1) and what the server knows of the transaction.
+
+    reverse_path: "" is the null reverse-path. `id` names the message in every log line from here on.
+    ret, envid: DSN parameters (RFC 3461, 4.3, 4.4), empty where none were given.
+    """
+
+    id: str
+    reverse_path: str
+    recipients: tuple[Recipient, ...]
+    peer: Peer
+    helo: str = ""
+    user: str = ""  # the authenticated user, "" where nobody logged in
+    received_at: float = 0.0  # seconds since the epoch
+    smtputf8: bool = False
+    body_type: str = "7BIT"  # 7BIT, 8BITMIME or BINARYMIME
+    ret: str = ""
+    envid: str = ""
+
+
+class IMessageBody(Interface):
+    """A message's bytes with LF line ends, in memory or in a temporary file of the spool."""
+
+    size = Attribute("octets with LF line ends: int")
+    wire_size = Attribute("octets with CRLF line ends: int")
+    path = Attribute("the spool file that holds the body, or None where it is in memory: str | None")
+
+    def chunks() -> Iterable[bytes]:
+        """The bytes, LF line ends. [disk] where `path` is set: then only in a thread."""
+
+    def head(limit: int) -> bytes:
+        """At most the first `limit` octets; kept in memory, never touches the disk."""
+
+    def discard() -> None:
+        """Forget the body; a spool file is removed. Harmless when called twice."""
+
+
+class IAcceptor(Interface):
+    """Takes the responsibility for a message (RFC 5321, 6.1)."""
+
+    def accept(envelope: Envelope, trace: bytes, body: IMessageBody) -> Deferred[None]:
+        """Fire when the message is durable for every recipient: delivered, or a row of the queue.
+
+        `trace` is the header block to put on top (LF line ends, without Return-Path, which is added
+        where a copy is finally delivered). Fails with a MailError, and then nothing was kept.
+        """
+
+
+class IRouter(Interface):
+    """Addresses to targets (aliases followed, loops cut)."""
+
+    def resolve(address: str) -> Sequence[Target]:
+        """Where mail for `address` goes. Raises NoSuchUser, RoutingLoop, BadAddress."""
+
+    def is_local_domain(domain: str) -> bool:
+        """True for the domains in the configuration (case and a trailing dot do not matter)."""
+
+    def owns(user: str, address: str) -> bool:
+        """True where `user` may send from `address` (own address, its aliases, its subaddresses)."""
+
+
+# --- log-in --------------------------------------------------------------------------------------
+
+
+class ISender(Interface):
+    """Avatar of an SMTP client: anonymous (user "") or a user that logged in."""
+
+    user = Attribute("the user, '' for the anonymous sender: str")
+
+    def may_relay() -> bool:
+        """May mail to other people's domains be handed in?"""
+
+    def owns(address: str) -> bool:
+        """May mail be sent from this address?"""
+
+
+class IAuthenticator(Interface):
+    """Log-in for all three protocols over one `cred` portal, with delay, cache and audit."""
+
+    def mechanisms(peer: Peer) -> Sequence[str]:
+        """SASL mechanisms to announce to this peer now; none where clear text is refused."""
+
+    def login(user: str, password: bytes, peer: Peer, interface: type[Interface]) -> Deferred[Any]:
+        """The avatar for a clear-text password. Fails with AuthenticationFailed, EncryptionRequired,
+        Busy; a failure fires after the penalty delay."""
+
+    def exchange(mechanism: str, peer: Peer, interface: type[Interface]) -> IExchange:
+        """Start a SASL exchange. Raises MailError 504 5.5.4 (unknown), EncryptionRequired."""
+
+    def refuse(peer: Peer, failures: int) -> bool:
+        """True where the connection has failed `failures` times and must be closed."""
+
+
+class IExchange(Interface):
+    """One SASL exchange (RFC 4422) as seen by a protocol. Data is after base64 decoding."""
+
+    def respond(response: bytes | None) -> Deferred[Challenge | Success]:
+        """Next step; None where the client sent no initial response. Fails with AuthenticationFailed
+        (after the penalty delay), BadSasl, Busy."""
+
+    def abandon() -> None:
+        """The client cancelled or is gone; no callback comes after this."""
+
+
+@frozen
+class Challenge:
+    """What the server sends next, before base64."""
+
+    data: bytes
+
+
+@frozen
+class Success:
+    """The exchange is over. `data`: the mechanism's last word to the client (SCRAM), None for none."""
+
+    avatar: Any
+    user: str
+    data: bytes | None = None
+
+
+# --- the store -----------------------------------------------------------------------------------
+
+
+class Flag(IntFlag):
+    """System flags (RFC 3501, 2.3.2) as bits. Keyword number k of a mailbox is bit `1 << (KEYWORD + k)`.
+
+    A message's flags are one Python int. \\Recent is a session's matter and has no bit.
+    """
+
+    ANSWERED = 1
+    FLAGGED = 2
+    DELETED = 4
+    SEEN = 8
+    DRAFT = 16
+
+
+KEYWORD = 5  # the bit of a mailbox's first keyword
+
+
+class StoreMode(Enum):
+    """STORE FLAGS, +FLAGS, -FLAGS (RFC 3501, 6.4.6)."""
+
+    REPLACE = "FLAGS"
+    ADD = "+FLAGS"
+    REMOVE = "-FLAGS"
+
+
+@frozen
+class FolderInfo:
+    """One folder of an account, as LIST needs it. `name` is Unicode, levels by "/"."""
+
+    name: str
+    special_use: str = ""  # "\\Sent" …, "" for none (RFC 6154)
+    subscribed: bool = False
+    selectable: bool = True
+    modified: int = 0  # HIGHESTMODSEQ where known
+
+
+@frozen
+class MailboxStatus:
+    """Counters of one mailbox (RFC 3501, 6.3.10; RFC 7162; RFC 8438)."""
+
+    messages: int
+    recent: int
+    unseen: int
+    uidnext: int
+    uidvalidity: int
+    highestmodseq: int
+    size: int
+    deleted: int
+
+
+@frozen
+class QuotaUsage:
+    """Octets and messages used, and the limit in octets (0: none) (RFC 9208)."""
+
+    used: int
+    messages: int
+    limit: int
+
+
+@frozen
+class NewMessage:
+    """What APPEND brings. `flags` by name: "\\Seen", "$Forwarded" …; date in seconds since the epoch."""
+
+    body: IMessageBody
+    flags: frozenset[str] = frozenset()
+    internal_date: float | None = None
+
+
+@frozen
+class CopyResult:
+    """UIDs of COPY, MOVE, APPEND in order (RFC 4315): source[i] became target[i]."""
+
+    uidvalidity: int
+    source: tuple[int, ...]
+    target: tuple[int, ...]
+
+
+class IMailStore(Interface):
+    """All accounts under one mail root."""
+
+    def account(user: str) -> Deferred[IAccount]:
+        """The user's account, made on first use with the special-use folders. Shared and cached."""
+
+    def quota(user: str) -> QuotaUsage | None:
+        """What is known without touching the disk; None where the account was not opened yet."""
+
+
+class IAccount(Interface):
+    """Avatar of an IMAP or POP3 user. Folder names are Unicode with "/" between levels; INBOX in any
+    case is the inbox. Everything fails with NoSuchMailbox, MailboxExists, CannotName, OverQuota,
+    NoSpace, TemporaryFailure as fits. Operations on one account happen in the order of the calls."""
+
+    user = Attribute("the user's address: str")
+
+    def folders() -> Deferred[Sequence[FolderInfo]]:
+        """All folders, parents before children, INBOX first."""
+
+    def create(name: str, special_use: str = "") -> Deferred[None]: ...
+
+    def delete(name: str) -> Deferred[None]: ...
+
+    def rename(old: str, new: str) -> Deferred[None]:
+        """RFC 3501, 6.3.5: with all below it; INBOX gives its messages to `new` and stays."""
+
+    def subscribe(name: str, wanted: bool) -> Deferred[None]: ...
+
+    def subscriptions() -> Deferred[Sequence[str]]:
+        """Names subscribed to, whether they exist or not (RFC 3501, 6.3.6)."""
+
+    def status(name: str) -> Deferred[MailboxStatus]: ...
+
+    def open(name: str, listener: IMailboxListener, read_only: bool = False) -> Deferred[IMailbox]:
+        """Open for a session; `listener` is told of changes until `mailbox.close(listener)`."""
+
+    def append(name: str, messages: Sequence[NewMessage]) -> Deferred[CopyResult]:
+        """All or none, durable when fired; `source` of the result is empty."""
+
+    def quota() -> Deferred[QuotaUsage]: ...
+
+
+class IMailbox(Interface):
+    """A mailbox in memory, shared by all sessions of the process that have it open.
+
+    The arrays are parallel, ascending by UID. `uids` is *appended to* when messages arrive and
+    *replaced by a new object* when messages go: a session keeps the object and the length it has told
+    its client, and so has its old sequence numbers for as long as it needs them.
+    """
+
+    name = Attribute("the folder's name: str")
+    read_only = Attribute("nothing may be changed (EACCES, or asked for): bool")
+    uidvalidity = Attribute("int")
+    uidnext = Attribute("int")
+    highestmodseq = Attribute("int")
+    uids = Attribute("Sequence[int] (array 'Q')")
+    flags = Attribute("list[int], bits of Flag and keywords")
+    modseqs = Attribute("Sequence[int] (array 'Q')")
+    sizes = Attribute("Sequence[int]: octets with CRLF line ends, exact (array 'Q')")
+    dates = Attribute("Sequence[int]: internal date in seconds since the epoch (array 'q')")
+    keywords = Attribute("list[str]: names by number; only ever appended to")
+
+    def index_of(uid: int) -> int:
+        """Index of a UID in the arrays, -1 where there is none."""
+
+    def flag_mask(names: Iterable[str], create: bool) -> int:
+        """Bits for flag names; unknown keywords are added if `create` (else left out).
+        Raises LimitReached beyond `limits.keywords`."""
+
+    def take_recent(listener: IMailboxListener, read_only: bool) -> frozenset[int]:
+        """UIDs that are \\Recent for the session that asks (first come; RFC 3501, 2.3.2)."""
+
+    def store(
+        uids: Sequence[int], mode: StoreMode, mask: int, unchanged_since: int | None, by: IMailboxListener | None
+    ) -> Deferred[StoreResult]:
+        """Change flags; fires when committed. UIDs that are gone are left out."""
+
+    def expunge(uids: Sequence[int] | None, by: IMailboxListener | None) -> Deferred[Sequence[int]]:
+        """Remove messages marked \\Deleted (of these UIDs only, where given); fires with the UIDs removed
+        when that is durable. Listeners are told before it fires."""
+
+    def remove(uids: Sequence[int], by: IMailboxListener | None) -> Deferred[Sequence[int]]:
+        """As `expunge`, whatever their flags (POP3 QUIT)."""
+
+    def copy(uids: Sequence[int], folder: str) -> Deferred[CopyResult]:
+        """All or none, durable when fired; flags and internal date kept (RFC 3501, 6.4.7)."""
+
+    def move(uids: Sequence[int], folder: str, by: IMailboxListener | None) -> Deferred[CopyResult]:
+        """RFC 6851: never less than one copy of each message on the disk."""
+
+    def open_message(uid: int) -> IMessageFile:
+        """The message's file, opened. Raises MessageGone. Found again by base name where another
+        program renamed it."""
+
+    def rendered(item: str, uids: Sequence[int]) -> Deferred[Sequence[bytes | None]]:
+        """Cached bytes of `item` for each UID: "ENVELOPE", "BODYSTRUCTURE", "BODY" (the value as
+        sent by FETCH), or "HEADER" (the header block with CRLF and the empty line; None where it is
+        longer than is kept). Made at first need, in a thread, and kept. None where a message is gone.
+        Call with at most about 1,000 UIDs at a time."""
+
+    def expunged_since(modseq: int) -> Deferred[Sequence[int]]:
+        """UIDs expunged after `modseq`, ascending (RFC 7162)."""
+
+    def refresh() -> Deferred[None]:
+        """Look for what other programs did to the directory (NOOP, CHECK, IDLE wake-up); listeners
+        are told. Cheap where nothing changed."""
+
+    def close(listener: IMailboxListener) -> None: ...
+
+
+@frozen
+class StoreResult:
+    """changed: UIDs whose flags or MODSEQ were changed; modified: those that failed UNCHANGEDSINCE."""
+
+    changed: tuple[int, ...]
+    modified: tuple[int, ...] = ()
+
+
+class IMessageFile(Interface):
+    """An open message. Offsets are of the wire form (CRLF). Close it."""
+
+    size = Attribute("octets on the wire: int")
+
+    def read_all() -> bytes | None:
+        """The whole wire form if that needs no disk wait and is at most 1 MiB, else None."""
+
+    def read(offset: int, length: int) -> Deferred[bytes]:
+        """A slice of the wire form (shorter at the end), read in a thread where the disk must wait."""
+
+    def close() -> None: ...
+
+
+class IMailboxListener(Interface):
+    """A session on a mailbox; called in the reactor thread, after commit. Must not raise."""
+
+    def messages_added(count: int) -> None:
+        """`count` messages were appended to the arrays."""
+
+    def flags_changed(uids: Sequence[int], by: IMailboxListener | None) -> None:
+        """New flags are in the arrays; `by` is the session that did it (None: delivery, other program)."""
+
+    def messages_removed(uids: Sequence[int], by: IMailboxListener | None) -> None:
+        """The arrays are new objects without these UIDs."""
+
+    def mailbox_gone() -> None:
+        """Deleted, renamed away or rebuilt with another UIDVALIDITY: the session must close it."""
+
+
+# --- delivery and queue ---------------------------------------------------------------------------
+
+
+class ILocalDelivery(Interface):
+    """Final delivery into accounts of this server."""
+
+    def deliver(envelope: Envelope, trace: bytes, body: IMessageBody, targets: Sequence[Target]) -> Deferred[
+        Sequence[Exception | None]
+    ]:
+        """Durable and visible when fired; one outcome per target, None for delivered. Many calls at
+        once become one batch (group commit)."""
+
+
+class IQueue(Interface):
+    """The durable queue."""
+
+    def enqueue(envelope: Envelope, trace: bytes, body: IMessageBody, targets: Sequence[tuple[Recipient, Target]]) -> Deferred[None]:
+        """Durable when fired; the manager is woken."""
+
+
+Clock = Callable[[], float]
+"""Seconds since the epoch."""
+
+
+@frozen
+class Listener:
+    """An open port: the name of its service in [listen] and its Twisted port."""
+
+    service: str
+    port: Any = field(eq=False)

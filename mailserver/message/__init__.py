@@ -1,0 +1,1 @@
+"""Internet messages as bytes: headers, structure, trace fields, reports."""

@@ -1,0 +1,1 @@
+"""Sockets for the three protocols: one base connection, limits per address, listening, sending files."""

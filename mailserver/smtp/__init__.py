@@ -1,0 +1,1 @@
+"""SMTP: server engine, client engine, policies, and their Twisted protocols."""

@@ -1,0 +1,1 @@
+"""Accounts and mailboxes on disk and in memory."""

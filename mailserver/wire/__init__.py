@@ -1,0 +1,1 @@
+"""Pure pieces that the protocols share: lines, dots, addresses, SASL."""
