@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 EVENTS = (
     "connected",  # service, ip, tls                              a client came
+    "refused",  # service, ip, connections                          over a connection limit
     "login",  # service, ip, user, mechanism, result              also failed ones: result="failed"
     "received",  # id, ip, from, to, size, user                    the message is ours
     "rejected",  # id, ip, from, to, code, reason                  refused in SMTP

@@ -331,7 +331,11 @@ class IMailbox(Interface):
         """UIDs that are \\Recent for the session that asks (first come; RFC 3501, 2.3.2)."""
 
     def store(
-        uids: Sequence[int], mode: StoreMode, mask: int, unchanged_since: int | None, by: IMailboxListener | None
+        uids: Sequence[int],
+        mode: StoreMode,
+        mask: int,
+        unchanged_since: int | None,
+        by: IMailboxListener | None,
     ) -> Deferred[StoreResult]:
         """Change flags; fires when committed. UIDs that are gone are left out."""
 
@@ -412,9 +416,9 @@ class IMailboxListener(Interface):
 class ILocalDelivery(Interface):
     """Final delivery into accounts of this server."""
 
-    def deliver(envelope: Envelope, trace: bytes, body: IMessageBody, targets: Sequence[Target]) -> Deferred[
-        Sequence[Exception | None]
-    ]:
+    def deliver(
+        envelope: Envelope, trace: bytes, body: IMessageBody, targets: Sequence[Target]
+    ) -> Deferred[Sequence[Exception | None]]:
         """Durable and visible when fired; one outcome per target, None for delivered. Many calls at
         once become one batch (group commit)."""
 
@@ -422,7 +426,9 @@ class ILocalDelivery(Interface):
 class IQueue(Interface):
     """The durable queue."""
 
-    def enqueue(envelope: Envelope, trace: bytes, body: IMessageBody, targets: Sequence[tuple[Recipient, Target]]) -> Deferred[None]:
+    def enqueue(
+        envelope: Envelope, trace: bytes, body: IMessageBody, targets: Sequence[tuple[Recipient, Target]]
+    ) -> Deferred[None]:
         """Durable when fired; the manager is woken."""
 
 

@@ -1,0 +1,249 @@
+"""The base of the three server protocols: batched output with back-pressure, one deadline, TLS, closing.
+
+A protocol gives bytes to `send`; they leave in one write at the end of `received`, or at the end of the
+reactor turn where the answer came from elsewhere (a thread, another session). While more than the
+transport's buffer waits for a client that does not read, `output_full` is true, reading stops, and the
+protocol produces nothing more until `output_drained`: so one client costs a bounded amount of memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailserver.interfaces import Peer
+from mailserver.net.factory import ConnectionFactory
+
+HANDSHAKE_SECONDS = 30.0
+LINGER_SECONDS = 10.0  # how long a closed connection may take to swallow what was sent
+WRITE_AT_ONCE = 64 * 1024
+
+
+@implementer(IPushProducer, IHandshakeListener)
+class Connection(Protocol):
+    """One client. Subclasses override `started`, `received`, `deadline_passed`, `disconnected`,
+    `output_drained`, `shut_down`; everything happens in the reactor thread."""
+
+    factory: ConnectionFactory
+    transport: Any
+    log = Logger()
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.output_full = False
+        self.open = False
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+        self._receiving = False
+        self._input_paused = False
+        self._timer: IDelayedCall | None = None
+        self._drained: list[Deferred[None]] = []
+        self._closing = False
+
+    # --- for subclasses ---------------------------------------------------------------------------
+
+    def started(self) -> None:
+        """The connection is ready for bytes (on implicit TLS: after the handshake)."""
+
+    def received(self, data: bytes) -> None:
+        """Bytes came."""
+
+    def deadline_passed(self) -> None:
+        """The time given to `set_deadline` is over."""
+        self.abort()
+
+    def disconnected(self) -> None:
+        """The connection is gone; nothing can be sent any more."""
+
+    def output_drained(self) -> None:
+        """`output_full` has become false: go on producing."""
+
+    def secured(self) -> None:
+        """The handshake of `start_tls` is done; `peer.tls` tells version and cipher."""
+
+    def shut_down(self) -> None:
+        """The server stops: say so in the protocol's words, then `close`."""
+        self.close()
+
+    # --- output -----------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes for the client. Order is kept; nothing is sent after `close`."""
+        if not self.open or self._closing or not data:
+            return
+        if not self._pending and not self._receiving:
+            self.factory.flush_later(self)
+        self._pending.append(data)
+        self._pending_size += len(data)
+        if self._pending_size >= WRITE_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what was queued to the transport, in one write."""
+        pending = self._pending
+        if pending:
+            self._pending = []
+            self._pending_size = 0
+            self.transport.write(pending[0] if len(pending) == 1 else b"".join(pending))
+
+    def drained(self) -> Deferred[None]:
+        """Fire when output may be produced (at once, mostly); fail when the client is gone."""
+        if not self.open:
+            return fail(ConnectionLost())
+        if not self.output_full:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._drained.append(waiting)
+        return waiting
+
+    # --- input ------------------------------------------------------------------------------------
+
+    def pause_input(self) -> None:
+        """Read nothing more from the socket until `resume_input`."""
+        if not self._input_paused:
+            self._input_paused = True
+            self._adjust_reading()
+
+    def resume_input(self) -> None:
+        if self._input_paused:
+            self._input_paused = False
+            self._adjust_reading()
+
+    def _adjust_reading(self) -> None:
+        if not self.open or self._closing:
+            return
+        if self._input_paused or self.output_full:
+            self.transport.pauseProducing()
+        else:
+            self.transport.resumeProducing()
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """(Re-)arm the one timer of this connection; None disarms it."""
+        timer = self._timer
+        if timer is not None and timer.active():
+            if seconds is None:
+                timer.cancel()
+                self._timer = None
+            else:
+                timer.reset(seconds)
+        elif seconds is not None and self.open:
+            self._timer = self.factory.reactor.callLater(seconds, self._time_out)
+
+    def _time_out(self) -> None:
+        self._timer = None
+        if self._closing:
+            self.abort()
+        else:
+            self.deadline_passed()
+
+    # --- TLS and closing --------------------------------------------------------------------------
+
+    def start_tls(self, context_factory: object) -> None:
+        """Begin the server side of a handshake now (RFC 3207, 2595). The caller has emptied its own
+        input buffer: what came in clear must never be taken for what comes inside."""
+        self.flush()
+        self.set_deadline(HANDSHAKE_SECONDS)
+        self.transport.startTLS(context_factory, True)
+
+    def close(self) -> None:
+        """Send what is queued, then close; a client that does not read it is cut off."""
+        if not self.open or self._closing:
+            return
+        self.flush()
+        self._closing = True
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        self.set_deadline(LINGER_SECONDS)
+
+    def abort(self) -> None:
+        """Close at once; what was queued is lost."""
+        if self.open:
+            self._closing = True
+            self._pending.clear()
+            self.transport.abortConnection()
+
+    # --- called by Twisted ------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self.open = True
+        self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
+        if self.factory.implicit_tls:
+            self.set_deadline(HANDSHAKE_SECONDS)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._receiving = True
+        try:
+            self.started()
+        finally:
+            self._receiving = False
+            self.flush()
+
+    def handshakeCompleted(self) -> None:
+        handle = self.transport.getHandle()
+        version, cipher = handle.get_protocol_version_name(), handle.get_cipher_name()
+        self.peer = evolve(self.peer, tls=f"{version} {cipher}")
+        self.set_deadline(None)
+        if self.factory.implicit_tls:
+            self._begin()
+        else:
+            self.secured()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self._receiving = True
+        try:
+            self.received(data)
+        except Exception:
+            self.log.failure(
+                "a connection from {ip} broke the {protocol} server",
+                ip=self.peer.ip,
+                protocol=self.peer.protocol,
+            )
+            self.abort()
+        finally:
+            self._receiving = False
+            self.flush()
+
+    def pauseProducing(self) -> None:
+        if not self.output_full:
+            self.output_full = True
+            self._adjust_reading()
+
+    def resumeProducing(self) -> None:
+        if not self.output_full:
+            return
+        self.output_full = False
+        self._adjust_reading()
+        waiting, self._drained = self._drained, []
+        for deferred in waiting:
+            deferred.callback(None)
+        self.output_drained()
+
+    def stopProducing(self) -> None:
+        """The transport gives up on us; `connectionLost` follows."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self.open:
+            return
+        self.set_deadline(None)
+        self.open = False
+        self._pending.clear()
+        self.factory.forget(self)
+        waiting, self._drained = self._drained, []
+        for deferred in waiting:
+            deferred.errback(ConnectionLost())
+        self.disconnected()
