@@ -1,0 +1,385 @@
+"""SMTP client engine (RFC 5321; RFC 2920 PIPELINING, 3207 STARTTLS, 4954 AUTH, 1870 SIZE, 6152 8BITMIME).
+
+Pure: `receive` takes bytes, `next_event` gives events, `data_to_send` the bytes to write. The driver
+answers `StartTls` with `tls_established` or `failed`, `Ready` with `transact` or `quit`, `SendBody` with
+`body_sent` after it has written the dot-stuffed body itself (so that large bodies never pass the engine).
+Each transaction ends in exactly one `TransactionDone` with one reply per recipient; what is unclear is
+temporary: a message may arrive twice, never not at all (RFC 5321, 6.1).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+
+from attrs import frozen
+
+from mailserver.smtp.answers import BadReply, Reply, ReplyParser, local_reply
+from mailserver.smtp.client_values import (
+    DATA_TIMEOUT,
+    TIMEOUTS,
+    ClientOptions,
+    Event,
+    Failed,
+    Finished,
+    Mail,
+    Ready,
+    SendBody,
+    StartTls,
+    State,
+    TlsUse,
+    TransactionDone,
+)
+
+
+@frozen
+class _Step:
+    """A command of a transaction; `index` is the recipient's for RCPT."""
+
+    verb: str
+    line: bytes
+    index: int = -1
+
+
+class ClientEngine:
+    """One connection to one server."""
+
+    def __init__(self, options: ClientOptions) -> None:
+        self.options = options
+        self.state = State.GREETING
+        self.secured = options.secure
+        self.extensions: dict[str, str] = {}
+        self.greeting = ""  # the name the server gave itself
+        self.body_started = False  # the body is on its way: another host may not be tried
+        self._parser = ReplyParser()
+        self._events: deque[Event] = deque()
+        self._out: list[bytes] = []
+        self._dirty = False  # the last transaction did not end by itself: RSET first
+        self._mail: Mail | None = None
+        self._to_send: deque[_Step] = deque()
+        self._awaiting: deque[_Step] = deque()
+        self._mail_reply: Reply | None = None
+        self._replies: list[Reply | None] = []
+        self._login: deque[bytes] = deque()
+
+    # --- the driver's side ------------------------------------------------------------------------
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds to wait for what the engine waits for now."""
+        if self.state is State.ENVELOPE and len(self._awaiting) == 1 and self._awaiting[0].verb == "DATA":
+            return DATA_TIMEOUT
+        return TIMEOUTS[self.state]
+
+    @property
+    def usable(self) -> bool:
+        """True where `transact` may be called."""
+        return self.state is State.READY
+
+    def receive(self, data: bytes) -> None:
+        """Bytes of the server. In the middle of a handshake there can be none for us: they are dropped."""
+        if self.state in (State.HANDSHAKE, State.CLOSED):
+            return
+        self._parser.feed(data)
+        try:
+            while self.state not in (State.HANDSHAKE, State.CLOSED):
+                reply = self._parser.next()
+                if reply is None:
+                    return
+                self._take(reply)
+        except BadReply as error:
+            self.failed(local_reply(451, "4.5.0", f"the server does not speak SMTP: {error}"))
+
+    def next_event(self) -> Event | None:
+        return self._events.popleft() if self._events else None
+
+    def data_to_send(self) -> bytes:
+        out, self._out = self._out, []
+        return b"".join(out)
+
+    def tls_established(self) -> None:
+        """The handshake is done: everything known from before is forgotten (RFC 3207, 4.2)."""
+        self.secured = True
+        self._parser.clear()
+        self._say_hello()
+
+    def failed(self, reply: Reply) -> None:
+        """The connection is lost, timed out, or not to be trusted: end the transaction and the session."""
+        if self.state is State.CLOSED:
+            return
+        stage = self.state
+        self.state = State.CLOSED
+        self._finish(reply)
+        self._events.append(Failed(reply, stage))
+
+    def transact(self, mail: Mail) -> None:
+        """Start a transaction; only in READY. May end at once, with nothing sent."""
+        if self.state is not State.READY:
+            raise RuntimeError(f"no transaction while waiting for {self.state.value}")
+        self._mail = mail
+        self._mail_reply = None
+        self._replies = [None] * len(mail.recipients)
+        self.body_started = False
+        refusal = self._refuse(mail)
+        for index, address in enumerate(mail.recipients):
+            if refusal is None and not _clean(address):
+                self._replies[index] = local_reply(501, "5.1.3", "Bad recipient address")
+        if refusal is not None or all(self._replies):
+            self._finish(refusal or local_reply(501, "5.1.3", "Bad recipient address"))
+            return
+        self._plan(mail)
+        self.state = State.ENVELOPE
+        self._pump()
+
+    def body_sent(self) -> None:
+        """The driver has written the body and the final dot."""
+        if self.state is State.BODY:
+            self.state = State.END
+
+    def quit(self) -> None:
+        """End the session politely; only between transactions."""
+        if self.state is State.READY:
+            self.state = State.QUIT
+            self._send(b"QUIT")
+
+    # --- opening ----------------------------------------------------------------------------------
+
+    def _take(self, reply: Reply) -> None:
+        """One reply of the server, whatever it belongs to."""
+        if reply.code == 421 and self.state is not State.QUIT:  # RFC 5321, 3.8: it is closing
+            self.failed(reply)
+            return
+        handler = _HANDLERS.get(self.state)
+        if handler is None:
+            self.failed(local_reply(451, "4.5.0", f"a reply that nothing asked for: {reply}"))
+        else:
+            handler(self, reply)
+
+    def _greeted(self, reply: Reply) -> None:
+        if reply.code != 220:
+            self.failed(reply if not reply.positive else _unexpected(reply, "greeting"))
+            return
+        self.greeting = reply.text.partition(" ")[0]
+        self._say_hello()
+
+    def _say_hello(self) -> None:
+        self.extensions = {}
+        self.state = State.EHLO
+        self._send(b"EHLO " + self.options.hostname.encode("ascii", "replace"))
+
+    def _ehlo_answered(self, reply: Reply) -> None:
+        if reply.positive:
+            for line in reply.lines[1:]:
+                keyword, _, parameters = line.replace("=", " ", 1).partition(" ")
+                self.extensions[keyword.upper()] = parameters.strip()
+            self._opened()
+        elif reply.permanent:  # RFC 5321, 3.2: an old server
+            self.state = State.HELO
+            self._send(b"HELO " + self.options.hostname.encode("ascii", "replace"))
+        else:
+            self.failed(reply)
+
+    def _helo_answered(self, reply: Reply) -> None:
+        if reply.positive:
+            self._opened()
+        else:
+            self.failed(reply)
+
+    def _opened(self) -> None:
+        """EHLO is through: TLS, then log-in, then ready."""
+        options = self.options
+        if not self.secured and options.tls is not TlsUse.NEVER and "STARTTLS" in self.extensions:
+            self.state = State.STARTTLS
+            self._send(b"STARTTLS")
+        elif not self.secured and options.tls is TlsUse.MUST:
+            self.failed(local_reply(454, "4.7.4", "the server does not offer STARTTLS, which is required"))
+        elif options.username:
+            self._log_in()
+        else:
+            self._ready()
+
+    def _starttls_answered(self, reply: Reply) -> None:
+        if reply.code == 220:
+            self._parser.clear()  # RFC 3207, 4.2; CVE-2011-0411: what came with it in clear is not ours
+            self.state = State.HANDSHAKE
+            self._events.append(StartTls())
+        elif self.options.tls is TlsUse.MUST:
+            self.failed(local_reply(454, "4.7.4", f"the server refused STARTTLS: {reply}"))
+        else:
+            self.extensions.pop("STARTTLS", None)
+            self._opened()
+
+    def _log_in(self) -> None:
+        """AUTH PLAIN with initial response, or LOGIN (RFC 4954, 4; RFC 4616)."""
+        offered = self.extensions.get("AUTH", "").upper().split()
+        user, password = self.options.username.encode(), self.options.password.encode()
+        if not self.secured and not self.options.clear_auth:
+            self.failed(local_reply(454, "4.7.11", "the password is not sent without TLS"))
+        elif "PLAIN" in offered:
+            self.state = State.AUTH
+            self._send(b"AUTH PLAIN " + base64.b64encode(b"\0" + user + b"\0" + password))
+        elif "LOGIN" in offered:
+            self.state = State.AUTH
+            self._login.extend((base64.b64encode(user), base64.b64encode(password)))
+            self._send(b"AUTH LOGIN")
+        else:
+            self.failed(local_reply(454, "4.7.0", "the server offers no AUTH mechanism known here"))
+
+    def _auth_answered(self, reply: Reply) -> None:
+        if reply.code == 334 and self._login:
+            self._send(self._login.popleft())
+        elif reply.code == 235:
+            self._ready()
+        else:
+            # A wrong password is the administrator's to repair: the mail waits (4xx), whatever was said.
+            self.failed(local_reply(454, "4.7.8", f"the server refused our log-in: {reply}"))
+
+    def _ready(self) -> None:
+        self.state = State.READY
+        self._events.append(Ready(dict(self.extensions)))
+
+    def _quit_answered(self, reply: Reply) -> None:
+        self.state = State.CLOSED
+        self._events.append(Finished())
+
+    # --- a transaction ----------------------------------------------------------------------------
+
+    def _refuse(self, mail: Mail) -> Reply | None:
+        """Why this server can not be given this message at all."""
+        limit = self.extensions.get("SIZE", "")
+        if not _clean(mail.reverse_path):
+            return local_reply(501, "5.1.7", "Bad sender address")
+        if limit.isdecimal() and len(limit) < 20 and 0 < int(limit) < mail.size:  # RFC 1870, 6.2
+            return local_reply(552, "5.3.4", f"Message of {mail.size} octets exceeds the limit {limit}")
+        paths = (mail.reverse_path, *mail.recipients)
+        if (mail.utf8 or not all(path.isascii() for path in paths)) and "SMTPUTF8" not in self.extensions:
+            return local_reply(553, "5.6.7", "The next host does not support SMTPUTF8 (RFC 6531)")
+        if mail.eight_bit and "8BITMIME" not in self.extensions:  # RFC 6152, 3
+            return local_reply(554, "5.6.3", "8-bit content, and the next host does not support 8BITMIME")
+        return None
+
+    def _plan(self, mail: Mail) -> None:
+        """The commands of the transaction, in order."""
+        if self._dirty:
+            self._to_send.append(_Step("RSET", b"RSET"))
+        line = b"MAIL FROM:<" + mail.reverse_path.encode() + b">"
+        if "SIZE" in self.extensions and mail.size:
+            line += b" SIZE=%d" % mail.size
+        if mail.eight_bit:
+            line += b" BODY=8BITMIME"
+        if "SMTPUTF8" in self.extensions and (mail.utf8 or not line.isascii()):
+            line += b" SMTPUTF8"
+        self._to_send.append(_Step("MAIL", line))
+        for index, address in enumerate(mail.recipients):
+            if self._replies[index] is None:
+                self._to_send.append(_Step("RCPT", b"RCPT TO:<" + address.encode() + b">", index))
+        self._to_send.append(_Step("DATA", b"DATA"))
+        self._dirty = True
+
+    def _pump(self) -> None:
+        """Send what may be sent: everything under PIPELINING (RFC 2920, 3.1), else one command."""
+        pipelining = "PIPELINING" in self.extensions
+        while self._to_send and (pipelining or not self._awaiting):
+            step = self._to_send[0]
+            if step.verb == "DATA" and not self._awaiting and not self._accepted():
+                self._to_send.clear()
+                self._finish(_NO_REPLY)
+                return
+            self._to_send.popleft()
+            self._awaiting.append(step)
+            self._send(step.line)
+
+    def _accepted(self) -> list[int]:
+        """Recipients that were accepted and wait for the end of the data."""
+        return [index for index, reply in enumerate(self._replies) if reply is not None and reply.positive]
+
+    def _step_answered(self, reply: Reply) -> None:
+        step = self._awaiting.popleft()
+        if step.verb == "MAIL":
+            self._mail_reply = reply
+            if not reply.positive and not self._awaiting:  # lock-step: nothing more is sent
+                self._to_send.clear()
+                self._finish(_negative(reply, "MAIL"))
+                return
+        elif step.verb == "RCPT":
+            self._replies[step.index] = self._rcpt_reply(reply)
+        elif step.verb == "DATA":
+            self._data_answered(reply)
+            return
+        elif not reply.positive:  # RSET can not fail in a server that is sane
+            self.failed(_unexpected(reply, "RSET"))
+            return
+        self._pump()
+
+    def _rcpt_reply(self, reply: Reply) -> Reply:
+        if self._mail_reply is not None and not self._mail_reply.positive:
+            return _negative(self._mail_reply, "MAIL")
+        if reply.positive:
+            return reply
+        if reply.code == 552 and reply.enhanced in ("", "5.5.3") and self._accepted():
+            # RFC 5321, 4.5.3.1.10: old servers say 552 for "too many recipients"
+            return Reply(452, reply.lines, "4.5.3")
+        return _negative(reply, "RCPT")
+
+    def _data_answered(self, reply: Reply) -> None:
+        if reply.code == 354 and self._accepted():
+            self.state = State.BODY
+            self.body_started = True
+            self._events.append(SendBody())
+        elif reply.code == 354:  # RFC 2920, 3.1: nobody was accepted, end the empty data
+            self._out.append(b".\r\n")
+            self.state = State.END
+        else:
+            self._finish(_negative(reply, "DATA"))
+
+    def _end_answered(self, reply: Reply) -> None:
+        self._dirty = False
+        self._finish(reply if reply.positive else _negative(reply, "end of data"))
+
+    def _body_interrupted(self, reply: Reply) -> None:
+        """An answer before the body was sent: a refusal counts, anything else is nonsense. The stream is
+        out of step either way."""
+        self.failed(reply if reply.temporary or reply.permanent else _unexpected(reply, "body"))
+
+    def _finish(self, reply: Reply) -> None:
+        """End the transaction; `reply` is for those recipients that have no answer of their own."""
+        if self._mail is None:
+            return
+        replies = tuple(reply if own is None or own.positive else own for own in self._replies)
+        self._mail = None
+        self._to_send.clear()
+        self._awaiting.clear()
+        self._events.append(TransactionDone(replies))
+        if self.state is not State.CLOSED:
+            self.state = State.READY
+
+    def _send(self, line: bytes) -> None:
+        self._out.append(line + b"\r\n")
+
+
+_NO_REPLY = local_reply(451, "4.5.0", "no reply")
+_HANDLERS = {
+    State.GREETING: ClientEngine._greeted,
+    State.EHLO: ClientEngine._ehlo_answered,
+    State.HELO: ClientEngine._helo_answered,
+    State.STARTTLS: ClientEngine._starttls_answered,
+    State.AUTH: ClientEngine._auth_answered,
+    State.ENVELOPE: ClientEngine._step_answered,
+    State.BODY: ClientEngine._body_interrupted,
+    State.END: ClientEngine._end_answered,
+    State.QUIT: ClientEngine._quit_answered,
+}
+
+
+def _clean(path: str) -> bool:
+    """No octet that could end the command (CASES C7)."""
+    return not any(ord(character) < 0x20 or ord(character) == 0x7F for character in path)
+
+
+def _unexpected(reply: Reply, stage: str) -> Reply:
+    return local_reply(451, "4.5.0", f"an unexpected reply to {stage}: {reply}")
+
+
+def _negative(reply: Reply, stage: str) -> Reply:
+    """A refusal as it stands; anything that is neither yes nor no counts as "try again"."""
+    return reply if reply.temporary or reply.permanent else _unexpected(reply, stage)
