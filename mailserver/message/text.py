@@ -1,0 +1,119 @@
+"""The readable text of a message: encoded words, transfer encodings and charsets undone (for SEARCH).
+
+Never raises; linear; what it gives for one message is bounded by `MAX_TEXT` octets before decoding.
+"""
+
+from __future__ import annotations
+
+import binascii
+import html
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from mailserver.message.charsets import decode
+from mailserver.message.parameters import get
+from mailserver.message.structure import MAX_HEADER, Part, unfold
+
+MAX_TEXT = 16 * 1024 * 1024
+
+_WORD = re.compile(rb"=\?([^?\x00-\x20]{1,80})\?([bBqQ])\?([^?\x00-\x20]*+)\?=")
+_WORDS = re.compile(rb"(=\?[^?\x00-\x20]{1,80}\?[bBqQ]\?[^?\x00-\x20]*+\?=)([ \t\r\n]++(?==\?))?+")
+_NOT_BASE64 = bytes(c for c in range(256) if not (chr(c).isalnum() and c < 128) and c not in b"+/")
+
+
+def fold(text: str) -> str:
+    """For comparison without regard to case, and to how accents are composed (RFC 5051 in spirit)."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).casefold()
+
+
+def base64_bytes(data: bytes) -> bytes:
+    """What can be decoded of base64 text, whatever else stands in it (RFC 2045, 6.8)."""
+    data = data.translate(None, _NOT_BASE64)
+    if len(data) % 4 == 1:
+        data = data[:-1]
+    return binascii.a2b_base64(data + b"=" * (-len(data) % 4))
+
+
+def decode_words(value: bytes) -> str:
+    """An unfolded header value with its encoded words decoded (RFC 2047). Neighbours in one charset are
+    joined before decoding, since some software cuts characters in two."""
+    if b"=?" not in value:
+        return decode(value, None)
+    out: list[str] = []
+    pending: list[bytes] = []
+    charset = b""
+    at = 0
+    for match in _WORDS.finditer(value):
+        word = _WORD.fullmatch(match[1])
+        if word is None:
+            continue
+        if match.start() > at or word[1].lower() != charset:
+            out.append(_decoded(pending, charset))
+            pending = []
+            out.append(decode(value[at : match.start()], None))
+            charset = word[1].lower()
+        pending.append(_word_bytes(word[2], word[3]))
+        at = match.end()
+    out.append(_decoded(pending, charset))
+    out.append(decode(value[at:], None))
+    return "".join(out)
+
+
+def _decoded(pieces: list[bytes], charset: bytes) -> str:
+    # RFC 2231, 5: "charset*language"
+    return decode(b"".join(pieces), charset.partition(b"*")[0].decode("latin-1")) if pieces else ""
+
+
+def _word_bytes(encoding: bytes, text: bytes) -> bytes:
+    if encoding in b"bB":
+        return base64_bytes(text)
+    return binascii.a2b_qp(text, header=True)
+
+
+def header_text(block: bytes) -> str:
+    """A whole header block, each field on one line, encoded words decoded."""
+    return decode_words(unfold(block[:MAX_HEADER]))
+
+
+def field_texts(block: bytes, name: bytes) -> list[str]:
+    """The values of a field by its lower-case name, decoded. `block`: a header block."""
+    found: list[str] = []
+    for line in unfold(block[:MAX_HEADER]).split(b"\n"):
+        key, colon, value = line.partition(b":")
+        if colon and key.rstrip().lower() == name:
+            found.append(decode_words(value.strip()))
+    return found
+
+
+def body_texts(data: bytes, root: Part) -> Iterator[str]:
+    """The text of each part in order: headers of inner parts and messages, bodies of text parts.
+
+    data: what was scanned. Other media (images, archives) have no text.
+    """
+    budget = MAX_TEXT
+    waiting = [root]
+    while waiting and budget > 0:
+        part = waiting.pop()
+        if part is not root:
+            yield header_text(data[part.start : part.body])
+        if part.parts:
+            waiting.extend(reversed(part.parts))
+        elif part.main.lower() in (b"text", b"message"):
+            content = data[part.body : min(part.end, part.body + budget)]
+            budget -= len(content)
+            yield part_text(content, part)
+
+
+def part_text(content: bytes, part: Part) -> str:
+    """The text of a leaf's body."""
+    encoding = part.fields.get(b"content-transfer-encoding", b"").strip().lower()
+    if encoding == b"base64":
+        content = base64_bytes(content)
+    elif encoding == b"quoted-printable":
+        content = binascii.a2b_qp(content)
+    charset = get(part.parameters, b"charset")
+    text = decode(content, charset.decode("latin-1") if charset else None)
+    if part.sub.lower() == b"html" and "&" in text:
+        text = html.unescape(text)
+    return text
