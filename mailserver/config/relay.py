@@ -7,7 +7,7 @@ from attrs import evolve
 from mailserver.config.names import domain_name, host_and_port, ip_address, network
 from mailserver.config.schema import Relay, Smarthost
 from mailserver.config.secrets import others_may_read
-from mailserver.config.structure import Table, count, text, time
+from mailserver.config.structure import Table, boolean, count, text, time
 
 
 def read_relay(table: Table | None) -> Relay:
@@ -35,6 +35,8 @@ def read_relay(table: Table | None) -> Relay:
         messages_per_connection=table.value(
             "messages_per_connection", count(), default.messages_per_connection
         ),
+        port=table.value("port", count(1, 65535), default.port),
+        allow_loopback=table.value("allow_loopback", boolean, default.allow_loopback),
         routes=_routes(table.table("routes")),
     )
     if table.raw.get("retry") == []:

@@ -120,6 +120,8 @@ class Relay:
     connections_per_destination: int = 20
     connections: int = 100
     messages_per_connection: int = 100
+    port: int = 25  # of MX hosts; another one only where the tests or a laboratory need it
+    allow_loopback: bool = False  # MX hosts may be this machine; only for tests and laboratories
     routes: dict[str, Smarthost] = Factory(dict)  # by domain; "*.domain" for what is below it
 
 
