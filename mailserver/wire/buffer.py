@@ -96,6 +96,10 @@ class LineBuffer:
         if keep:
             self._data += b"\r"
 
+    def startswith(self, prefix: bytes) -> bool:
+        """Do the octets that wait begin with `prefix`?"""
+        return self._data.startswith(prefix)
+
     def take(self, count: int) -> bytes:
         """Up to `count` octets, whatever they are."""
         data = self._data

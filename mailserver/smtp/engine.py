@@ -1,0 +1,443 @@
+"""The SMTP server as a state machine without I/O (RFC 5321; 1870, 2034, 2920, 3207, 4954, 6152, 6409).
+
+Feed bytes with `receive`, take events with `next_event` until it returns None, send `data_to_send`. An
+event that is a question (`MailOffered`, `RecipientOffered`, `BodyEnded`, `AuthOffered`, `AuthResponse`,
+`TlsRequested`) stops the engine: nothing more leaves its buffer until `accept`, `refuse` or `challenge`
+answers it. So commands that came in one segment are handled strictly one after the other, and replies
+keep their order, however long an answer takes (RFC 2920; CASES A13).
+
+After a `Closing` event nothing more is read. The whole input in one segment and the same input byte by
+byte give the same events, but for commands that must end a segment (`MUST_END_A_GROUP`).
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+from mailserver.errors import MailError, MessageTooLarge
+from mailserver.smtp import replies
+from mailserver.smtp.commands import (
+    MAX_SASL,
+    Auth,
+    Command,
+    CommandError,
+    Data,
+    Foreign,
+    Helo,
+    Help,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    StartTls,
+    Vrfy,
+    bad_arguments,
+    decode_sasl,
+    parse,
+)
+from mailserver.smtp.events import (
+    AuthCancelled,
+    Authenticated,
+    AuthOffered,
+    AuthResponse,
+    BodyEnded,
+    BodyFailed,
+    BodyReceived,
+    BodyRefused,
+    Closing,
+    Event,
+    MailOffered,
+    RecipientOffered,
+    TlsRequested,
+)
+from mailserver.smtp.extensions import NO_PARAMETERS, Options, offer
+from mailserver.smtp.incoming import IncomingBody
+from mailserver.smtp.transitions import MUST_END_A_GROUP, TRANSITIONS, State
+from mailserver.wire.buffer import BareLineFeed, LineBuffer, LineTooLong
+
+MAX_LINE = MAX_SASL + 64  # the buffer's limit: an AUTH command with its initial response
+MAX_COMMAND = 2048  # any other command: 512 (RFC 5321, 4.5.3.1.4) and room for the parameters of extensions
+DRAIN = 4  # a refused body is read to its end up to this many times `max_size`, then the connection closes
+
+
+class _FatalError(CommandError):
+    """Not to be answered and forgotten: the session ends."""
+
+
+class SmtpEngine:
+    """One session.
+
+    options:       what is offered; may be replaced at any time (settings reloaded, TLS begun)
+    helo:          the name the client gave, "" before HELO
+    extended:      the client said EHLO
+    secured:       TLS was begun by STARTTLS
+    authenticated: AUTH succeeded
+    failures:      refused commands since the last accepted message
+    """
+
+    def __init__(self, options: Options, *, secured: bool = False) -> None:
+        self.options = options
+        self.state = State.START
+        self.helo = ""
+        self.extended = False
+        self.secured = secured
+        self.authenticated = False
+        self.failures = 0
+        self._junk = 0
+        self._buffer = LineBuffer(MAX_LINE, strict_lf=True)
+        self._out: list[bytes] = []
+        self._question: Event | None = None
+        self._told: list[Event] = []  # events that need no answer and wait to be taken
+        self._utf8 = False
+        self._offered_recipients = 0
+        self._last_word = False  # SASL: an empty line confirms the server's last word
+        self._body = IncomingBody(options.max_size)
+
+    # --- input and output -------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Bytes came. Those in clear behind STARTTLS and those after the end are dropped."""
+        if self.state not in (State.TLS, State.CLOSED):
+            self._buffer.feed(data)
+
+    def data_to_send(self) -> bytes:
+        """All replies since the last call."""
+        out, self._out = self._out, []
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    @property
+    def waiting(self) -> bool:
+        """A question is open."""
+        return self._question is not None
+
+    @property
+    def buffered(self) -> int:
+        """Octets that were received and not taken yet."""
+        return len(self._buffer)
+
+    def greet(self) -> None:
+        """The greeting (RFC 5321, 4.3.1)."""
+        self._out.append(replies.encode(220, "", f"{self.options.hostname} ESMTP ready"))
+
+    def next_event(self) -> Event | None:
+        """The next event, or None where bytes or an answer are needed first."""
+        while True:
+            if self._told:
+                return self._told.pop(0)
+            if self._question is not None or self.state in (State.TLS, State.CLOSED):
+                return None
+            event = self._read_body() if self.state is State.BODY else self._read_line()
+            if event is not None:
+                return event
+            if not self._told and not self._progress:
+                return None
+
+    # --- lines ------------------------------------------------------------------------------------
+
+    _progress = False  # the last step took something from the buffer
+
+    def _read_line(self) -> Event | None:
+        self._progress = True
+        try:
+            if self._buffer.startswith(b"\x16\x03") and self.state is State.START:
+                self._close(CommandError("TLS is not expected here"), "other protocol")
+                return None
+            line = self._buffer.line()
+        except BareLineFeed:
+            self._bad_line(CommandError("Lines end with CR LF"))
+            return None
+        except LineTooLong:
+            self._too_long()
+            return None
+        if line is None:
+            self._progress = False
+            return None
+        if self.state is State.AUTH:
+            return self._sasl_line(line)
+        try:
+            command = self._parse(line)
+            return self._execute(command)
+        except MailError as error:
+            self._failed(error)
+            return None
+
+    def _parse(self, line: bytes) -> Command:
+        if len(line) > MAX_COMMAND - 2 and line[:5].upper() != b"AUTH ":
+            raise _FatalError("Line too long")
+        if not self.extended:
+            return parse(line, NO_PARAMETERS, NO_PARAMETERS)
+        now = offer(self.options)
+        return parse(line, now.mail, now.rcpt, utf8=self._utf8)
+
+    def _too_long(self) -> None:
+        if self.state is State.AUTH:
+            self._cancel(CommandError("Authentication exchange line is too long", enhanced="5.5.6"))
+        else:
+            self._close(CommandError("Line too long"), "line too long")
+
+    def _bad_line(self, error: CommandError) -> None:
+        if self.state is State.AUTH:
+            self._cancel(error)
+        else:
+            self._failed(error)
+
+    def _failed(self, error: MailError) -> None:
+        """A command that the engine refuses itself."""
+        if isinstance(error, _FatalError):
+            self._close(error, "line too long")
+        else:
+            self._reply_error(error)
+
+    def _reply_error(self, error: MailError) -> None:
+        """An error reply; too many of them end the session. Temporary refusals are not the client's fault."""
+        self._out.append(replies.error(error))
+        if error.code == 421:
+            self._end("unavailable")
+        elif not error.temporary:
+            self.failures += 1
+            if self.failures >= self.options.errors:
+                self._out.append(replies.encode(421, "4.7.0", "Too many errors"))
+                self._end("too many errors")
+
+    def _close(self, error: MailError, reason: str) -> None:
+        self._out.append(replies.error(error))
+        self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        self.state = State.CLOSED
+        self._question = None
+        self._buffer.clear()
+        self._told.append(Closing(reason))
+
+    def close(self, error: MailError) -> None:
+        """End the session from outside: time is up, the server stops (421; RFC 5321, 3.8)."""
+        if self.state is not State.CLOSED:
+            self._close(error, error.text)
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    def _execute(self, command: Command) -> Event | None:
+        kind = type(command)
+        if self.state not in TRANSITIONS[kind]:
+            raise self._out_of_order(kind)
+        if kind in MUST_END_A_GROUP and len(self._buffer):
+            self._close(CommandError("Pipelining not allowed here", code=554, enhanced="5.5.0"), "pipelining")
+            return None
+        return _HANDLERS[kind](self, command)
+
+    def _out_of_order(self, kind: type) -> CommandError:
+        if self.state is State.START:
+            text = "Send EHLO first"
+        elif kind is Data and self._offered_recipients and self.state is State.MAIL:
+            return CommandError("No valid recipients", code=554, enhanced="5.5.1")
+        elif kind in (Rcpt, Data):
+            text = "Send MAIL first" if self.state is State.READY else "Send RCPT first"
+        elif kind is Mail:
+            text = "Sender already given"
+        else:
+            text = "Not allowed within a transaction"
+        return CommandError(text, code=503, enhanced="5.5.1")
+
+    def _done(self, command: Command, reply: bytes) -> None:
+        """The command was carried out: reply and go where the table says."""
+        self._out.append(reply)
+        self._go(type(command))
+
+    def _go(self, kind: type) -> None:
+        state = TRANSITIONS[kind][self.state]
+        if state is not None:
+            self.state = state
+
+    def _ask(self, question: Event) -> Event:
+        self._question = question
+        return question
+
+    def _helo(self, command: Helo) -> None:
+        self.helo, self.extended, self._utf8 = command.name, command.extended, False
+        if command.extended:
+            reply = replies.lines(250, list(offer(self.options).ehlo))
+        else:
+            reply = replies.encode(250, "", self.options.hostname)
+        self._junk_command(command, reply)
+
+    def _mail(self, command: Mail) -> Event:
+        if command.size is not None and command.size > self.options.max_size:
+            raise MessageTooLarge
+        return self._ask(MailOffered(command))
+
+    def _rcpt(self, command: Rcpt) -> Event:
+        self._offered_recipients += 1
+        return self._ask(RecipientOffered(command))
+
+    def _data(self, command: Data) -> None:
+        self._body = IncomingBody(self.options.max_size)
+        self._done(command, replies.START_DATA)
+
+    def _rset(self, command: Rset) -> None:
+        self._utf8 = False
+        self._junk_command(command, replies.OK)
+
+    def _simple(self, command: Noop | Vrfy | Help) -> None:
+        self._junk_command(command, _SIMPLE_REPLIES[type(command)])
+
+    def _junk_command(self, command: Command, reply: bytes) -> None:
+        """Commands that lead nowhere may not go on forever (CASES E12)."""
+        self._done(command, reply)
+        self._junk += 1
+        if self._junk > self.options.junk:
+            self._out.append(replies.encode(421, "4.7.0", "Too many commands without a message"))
+            self._end("too many commands")
+
+    def _quit(self, command: Quit) -> None:
+        self._out.append(replies.encode(221, "2.0.0", f"{self.options.hostname} closing connection"))
+        self._end("quit")
+
+    def _foreign(self, command: Foreign) -> None:
+        self._close(CommandError("This is a mail server", code=421, enhanced="4.7.0"), "other protocol")
+
+    def _starttls(self, command: StartTls) -> Event:
+        if self.secured or self.authenticated or not self.extended or not self.options.starttls:
+            raise CommandError("STARTTLS is not available now", code=503, enhanced="5.5.1")
+        return self._ask(TlsRequested())
+
+    def tls_started(self) -> None:
+        """The handshake is done: the session begins anew, nothing said in clear counts (RFC 3207, 4.2)."""
+        self._buffer.clear()
+        self.state = State.START
+        self.secured = True
+        self.authenticated = self.extended = self._utf8 = False
+        self.helo = ""
+
+    # --- AUTH (RFC 4954) --------------------------------------------------------------------------
+
+    def _auth(self, command: Auth) -> Event:
+        if self.options.needs_tls:
+            raise CommandError("Must issue a STARTTLS command first", code=530, enhanced="5.7.0")
+        if self.authenticated or not self.extended or not self.options.mechanisms:
+            raise CommandError("AUTH is not available now", code=503, enhanced="5.5.1")
+        return self._ask(AuthOffered(command))
+
+    def _sasl_line(self, line: bytes) -> Event | None:
+        try:
+            if line == b"*":
+                raise CommandError("Authentication cancelled", code=501, enhanced="5.7.0")
+            data = decode_sasl(line)
+            if not self._last_word:
+                return self._ask(AuthResponse(data))
+            if data:
+                raise bad_arguments("An empty response was expected")
+        except CommandError as error:
+            self._cancel(error)
+        else:
+            self._authenticated()
+        return None
+
+    def _cancel(self, error: MailError) -> None:
+        self.state = State.READY
+        self._told.append(AuthCancelled())
+        self._reply_error(error)
+
+    def _authenticated(self) -> None:
+        self._out.append(replies.AUTHENTICATED)
+        self.state = State.READY
+        self.authenticated = True
+        self._told.append(Authenticated())
+
+    # --- the message ------------------------------------------------------------------------------
+
+    def _read_body(self) -> Event | None:
+        body = self._body
+        if body.reader.finished:
+            return self._body_ended()
+        self._progress = len(self._buffer) > 0
+        if not self._progress:
+            return None
+        piece = body.take(self._buffer)
+        if body.size > DRAIN * body.max_size:
+            self._told.append(BodyRefused(MessageTooLarge()))
+            self._close(MessageTooLarge(), "message too large")
+            return None
+        if body.dropped:
+            return None
+        if body.failed:
+            body.dropped = True
+            return BodyFailed()
+        return BodyReceived(piece) if piece else None
+
+    def _body_ended(self) -> Event:
+        error = self._body.error()
+        if error is None:
+            return self._ask(BodyEnded(self._body.size))
+        self._end_transaction()
+        self._reply_error(error)
+        return BodyRefused(error)
+
+    def _end_transaction(self) -> None:
+        self.state = State.READY
+        self._utf8 = False
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    def accept(self, text: str = "Ok") -> None:
+        """Yes to the open question; `text` is told at the end of a message."""
+        question = self._answer()
+        if isinstance(question, MailOffered):
+            self._offered_recipients = 0
+            self._utf8 = question.command.smtputf8
+            self._done(question.command, replies.SENDER_OK)
+        elif isinstance(question, RecipientOffered):
+            self._done(question.command, replies.RECIPIENT_OK)
+        elif isinstance(question, BodyEnded):
+            self.failures = self._junk = 0
+            self._end_transaction()
+            self._out.append(replies.encode(250, "2.0.0", text))
+        elif isinstance(question, AuthOffered | AuthResponse):
+            self._authenticated()
+        elif isinstance(question, TlsRequested):
+            self._buffer.clear()
+            self._done(StartTls(), replies.READY_FOR_TLS)
+
+    def refuse(self, error: MailError) -> None:
+        """No to the open question."""
+        question = self._answer()
+        if isinstance(question, BodyEnded):
+            self._end_transaction()
+        elif isinstance(question, AuthOffered | AuthResponse):
+            self.state = State.READY
+        if question is not None:
+            self._reply_error(error)
+
+    def challenge(self, data: bytes, *, last: bool = False) -> None:
+        """Go on with the SASL exchange. `last`: the exchange has succeeded and `data` is the server's last
+        word, which the client confirms by an empty line (RFC 4954, 4)."""
+        if self._answer() is not None:
+            self._out.append(b"334 " + b64encode(data) + b"\r\n")
+            self.state = State.AUTH
+            self._last_word = last
+
+    def _answer(self) -> Event | None:
+        """Close the question; None where the session has ended meanwhile."""
+        question, self._question = self._question, None
+        if question is None and self.state is not State.CLOSED:
+            raise RuntimeError("no question is open")
+        return question
+
+
+_SIMPLE_REPLIES: dict[type, bytes] = {Noop: replies.OK, Vrfy: replies.CANNOT_VERIFY, Help: replies.HELP}
+_HANDLERS: dict[type, Callable[[SmtpEngine, Any], Event | None]] = {
+    Helo: SmtpEngine._helo,
+    Mail: SmtpEngine._mail,
+    Rcpt: SmtpEngine._rcpt,
+    Data: SmtpEngine._data,
+    Rset: SmtpEngine._rset,
+    StartTls: SmtpEngine._starttls,
+    Auth: SmtpEngine._auth,
+    Noop: SmtpEngine._simple,
+    Vrfy: SmtpEngine._simple,
+    Help: SmtpEngine._simple,
+    Quit: SmtpEngine._quit,
+    Foreign: SmtpEngine._foreign,
+}

@@ -1,0 +1,117 @@
+"""The SMTP extensions as a table: what EHLO announces, and which parameters of MAIL and RCPT that brings.
+
+An extension is complete when it stands here; the engine asks this table only. What depends on the
+session (TLS, log-in) or on the settings is in `Options`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from attrs import field, frozen
+
+from mailserver.errors import BadAddress
+from mailserver.smtp.commands import Parameters, bad_arguments
+from mailserver.wire.address import parse_mailbox
+
+NO_PARAMETERS: Parameters = MappingProxyType({})
+_XTEXT = re.compile(r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})+")
+_HEX = re.compile(r"\+([0-9A-F]{2})")
+_SIZE = re.compile(r"[0-9]{1,20}")
+
+
+@frozen
+class Options:
+    """What the server offers to this client now, and the limits of a session.
+
+    max_size:   octets of a message (RFC 1870)
+    starttls:   STARTTLS is possible (a certificate is there, and the connection is in clear)
+    mechanisms: SASL mechanisms; empty where AUTH is not offered now
+    needs_tls:  AUTH will be offered once TLS is on
+    errors:     wrong or refused commands before the session ends with 421
+    junk:       commands in a row that do not lead to a message, before the session ends with 421
+    """
+
+    hostname: str
+    max_size: int = 50 * 1024 * 1024
+    starttls: bool = False
+    mechanisms: tuple[str, ...] = ()
+    needs_tls: bool = False
+    errors: int = 20
+    junk: int = 100
+
+
+@frozen
+class Extension:
+    """One row. `line`: the EHLO line, "" where it is not offered now."""
+
+    line: Callable[[Options], str]
+    mail: Parameters = field(default=NO_PARAMETERS)
+    rcpt: Parameters = field(default=NO_PARAMETERS)
+
+
+def _size(value: str | None) -> dict[str, Any]:
+    """SIZE=1*20DIGIT (RFC 1870, 6)."""
+    if value is None or not _SIZE.fullmatch(value):
+        raise bad_arguments("SIZE needs a number")
+    return {"size": int(value)}
+
+
+def _body(value: str | None) -> dict[str, Any]:
+    """BODY=7BIT or 8BITMIME (RFC 6152, 2)."""
+    kind = (value or "").upper()
+    if kind not in ("7BIT", "8BITMIME"):
+        raise bad_arguments("BODY is 7BIT or 8BITMIME")
+    return {"body": kind}
+
+
+def _auth(value: str | None) -> dict[str, Any]:
+    """AUTH=<xtext mailbox> or `<>` (RFC 4954, 5): understood and not believed."""
+    if value != "<>":
+        try:
+            parse_mailbox(from_xtext(value or ""))
+        except BadAddress:
+            raise bad_arguments("AUTH needs an address") from None
+    return {}
+
+
+def from_xtext(text: str) -> str:
+    """Decode xtext (RFC 3461, 4); the caller checks what comes out. Raises CommandError."""
+    if not _XTEXT.fullmatch(text):
+        raise bad_arguments("Not xtext")
+    return _HEX.sub(lambda match: chr(int(match[1], 16)), text)
+
+
+EXTENSIONS: tuple[Extension, ...] = (
+    Extension(lambda options: "PIPELINING"),  # RFC 2920
+    Extension(lambda options: f"SIZE {options.max_size}", mail={"SIZE": _size}),  # RFC 1870
+    Extension(lambda options: "8BITMIME", mail={"BODY": _body}),  # RFC 6152
+    Extension(lambda options: "ENHANCEDSTATUSCODES"),  # RFC 2034
+    Extension(lambda options: "STARTTLS" if options.starttls else ""),  # RFC 3207
+    Extension(  # RFC 4954
+        lambda options: f"AUTH {' '.join(options.mechanisms)}" if options.mechanisms else "",
+        mail={"AUTH": _auth},
+    ),
+)
+
+
+@frozen
+class Offer:
+    """The table applied to `Options`."""
+
+    ehlo: tuple[str, ...]
+    mail: Parameters
+    rcpt: Parameters
+
+
+@lru_cache(maxsize=64)
+def offer(options: Options) -> Offer:
+    """What to announce and to understand after EHLO."""
+    now = [(line, extension) for extension in EXTENSIONS if (line := extension.line(options))]
+    mail = {name: parser for _, extension in now for name, parser in extension.mail.items()}
+    rcpt = {name: parser for _, extension in now for name, parser in extension.rcpt.items()}
+    return Offer((options.hostname, *(line for line, _ in now)), mail, rcpt)

@@ -1,0 +1,58 @@
+"""The states of an SMTP session and the one table of what may come when (RFC 5321, 4.1.4)."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from mailserver.smtp.commands import (
+    Auth,
+    Data,
+    Foreign,
+    Helo,
+    Help,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    StartTls,
+    Vrfy,
+)
+
+
+class State(Enum):
+    """Where a session stands."""
+
+    START = auto()  # connected, or TLS begun: no HELO yet
+    READY = auto()  # after HELO or EHLO: no transaction
+    MAIL = auto()  # MAIL was accepted, no recipient yet
+    RCPT = auto()  # at least one recipient was accepted
+    BODY = auto()  # after 354: everything is message text until CRLF.CRLF
+    AUTH = auto()  # the next line is a SASL response
+    TLS = auto()  # 220 to STARTTLS was sent: plain text is over
+    CLOSED = auto()
+
+
+# The one table of the protocol: command -> state it may come in -> state once it is done. What is not here
+# is 503 (RFC 5321, 4.1.4). SAME keeps the state.
+SAME = None
+_TRANSACTION = (State.READY, State.MAIL, State.RCPT)
+_COMMANDS = (State.START, *_TRANSACTION)
+TRANSITIONS: dict[type, dict[State, State | None]] = {
+    Helo: dict.fromkeys(_COMMANDS, State.READY),
+    Mail: {State.READY: State.MAIL},
+    Rcpt: {State.MAIL: State.RCPT, State.RCPT: State.RCPT},
+    Data: {State.RCPT: State.BODY},
+    Rset: {State.START: SAME, **dict.fromkeys(_TRANSACTION, State.READY)},
+    StartTls: {State.READY: State.TLS},
+    Auth: {State.READY: State.AUTH},
+    Noop: dict.fromkeys(_COMMANDS, SAME),
+    Vrfy: dict.fromkeys(_COMMANDS, SAME),
+    Help: dict.fromkeys(_COMMANDS, SAME),
+    Quit: dict.fromkeys(_COMMANDS, State.CLOSED),
+    Foreign: dict.fromkeys(_COMMANDS, State.CLOSED),
+}
+
+# RFC 2920, 3.1: these must be the last command of a group. A client that sends on does not know what it
+# talks to (an attack by way of another protocol), or wants clear text to pass for encrypted (CASES A14, B1).
+MUST_END_A_GROUP = (Helo, Data, StartTls)
