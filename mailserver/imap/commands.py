@@ -1,0 +1,290 @@
+"""The commands of IMAP as frozen values, one class each, made by `grammar`.
+
+Mailbox names are Unicode, decoded from modified UTF-7 (RFC 3501, 5.1.3), levels by "/", INBOX in capitals.
+`tag` is what the client gave; `NAME` is the word that stands in "… completed".
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from attrs import field, frozen
+
+from mailserver.imap.values import FetchItem, SearchKey, SequenceSet
+from mailserver.interfaces import IMessageBody, StoreMode
+
+
+@frozen
+class Command:
+    """Base of all. `allow_expunge`: may EXPUNGE responses be sent before the tagged reply? Not during
+    FETCH, STORE and SEARCH by sequence number (RFC 3501, 7.4.1)."""
+
+    NAME: ClassVar[str] = ""
+    tag: bytes
+
+    @property
+    def allow_expunge(self) -> bool:
+        return True
+
+
+# --- any state (RFC 3501, 6.1) ---------------------------------------------------------------------
+
+
+@frozen
+class Capability(Command):
+    NAME = "CAPABILITY"
+
+
+@frozen
+class Noop(Command):
+    NAME = "NOOP"
+
+
+@frozen
+class Logout(Command):
+    NAME = "LOGOUT"
+
+
+@frozen
+class Id(Command):
+    """RFC 2971; None where the client sent NIL."""
+
+    NAME = "ID"
+    parameters: tuple[tuple[bytes, bytes | None], ...] | None
+
+
+# --- not authenticated (RFC 3501, 6.2) -------------------------------------------------------------
+
+
+@frozen
+class StartTls(Command):
+    NAME = "STARTTLS"
+
+
+@frozen
+class Authenticate(Command):
+    """`initial`: the initial response before base64 decoding (RFC 4959: b"=" is an empty one), or None."""
+
+    NAME = "AUTHENTICATE"
+    mechanism: str
+    initial: bytes | None = field(default=None, repr=False)
+
+
+@frozen
+class Login(Command):
+    NAME = "LOGIN"
+    user: bytes
+    password: bytes = field(repr=False)
+
+
+# --- authenticated (RFC 3501, 6.3) -----------------------------------------------------------------
+
+
+@frozen
+class Enable(Command):
+    """RFC 5161; upper case."""
+
+    NAME = "ENABLE"
+    capabilities: tuple[str, ...]
+
+
+@frozen
+class Select(Command):
+    NAME = "SELECT"
+    mailbox: str
+
+
+@frozen
+class Examine(Command):
+    NAME = "EXAMINE"
+    mailbox: str
+
+
+@frozen
+class Create(Command):
+    NAME = "CREATE"
+    mailbox: str
+
+
+@frozen
+class Delete(Command):
+    NAME = "DELETE"
+    mailbox: str
+
+
+@frozen
+class Rename(Command):
+    NAME = "RENAME"
+    mailbox: str
+    new: str
+
+
+@frozen
+class Subscribe(Command):
+    NAME = "SUBSCRIBE"
+    mailbox: str
+
+
+@frozen
+class Unsubscribe(Command):
+    NAME = "UNSUBSCRIBE"
+    mailbox: str
+
+
+@frozen
+class List(Command):
+    """Reference and pattern as Unicode, wildcards `*` and `%` in it."""
+
+    NAME = "LIST"
+    reference: str
+    pattern: str
+
+
+@frozen
+class Lsub(Command):
+    NAME = "LSUB"
+    reference: str
+    pattern: str
+
+
+@frozen
+class Status(Command):
+    """`items` in the order asked for: MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN."""
+
+    NAME = "STATUS"
+    mailbox: str
+    items: tuple[str, ...]
+
+
+@frozen
+class Namespace(Command):
+    NAME = "NAMESPACE"
+
+
+@frozen
+class Append(Command):
+    """`size` octets come as a literal that is streamed; `body` is there once they have come.
+
+    date: seconds since the epoch, None for now.
+    """
+
+    NAME = "APPEND"
+    mailbox: str
+    flags: frozenset[str]
+    date: float | None
+    size: int
+    body: IMessageBody | None = None
+
+
+@frozen
+class GetQuota(Command):
+    NAME = "GETQUOTA"
+    root: str
+
+
+@frozen
+class GetQuotaRoot(Command):
+    NAME = "GETQUOTAROOT"
+    mailbox: str
+
+
+@frozen
+class SetQuota(Command):
+    NAME = "SETQUOTA"
+    root: str
+    limits: tuple[tuple[str, int], ...]
+
+
+@frozen
+class Idle(Command):
+    NAME = "IDLE"
+
+
+# --- selected (RFC 3501, 6.4) ----------------------------------------------------------------------
+
+
+@frozen
+class Check(Command):
+    NAME = "CHECK"
+
+
+@frozen
+class Close(Command):
+    NAME = "CLOSE"
+
+
+@frozen
+class Unselect(Command):
+    """RFC 3691"""
+
+    NAME = "UNSELECT"
+
+
+@frozen
+class Expunge(Command):
+    """`uids`: None, or the set of UID EXPUNGE (RFC 4315, 2.1)."""
+
+    NAME = "EXPUNGE"
+    uids: SequenceSet | None = None
+
+
+@frozen
+class Fetch(Command):
+    """`numbers` are sequence numbers, or UIDs where `uid`. UID FETCH always answers UID; the item is in
+    `items` then."""
+
+    NAME = "FETCH"
+    numbers: SequenceSet
+    items: tuple[FetchItem, ...]
+    uid: bool = False
+
+    @property
+    def allow_expunge(self) -> bool:
+        return self.uid
+
+
+@frozen
+class Store(Command):
+    NAME = "STORE"
+    numbers: SequenceSet
+    mode: StoreMode
+    flags: tuple[str, ...]
+    silent: bool = False
+    uid: bool = False
+    unchanged_since: int | None = None
+
+    @property
+    def allow_expunge(self) -> bool:
+        return self.uid
+
+
+@frozen
+class Search(Command):
+    """`key` holds all keys of the command; texts are decoded from `charset` already."""
+
+    NAME = "SEARCH"
+    key: SearchKey
+    charset: str = "US-ASCII"
+    uid: bool = False
+
+    @property
+    def allow_expunge(self) -> bool:
+        return self.uid
+
+
+@frozen
+class Copy(Command):
+    NAME = "COPY"
+    numbers: SequenceSet
+    mailbox: str
+    uid: bool = False
+
+
+@frozen
+class Move(Command):
+    """RFC 6851"""
+
+    NAME = "MOVE"
+    numbers: SequenceSet
+    mailbox: str
+    uid: bool = False

@@ -1,0 +1,12 @@
+"""What each command does: one `async def` per command, found through `HANDLERS`.
+
+The state in which a command is allowed is the engine's matter (`engine.ALLOWED`); a handler is only called
+there. Each module gives its part of the table as `TABLE`.
+"""
+
+from __future__ import annotations
+
+from mailserver.imap.commands import Command
+from mailserver.imap.session import Handler
+
+HANDLERS: dict[type[Command], Handler] = {}

@@ -1,0 +1,165 @@
+"""What a handler knows of the connection that its command came on, and how it answers.
+
+A handler is `async def name(session, command) -> None`: it sends untagged responses with `send` and ends with
+exactly one of `ok`, `no`, `bad`, or raises a `MailError`, which becomes `NO` with its response code. What others
+did to the mailbox is told just before the tagged reply (RFC 3501, 5.2, 7). Commands of a connection run one
+after another, so a handler has the session for itself until it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+from mailserver.audit import Audit
+from mailserver.errors import MailError, NotPermitted
+from mailserver.imap.commands import Command
+from mailserver.imap.selected import Selected
+from mailserver.interfaces import IAccount, IAuthenticator, IMessageFile, Peer
+
+
+Handler = Callable[["Session", Any], Coroutine[Any, Any, None]]
+
+
+class Wire(Protocol):
+    """What the session needs of the connection (`protocol.ImapConnection`)."""
+
+    peer: Peer
+    output_full: bool
+    settings: Any
+    authenticator: IAuthenticator
+    audit: Audit
+
+    def send(self, data: bytes) -> None: ...
+
+    def drained(self) -> Awaitable[None]: ...
+
+    def breathe(self) -> Awaitable[None]: ...
+
+    async def send_file(self, file: IMessageFile, offset: int, length: int) -> None: ...
+
+    def read_line(self) -> Awaitable[bytes]: ...
+
+    def tls_available(self) -> bool: ...
+
+    def start_tls(self) -> None: ...
+
+    def logged_in(self) -> None: ...
+
+    def end(self, farewell: bytes = b"") -> None: ...
+
+
+class Session:
+    """State of one connection.
+
+    account:  the avatar, None until log-in
+    selected: the mailbox, None in the authenticated state
+    enabled:  capabilities that ENABLE switched on (RFC 5161)
+    failures: failed log-ins so far
+    idle:     True while IDLE waits: changes are told as they come
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.account: IAccount | None = None
+        self.user = ""
+        self.selected: Selected | None = None
+        self.enabled: set[str] = set()
+        self.failures = 0
+        self.idle = False
+        self.answered = False
+        self.send: Callable[[bytes], None] = wire.send
+
+    # --- surroundings -----------------------------------------------------------------------------
+
+    @property
+    def peer(self) -> Peer:
+        return self.wire.peer
+
+    @property
+    def settings(self) -> Any:
+        """`config.watch.Settings`: `.now` is the current Config."""
+        return self.wire.settings
+
+    @property
+    def mailbox(self) -> Selected:
+        """The selected mailbox, for handlers that the engine only calls where there is one."""
+        if self.selected is None:
+            raise NotPermitted("No mailbox is selected")
+        return self.selected
+
+    @property
+    def owner(self) -> IAccount:
+        """The account, for handlers that the engine only calls after log-in."""
+        if self.account is None:
+            raise NotPermitted("Not logged in")
+        return self.account
+
+    # --- output -----------------------------------------------------------------------------------
+
+    @property
+    def output_full(self) -> bool:
+        """True while the client does not read: `await drained()` before producing more."""
+        return self.wire.output_full
+
+    async def drained(self) -> None:
+        """Wait until output may be produced; at once, mostly. Fails with ConnectionLost."""
+        if self.wire.output_full:
+            await self.wire.drained()
+
+    async def breathe(self) -> None:
+        """Let the reactor have a turn (between slices of long work), then wait for room in the output."""
+        await self.wire.breathe()
+        await self.drained()
+
+    async def send_file(self, file: IMessageFile, offset: int, length: int) -> None:
+        """Send octets of a message as the client reads them; the caller closes `file`."""
+        await self.wire.send_file(file, offset, length)
+
+    # --- tagged replies (RFC 3501, 7.1) -----------------------------------------------------------
+
+    def ok(self, command: Command, text: str = "", code: str = "") -> None:
+        """`code` without brackets. The text is "NAME completed" where none is given."""
+        self._finish(command, b"OK", text or f"{command.NAME} completed", code)
+
+    def no(self, command: Command, text: str, code: str = "") -> None:
+        self._finish(command, b"NO", text, code)
+
+    def bad(self, command: Command, text: str, code: str = "") -> None:
+        self._finish(command, b"BAD", text, code)
+
+    def refuse(self, command: Command, error: MailError) -> None:
+        """`NO` with what the error tells a client."""
+        self._finish(command, b"NO", error.text, error.imap or "")
+
+    def _finish(self, command: Command, condition: bytes, text: str, code: str) -> None:
+        self.tell_changes(command.allow_expunge, with_uid=bool(getattr(command, "uid", False)))
+        self.answered = True
+        prefix = f"[{code}] " if code else ""
+        self.send(b"%b %b %b\r\n" % (command.tag, condition, (prefix + text).encode("ascii", "replace")))
+
+    def tell_changes(self, allow_expunge: bool, with_uid: bool = False) -> None:
+        """Untagged responses for what others did to the selected mailbox."""
+        if self.selected is not None:
+            told = self.selected.sync(allow_expunge, with_uid)
+            if told:
+                self.send(told)
+
+    # --- the selected mailbox ---------------------------------------------------------------------
+
+    def select(self, selected: Selected) -> None:
+        self.selected = selected
+
+    def unselect(self) -> None:
+        """Leave the selected mailbox without expunging (RFC 3691); harmless where there is none."""
+        selected, self.selected = self.selected, None
+        if selected is not None:
+            selected.close()
+
+    def wake(self) -> None:
+        """The selected mailbox has changed: an IDLE client is told in this reactor turn (RFC 2177)."""
+        if self.idle and self.selected is not None:
+            if self.selected.gone:
+                self.wire.end(b"* BYE The selected mailbox is gone\r\n")
+            else:
+                self.tell_changes(allow_expunge=True)

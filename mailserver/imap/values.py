@@ -1,0 +1,218 @@
+"""What the arguments of IMAP commands are: sequence sets, FETCH items, the tree of SEARCH keys.
+
+Everything here is a frozen value made by `grammar` and read by the handlers; nothing refers to a mailbox.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from attrs import frozen
+
+# --- sequence sets (RFC 3501, 9: sequence-set) -----------------------------------------------------
+
+
+@frozen
+class SequenceSet:
+    """Message sequence numbers or UIDs as the client wrote them; None stands for `*`.
+
+    A set is only ever handled as ranges: `1:4294967295` costs what `1` costs (CASES H3).
+    """
+
+    ranges: tuple[tuple[int | None, int | None], ...]
+
+    def resolve(self, largest: int) -> list[tuple[int, int]]:
+        """Ascending, disjoint (first, last) ranges with `*` as `largest`, the greatest number in use
+        (0 for an empty mailbox). O(n log n). Numbers above `largest` are kept: the caller clips.
+
+        `4:2` is `2:4`, and `559:*` holds `*` even where 559 is greater (RFC 3501, 9).
+        """
+        pairs = []
+        for first, last in self.ranges:
+            low = largest if first is None else first
+            high = largest if last is None else last
+            pairs.append((low, high) if low <= high else (high, low))
+        if len(pairs) == 1:
+            low, high = pairs[0]
+            return [(max(low, 1), high)] if high > 0 else []
+        return _merged(pairs)
+
+    def greatest(self, largest: int) -> int:
+        """The greatest number in the set with `*` as `largest`; a sequence number above EXISTS is the
+        client's mistake (RFC 3501, 9: seq-number)."""
+        return max((largest if n is None else n) for pair in self.ranges for n in pair)
+
+    def __bytes__(self) -> bytes:
+        return ",".join(_range_text(first, last) for first, last in self.ranges).encode()
+
+
+def _merged(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    pairs.sort()
+    merged: list[tuple[int, int]] = []
+    start, end = 0, -1
+    for low, high in pairs:
+        if low <= end + 1 and end > 0:
+            end = max(end, high)
+        else:
+            if end > 0:
+                merged.append((max(start, 1), end))
+            start, end = low, high
+    if end > 0:
+        merged.append((max(start, 1), end))
+    return merged
+
+
+def _range_text(first: int | None, last: int | None) -> str:
+    low = "*" if first is None else str(first)
+    high = "*" if last is None else str(last)
+    return low if low == high else f"{low}:{high}"
+
+
+# --- FETCH (RFC 3501, 6.4.5) -----------------------------------------------------------------------
+
+
+@frozen
+class Section:
+    """What stands between the brackets of BODY[…].
+
+    part:   numbers of the part, () for the message itself
+    text:   "" for all of it, or HEADER, HEADER.FIELDS, HEADER.FIELDS.NOT, TEXT, MIME
+    fields: the names after HEADER.FIELDS(.NOT), as the client wrote them
+    """
+
+    part: tuple[int, ...] = ()
+    text: str = ""
+    fields: tuple[bytes, ...] = ()
+
+    def __bytes__(self) -> bytes:
+        words = [str(number) for number in self.part]
+        if self.text:
+            words.append(self.text)
+        label = ".".join(words).encode()
+        if self.fields:
+            label += b" (" + b" ".join(_field_name(name) for name in self.fields) + b")"
+        return label
+
+
+def _field_name(name: bytes) -> bytes:
+    """astring: a name with specials in it is sent quoted; the grammar lets no CR, LF, NUL come here."""
+    if name and not any(c in b'(){ %*"\\]' or c < 32 or c > 126 for c in name):
+        return name
+    return b'"' + name.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+@frozen
+class FetchItem:
+    """One data item; the macros ALL, FAST, FULL come as what they stand for.
+
+    name:    ENVELOPE FLAGS INTERNALDATE RFC822 RFC822.HEADER RFC822.SIZE RFC822.TEXT BODYSTRUCTURE UID,
+             BODY (the structure without extension data), or BODY[] (with `section`)
+    partial: (first octet, number of octets) of BODY[…]<…>, None for everything
+    peek:    True where \\Seen is not set (BODY.PEEK[…], RFC822.HEADER and what is no text)
+    """
+
+    name: str
+    section: Section | None = None
+    partial: tuple[int, int] | None = None
+    peek: bool = True
+
+    @property
+    def label(self) -> bytes:
+        """The name that the FETCH response gives the item, e.g. BODY[1.MIME]<0>."""
+        if self.section is None:
+            return self.name.encode()
+        origin = b"" if self.partial is None else b"<%d>" % self.partial[0]
+        return b"BODY[" + bytes(self.section) + b"]" + origin
+
+
+# --- SEARCH (RFC 3501, 6.4.4) ----------------------------------------------------------------------
+
+
+@frozen
+class SearchAll:
+    """ALL"""
+
+
+@frozen
+class SearchAnd:
+    """All of `keys`: several keys in a row, or in parentheses. NEW comes as RECENT UNSEEN."""
+
+    keys: tuple[SearchKey, ...]
+
+
+@frozen
+class SearchOr:
+    left: SearchKey
+    right: SearchKey
+
+
+@frozen
+class SearchNot:
+    key: SearchKey
+
+
+@frozen
+class SearchSet:
+    """Sequence numbers, or UIDs after the UID key."""
+
+    numbers: SequenceSet
+    uid: bool
+
+
+@frozen
+class SearchFlag:
+    """\\Answered \\Deleted \\Draft \\Flagged \\Seen \\Recent or a keyword; UNSEEN, OLD …: not `wanted`."""
+
+    flag: str
+    wanted: bool = True
+
+
+@frozen
+class SearchDate:
+    """BEFORE ON SINCE, and SENTBEFORE SENTON SENTSINCE (`sent`: by the Date field).
+
+    relation: "BEFORE", "ON" or "SINCE"; time and zone are disregarded.
+    """
+
+    relation: str
+    day: date
+    sent: bool = False
+
+
+@frozen
+class SearchSize:
+    """LARGER (`larger`) or SMALLER than so many octets, both strict."""
+
+    octets: int
+    larger: bool
+
+
+@frozen
+class SearchHeader:
+    """FROM, TO, CC, BCC, SUBJECT and HEADER: the field (upper case) holds `text`, in any case; an empty
+    text matches every message that has the field."""
+
+    field: str
+    text: str
+
+
+@frozen
+class SearchText:
+    """BODY, or with `header` TEXT, which looks at header and body."""
+
+    text: str
+    header: bool
+
+
+SearchKey = (
+    SearchAll
+    | SearchAnd
+    | SearchOr
+    | SearchNot
+    | SearchSet
+    | SearchFlag
+    | SearchDate
+    | SearchSize
+    | SearchHeader
+    | SearchText
+)
