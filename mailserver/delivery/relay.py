@@ -1,0 +1,268 @@
+"""One message to one destination: hosts tried in order, one outcome per recipient.
+
+Another host is tried only as long as no host has begun to receive the body: after that an unclear end
+means "later", so that nothing is sent twice without need (RFC 5321, 4.5.3.2.6). Connections that took a
+message are kept for a moment and used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import evolve, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from mailserver.delivery.mx import HostFinder, MailHost, Unroutable
+from mailserver.delivery.next_hop import NextHop, next_hop
+from mailserver.delivery.tls_policy import TlsPolicies, TlsPolicy
+from mailserver.smtp.answers import Reply, local_reply
+from mailserver.smtp.client_values import ClientOptions, Mail, State, TlsUse
+from mailserver.smtp.sender import Sender, SessionFailed, Source, connect
+from mailserver.tls import client_context
+
+PER_TRANSACTION = 100  # recipients that every server must take (RFC 5321, 4.5.3.1.8)
+IDLE_SECONDS = 3.0
+
+
+@frozen
+class Parcel:
+    """A message for the recipients of one remote domain. `open` gives the body, afresh for each attempt."""
+
+    id: str
+    domain: str
+    mail: Mail
+    open: Callable[[], Source]
+
+
+@frozen
+class Outcome:
+    """What became of one recipient. `host`: the server that said so, "" where none was reached."""
+
+    reply: Reply
+    host: str = ""
+
+
+@frozen
+class Attempt:
+    """Outcomes in the order of the recipients. reached: some server was ready to take mail; where not,
+    further mail for the destination need not be tried now."""
+
+    outcomes: tuple[Outcome, ...]
+    reached: bool
+
+
+@frozen
+class _Kept:
+    sender: Sender
+    timer: IDelayedCall
+
+
+class Relay:
+    """Deliveries to other servers.
+
+    finder: delivery.mx.HostFinder. connecting: stands for smtp.sender.connect in tests.
+    """
+
+    def __init__(
+        self,
+        settings: Any,
+        reactor: Any,
+        finder: HostFinder,
+        *,
+        connecting: Callable[..., Deferred[Sender]] = connect,
+        context: Callable[[str, bool], Any] = client_context,
+    ) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._finder = finder
+        self._connect = connecting
+        self._context = context
+        self._policies = TlsPolicies(reactor.seconds)
+        self._idle: dict[str, list[_Kept]] = {}
+        self._hosts: dict[Sender, MailHost] = {}
+        self._stopping = False
+
+    def destination(self, domain: str) -> str:
+        """What connections and back-off are counted by."""
+        return next_hop(self._settings.now.relay, domain).key
+
+    async def deliver(self, parcel: Parcel) -> Attempt:
+        """Try once. Never fails."""
+        hop = next_hop(self._settings.now.relay, parcel.domain)
+        work = _Work(parcel)
+        sender = self._take_idle(hop.key)
+        if sender is not None:
+            await self._send(sender, work)
+            self._give_back(hop.key, sender)
+        if work.left:
+            await self._try_hosts(hop, work)
+        return Attempt(tuple(work.outcomes), work.reached)
+
+    def stop(self) -> None:
+        """Idle connections are closed politely, busy ones are cut: their mail stays queued."""
+        self._stopping = True
+        for kept in [kept for group in self._idle.values() for kept in group]:
+            kept.timer.cancel()
+            kept.sender.quit()
+        self._idle.clear()
+        for sender in list(self._hosts):
+            if not sender.usable and sender.engine.state is not State.QUIT:
+                sender.abort()
+
+    # --- one attempt ------------------------------------------------------------------------------
+
+    async def _try_hosts(self, hop: NextHop, work: _Work) -> None:
+        try:
+            hosts = await self._finder.find(hop)
+        except Unroutable as error:
+            work.fail(Outcome(error.reply))
+            work.reached = work.reached or error.reply.permanent
+            return
+        worst: Outcome | None = None
+        for host in hosts:
+            try:
+                sender = await self._open(hop, host)
+            except SessionFailed as error:
+                worst = _milder(worst, Outcome(error.reply, str_of(host)))
+                continue
+            await self._send(sender, work)
+            self._give_back(hop.key, sender)
+            if not work.left:
+                return
+            worst = _milder(worst, work.last)
+        work.fail(worst or Outcome(local_reply(451, "4.4.1", "no host to try")))
+
+    async def _open(self, hop: NextHop, host: MailHost) -> Sender:
+        """A session with this address; in clear where TLS was offered, failed, and need not be."""
+        policy = self._policies.policy_for(hop, host)
+        try:
+            return await self._open_with(hop, host, policy)
+        except SessionFailed as error:
+            if error.stage is not State.HANDSHAKE or policy.use is not TlsUse.MAY:
+                raise
+        self._policies.handshake_failed(host)
+        return await self._open_with(hop, host, evolve(policy, use=TlsUse.NEVER))
+
+    async def _open_with(self, hop: NextHop, host: MailHost, policy: TlsPolicy) -> Sender:
+        if self._stopping:
+            raise SessionFailed(local_reply(451, "4.3.2", "this server is stopping"), None)
+        login = hop.host
+        options = ClientOptions(
+            self._settings.now.hostname,
+            tls=policy.use,
+            username=login.username if login else "",
+            password=login.password if login else "",
+            clear_auth=policy.clear_auth,
+            secure=policy.implicit,
+        )
+        sender = await self._connect(
+            self._reactor, host.ip, host.port, options, lambda: self._context(host.name, policy.verify)
+        )
+        self._hosts[sender] = host
+        sender.on_close = self._closed
+        return sender
+
+    async def _send(self, sender: Sender, work: _Work) -> None:
+        """As many transactions as the recipients need, while the server goes along."""
+        host = str_of(self._hosts[sender])
+        while work.left and sender.usable:
+            work.reached = True
+            chunk = work.left[:PER_TRANSACTION]
+            mail = work.parcel.mail
+            part = evolve(mail, recipients=tuple(mail.recipients[index] for index in chunk))
+            try:
+                source = work.parcel.open()
+            except OSError:
+                work.fail(Outcome(local_reply(451, "4.3.0", "this server could not read the message")))
+                return
+            replies = await sender.send(part, source)
+            work.take(chunk, [Outcome(reply, host) for reply in replies], sender)
+
+    # --- connections kept -------------------------------------------------------------------------
+
+    def _take_idle(self, key: str) -> Sender | None:
+        group = self._idle.get(key)
+        if not group:
+            return None
+        kept = group.pop()
+        if not group:
+            del self._idle[key]
+        kept.timer.cancel()
+        return kept.sender
+
+    def _give_back(self, key: str, sender: Sender) -> None:
+        if not sender.usable:
+            sender.abort()
+        elif self._stopping or sender.sent >= self._settings.now.relay.messages_per_connection:
+            sender.quit()
+        else:
+            timer = self._reactor.callLater(IDLE_SECONDS, self._idle_too_long, key, sender)
+            self._idle.setdefault(key, []).append(_Kept(sender, timer))
+
+    def _idle_too_long(self, key: str, sender: Sender) -> None:
+        self._drop_idle(key, sender)
+        sender.quit()
+
+    def _drop_idle(self, key: str, sender: Sender) -> None:
+        group = [kept for kept in self._idle.get(key, ()) if kept.sender is not sender]
+        if group:
+            self._idle[key] = group
+        else:
+            self._idle.pop(key, None)
+
+    def _closed(self, sender: Sender) -> None:
+        """The server hung up, perhaps while the connection was idle."""
+        self._hosts.pop(sender, None)
+        for key, group in list(self._idle.items()):
+            for kept in group:
+                if kept.sender is sender:
+                    if kept.timer.active():
+                        kept.timer.cancel()
+                    self._drop_idle(key, sender)
+
+
+class _Work:
+    """Recipients that have no outcome yet (`left`, indexes), and the outcomes of the others."""
+
+    def __init__(self, parcel: Parcel) -> None:
+        self.parcel = parcel
+        self.left = list(range(len(parcel.mail.recipients)))
+        self.last = Outcome(local_reply(451, "4.4.1", "not tried"))
+        self.outcomes = [self.last] * len(self.left)
+        self.reached = False
+
+    def fail(self, outcome: Outcome) -> None:
+        """All that are left end so."""
+        for index in self.left:
+            self.outcomes[index] = outcome
+        self.left = []
+
+    def take(self, chunk: list[int], outcomes: list[Outcome], sender: Sender) -> None:
+        """Note one transaction. Left for another try are those after the chunk; those the server would
+        take in a transaction of their own (452, RFC 5321, 4.5.3.1.10; CASES G5); and, where the session
+        broke before the body, those it said nothing about."""
+        some = any(outcome.reply.positive for outcome in outcomes)
+        broken = not sender.usable and not sender.body_started
+        again = []
+        for index, outcome in zip(chunk, outcomes, strict=True):
+            reply = outcome.reply
+            self.outcomes[index] = self.last = outcome
+            too_many = some and reply.code == 452 and reply.status in ("4.5.3", "4.0.0")
+            if too_many or (broken and (reply.local or reply.code == 421) and reply.temporary):
+                again.append(index)
+        self.left = again + self.left[len(chunk) :]
+
+
+def str_of(host: MailHost) -> str:
+    """`mx.example.org[192.0.2.1]:25`, as log lines and DSNs name a host; the port where it is another."""
+    port = "" if host.port == 25 else f":{host.port}"
+    return f"{host.name}[{host.ip}]{port}" if host.name != host.ip else f"[{host.ip}]{port}"
+
+
+def _milder(known: Outcome | None, new: Outcome) -> Outcome:
+    """Of several hosts' failures, a temporary one counts: another host may take the mail later."""
+    if known is None or (known.reply.permanent and not new.reply.permanent):
+        return new
+    return new if known.reply.permanent == new.reply.permanent else known
