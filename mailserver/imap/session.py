@@ -1,9 +1,9 @@
 """What a handler knows of the connection that its command came on, and how it answers.
 
 A handler is `async def name(session, command) -> None`: it sends untagged responses with `send` and ends with
-exactly one of `ok`, `no`, `bad`, or raises a `MailError`, which becomes `NO` with its response code. What others
-did to the mailbox is told just before the tagged reply (RFC 3501, 5.2, 7). Commands of a connection run one
-after another, so a handler has the session for itself until it returns.
+exactly one of `ok`, `no`, `bad`, or raises a `MailError`, which becomes `NO` with its response code. What
+others did to the mailbox is told just before the tagged reply (RFC 3501, 5.2, 7). Commands of a connection
+run one after another, so a handler has the session for itself until it returns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from mailserver.errors import MailError, NotPermitted
 from mailserver.imap.commands import Command
 from mailserver.imap.selected import Selected
 from mailserver.interfaces import IAccount, IAuthenticator, IMessageFile, Peer
-
 
 Handler = Callable[["Session", Any], Coroutine[Any, Any, None]]
 

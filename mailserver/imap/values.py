@@ -75,30 +75,14 @@ def _range_text(first: int | None, last: int | None) -> str:
 class Section:
     """What stands between the brackets of BODY[…].
 
-    part:   numbers of the part, () for the message itself
-    text:   "" for all of it, or HEADER, HEADER.FIELDS, HEADER.FIELDS.NOT, TEXT, MIME
-    fields: the names after HEADER.FIELDS(.NOT), as the client wrote them
+    numbers: of the part, () for the message itself
+    text:    "" for all of it, or HEADER, HEADER.FIELDS, HEADER.FIELDS.NOT, TEXT, MIME
+    fields:  the names after HEADER.FIELDS(.NOT), as the client wrote them
     """
 
-    part: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()
     text: str = ""
     fields: tuple[bytes, ...] = ()
-
-    def __bytes__(self) -> bytes:
-        words = [str(number) for number in self.part]
-        if self.text:
-            words.append(self.text)
-        label = ".".join(words).encode()
-        if self.fields:
-            label += b" (" + b" ".join(_field_name(name) for name in self.fields) + b")"
-        return label
-
-
-def _field_name(name: bytes) -> bytes:
-    """astring: a name with specials in it is sent quoted; the grammar lets no CR, LF, NUL come here."""
-    if name and not any(c in b'(){ %*"\\]' or c < 32 or c > 126 for c in name):
-        return name
-    return b'"' + name.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
 @frozen
@@ -115,14 +99,6 @@ class FetchItem:
     section: Section | None = None
     partial: tuple[int, int] | None = None
     peek: bool = True
-
-    @property
-    def label(self) -> bytes:
-        """The name that the FETCH response gives the item, e.g. BODY[1.MIME]<0>."""
-        if self.section is None:
-            return self.name.encode()
-        origin = b"" if self.partial is None else b"<%d>" % self.partial[0]
-        return b"BODY[" + bytes(self.section) + b"]" + origin
 
 
 # --- SEARCH (RFC 3501, 6.4.4) ----------------------------------------------------------------------
