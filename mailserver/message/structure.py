@@ -22,7 +22,7 @@ MAX_DEPTH = 100
 MAX_PARTS = 10_000
 MAX_HEADER = 256 * 1024  # octets of one header block that are looked at
 MAX_BOUNDARY = 998  # a line (RFC 5322, 2.1.1)
-MAX_MISSES = 2_000_000  # lines that begin like a delimiter and are none
+MAX_MISSES = 200_000  # lines that begin like a delimiter and are none
 
 OCTET_STREAM = (b"application", b"octet-stream")
 US_ASCII: Parameters = ((b"charset", b"us-ascii"),)

@@ -16,6 +16,7 @@ from mailserver.message.parameters import get
 from mailserver.message.structure import MAX_HEADER, Part, unfold
 
 MAX_TEXT = 16 * 1024 * 1024
+PIECE = 128 * 1024
 
 _WORD = re.compile(rb"=\?([^?\x00-\x20]{1,80})\?([bBqQ])\?([^?\x00-\x20]*+)\?=")
 _WORDS = re.compile(rb"(=\?[^?\x00-\x20]{1,80}\?[bBqQ]\?[^?\x00-\x20]*+\?=)([ \t\r\n]++(?==\?))?+")
@@ -86,34 +87,47 @@ def field_texts(block: bytes, name: bytes) -> list[str]:
     return found
 
 
-def body_texts(data: bytes, root: Part) -> Iterator[str]:
+def body_texts(data: bytes, root: Part) -> Iterator[tuple[bool, str]]:
     """The text of each part in order: headers of inner parts and messages, bodies of text parts.
 
-    data: what was scanned. Other media (images, archives) have no text.
+    Comes in pieces of about `PIECE` octets, so that a caller can rest between them; each with True where it
+    begins a new text, False where it goes on with the last. data: what was scanned. Other media (images,
+    archives) have no text.
     """
     budget = MAX_TEXT
     waiting = [root]
     while waiting and budget > 0:
         part = waiting.pop()
         if part is not root:
-            yield header_text(data[part.start : part.body])
+            yield True, header_text(data[part.start : part.body])
         if part.parts:
             waiting.extend(reversed(part.parts))
         elif part.main.lower() in (b"text", b"message"):
-            content = data[part.body : min(part.end, part.body + budget)]
-            budget -= len(content)
-            yield part_text(content, part)
+            end = min(part.end, part.body + budget)
+            budget -= end - part.body
+            yield from _part_texts(data, part, end)
 
 
-def part_text(content: bytes, part: Part) -> str:
-    """The text of a leaf's body."""
+def _part_texts(data: bytes, part: Part, end: int) -> Iterator[tuple[bool, str]]:
+    """The text of a leaf's body up to `end`."""
     encoding = part.fields.get(b"content-transfer-encoding", b"").strip().lower()
-    if encoding == b"base64":
-        content = base64_bytes(content)
-    elif encoding == b"quoted-printable":
-        content = binascii.a2b_qp(content)
     charset = get(part.parameters, b"charset")
-    text = decode(content, charset.decode("latin-1") if charset else None)
-    if part.sub.lower() == b"html" and "&" in text:
-        text = html.unescape(text)
-    return text
+    name = charset.decode("latin-1") if charset else None
+    is_html = part.sub.lower() == b"html"
+    at = part.body
+    rest = b""
+    fresh = True
+    while at < end:
+        cut = min(end, at + PIECE)
+        if cut < end:  # at the end of a line, where there is one
+            cut = data.rfind(b"\n", at, cut) + 1 or cut
+        content = data[at:cut]
+        if encoding == b"base64":
+            content = rest + content.translate(None, _NOT_BASE64)
+            whole = len(content) // 4 * 4 if cut < end else len(content)
+            content, rest = base64_bytes(content[:whole]), content[whole:]
+        elif encoding == b"quoted-printable":
+            content = binascii.a2b_qp(content)
+        text = decode(content, name)
+        yield fresh, html.unescape(text) if is_html and "&" in text else text
+        at, fresh = cut, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 
 import pytest
@@ -64,12 +65,24 @@ def test_body_texts_of_a_message_with_everything() -> None:
         b"--b\nContent-Type: image/png\n\nhidden\n"
         b"--b\nContent-Type: message/rfc822\n\nSubject: =?utf-8?q?inn=C3=A9r?=\n\ndeep\n--b--\n"
     )
-    found = "|".join(text.body_texts(raw, scan(raw)))
+    found = "|".join(piece for _, piece in text.body_texts(raw, scan(raw)))
 
     for wanted in ("Grüße", "<b>ü</b>", "Subject: innér", "deep"):
         assert wanted in found
     for unwanted in ("not the body", "hidden", "preamble"):
         assert unwanted not in found
+
+
+def test_long_texts_come_in_pieces() -> None:
+    line = b"x" * 75 + b"\n"
+    plain = b"Subject: y\n\n" + line * 5_000
+    coded = b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(line * 5_000)
+
+    for raw in (plain, coded):
+        pieces = list(text.body_texts(raw, scan(raw)))
+        assert "".join(piece for _, piece in pieces) == (line * 5_000).decode()
+        assert [fresh for fresh, _ in pieces] == [True] + [False] * (len(pieces) - 1)
+        assert 3 <= len(pieces) <= 6
 
 
 def test_field_texts() -> None:

@@ -1,0 +1,228 @@
+"""FETCH: an item list becomes a plan once, and the plan's columns become rows (RFC 3501, 6.4.5, 7.4.2).
+
+Rows are made column by column and joined: cached line prefixes, one fragment per flag combination,
+arrays of sizes and dates, cached values of the store. Only body sections touch a message's bytes. `UID`
+always comes first, whatever the order asked for. No I/O here: `handlers/fetch.py` moves the data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from time import gmtime
+
+from attrs import field, frozen
+
+from mailserver.imap.flags import FlagNames
+from mailserver.imap.values import FetchItem
+from mailserver.message.structure import Part, find_part
+
+MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+
+
+@frozen
+class Content:
+    """One BODY[…], RFC822, RFC822.HEADER or RFC822.TEXT: octets of the message, or cut from them.
+
+    label: what stands before the value in the response     kind: "", HEADER, FIELDS, TEXT or MIME
+    cut:   for FIELDS, the header block to the fields asked for
+    """
+
+    label: bytes
+    numbers: tuple[int, ...] = ()
+    kind: str = ""
+    cut: Callable[[bytes], bytes] | None = field(default=None, eq=False)
+    offset: int = 0
+    count: int | None = None
+
+    @property
+    def whole(self) -> bool:
+        """True where the message's bytes need not be scanned."""
+        return not self.numbers and not self.kind
+
+    def partial(self, data: bytes) -> bytes:
+        """<offset.count> of it; empty beyond the end (RFC 3501, 6.4.5)."""
+        if self.count is None:
+            return data
+        return data[self.offset : self.offset + self.count]
+
+
+@frozen
+class Plan:
+    """What a FETCH needs, by where it comes from.
+
+    cached: items of `IMailbox.rendered`; headers: what is cut from the cached header; contents: what
+    needs the message itself. `seen`: \\Seen is set on what is fetched.
+    """
+
+    uid: bool
+    flags: bool
+    date: bool
+    size: bool
+    cached: tuple[str, ...]
+    headers: tuple[Content, ...]
+    contents: tuple[Content, ...]
+    seen: bool
+
+
+def compile_plan(items: Sequence[FetchItem], uid: bool) -> Plan:
+    """The plan for an item list; `uid`: it is a UID FETCH (RFC 3501, 6.4.8)."""
+    names = {item.name for item in items}
+    contents: list[Content] = []
+    for item in items:
+        if item.section is not None or item.name in _RFC822:
+            content = _content(item)
+            if content not in contents:
+                contents.append(content)
+    from_header = tuple(c for c in contents if c.kind in ("HEADER", "FIELDS") and not c.numbers)
+    return Plan(
+        uid=uid or "UID" in names,
+        flags="FLAGS" in names,
+        date="INTERNALDATE" in names,
+        size="RFC822.SIZE" in names,
+        cached=tuple(name for name in ("ENVELOPE", "BODY", "BODYSTRUCTURE") if name in names),
+        headers=from_header,
+        contents=tuple(c for c in contents if c not in from_header),
+        seen=not all(item.peek for item in items),
+    )
+
+
+_RFC822 = {"RFC822": "", "RFC822.HEADER": "HEADER", "RFC822.TEXT": "TEXT"}
+
+
+def _content(item: FetchItem) -> Content:
+    asked = item.section
+    if asked is None:
+        return Content(item.label, kind=_RFC822[item.name])
+    kind, cut = asked.text, None
+    if asked.fields:
+        kind, cut = "FIELDS", header_cutter(asked.fields, asked.text == "HEADER.FIELDS.NOT")
+    offset, count = item.partial if item.partial is not None else (0, None)
+    return Content(item.label, asked.part, kind, cut, offset, count)
+
+
+def header_cutter(names: Sequence[bytes], excluding: bool) -> Callable[[bytes], bytes]:
+    """A function from a header block to its fields of these names (or all others), in their order and
+    with the empty line (RFC 3501, 6.4.5). Linear in the block."""
+    wanted = b"|".join([re.escape(name) for name in names])
+    chosen = rb"(?!(?:%b)[ \t]*:)[^ \t\r\n]" % wanted if excluding else rb"(?:%b)[ \t]*:" % wanted
+    find = re.compile(rb"\n(%b[^\n]*+(?:\n[ \t][^\n]*+)*+)" % chosen, re.IGNORECASE).findall
+
+    def cut(header: bytes) -> bytes:
+        lines = find(b"\n" + header)
+        if not lines:
+            return b"\r\n"
+        block: bytes = b"\n".join(lines)
+        return block + b"\n\r\n" if block.endswith(b"\r") else block + b"\r\n\r\n"
+
+    return cut
+
+
+def span(content: Content, root: Part) -> tuple[int, int] | None:
+    """(start, end) of a content item in the message that `root` is the scan of, before <…> is applied and
+    fields are cut; None (NIL) where there is no such part."""
+    part = find_part(root, content.numbers) if content.numbers else root
+    if part is None:
+        return None
+    kind = content.kind
+    if kind == "MIME":
+        return part.start, part.body
+    if kind and content.numbers:  # HEADER and TEXT of a part mean the message in it
+        if not part.is_message:
+            return None
+        part = part.parts[0]
+    if kind in ("HEADER", "FIELDS"):
+        return part.start, part.body
+    if kind or content.numbers:
+        return part.body, part.end
+    return part.start, part.end
+
+
+def extract(content: Content, wire: bytes, root: Part | None) -> bytes | None:
+    """The bytes of a content item. `root`: the scan of `wire`, needed unless that is the whole message."""
+    if root is None:
+        return content.partial(wire)
+    found = span(content, root)
+    if found is None:
+        return None
+    data = wire[found[0] : found[1]]
+    return content.partial(content.cut(data) if content.cut is not None else data)
+
+
+def literal(label: bytes, data: bytes | None) -> bytes:
+    """One body section as it stands in the response."""
+    return label + b" NIL" if data is None else b"%b {%d}\r\n%b" % (label, len(data), data)
+
+
+# --- columns --------------------------------------------------------------------------------------
+
+
+def internal_dates(dates: Sequence[int]) -> list[bytes]:
+    """INTERNALDATE with its label, in UTC (RFC 3501, 9: date-time). A day is rendered once."""
+    days: dict[int, bytes] = {}
+    rendered: list[bytes] = []
+    for seconds in dates:
+        day, rest = divmod(seconds, 86400)
+        shown = days.get(day)
+        if shown is None:
+            shown = days[day] = _day(day)
+        minutes, second = divmod(rest, 60)
+        hour, minute = divmod(minutes, 60)
+        rendered.append(b'INTERNALDATE "%b %02d:%02d:%02d +0000"' % (shown, hour, minute, second))
+    return rendered
+
+
+def _day(day: int) -> bytes:
+    try:
+        when = gmtime(day * 86400)
+        if not 0 < when.tm_year < 10_000:
+            raise OverflowError
+    except (OverflowError, ValueError, OSError):
+        return b" 1-Jan-1970"
+    return b"%2d-%b-%04d" % (when.tm_mday, MONTHS[when.tm_mon - 1], when.tm_year)
+
+
+class FlagFragments(dict[int, bytes]):
+    """`FLAGS (…)` and what follows it, by flag bits; made at first need."""
+
+    def __init__(self, names: FlagNames, behind: bytes, recent: bool = False) -> None:
+        super().__init__()
+        self._names = names
+        self._behind = behind
+        self._recent = recent
+
+    def __missing__(self, flags: int) -> bytes:
+        made = self[flags] = b"FLAGS (%b)%b" % (self._names.render(flags, self._recent), self._behind)
+        return made
+
+
+class Prefixes:
+    """`* n FETCH (` and `* n FETCH (UID u ` for the messages of one array of UIDs, kept and extended as
+    the array grows: the sessions that share a view share them."""
+
+    def __init__(self, uids: Sequence[int]) -> None:
+        self.uids = uids
+        self._plain: list[bytes] = []
+        self._with_uid: list[bytes] = []
+
+    def get(self, with_uid: bool, stop: int) -> list[bytes]:
+        """The prefixes of at least the first `stop` messages."""
+        lines = self._with_uid if with_uid else self._plain
+        start = len(lines)
+        if start < stop:
+            if with_uid:
+                lines += [b"* %d FETCH (UID %d " % row for row in enumerate(self.uids[start:stop], start + 1)]
+            else:
+                lines += [b"* %d FETCH (" % number for number in range(start + 1, stop + 1)]
+        return lines
+
+
+def interleave(columns: Sequence[Sequence[bytes]]) -> list[bytes]:
+    """Columns of equal length to one list, row after row."""
+    width = len(columns)
+    if width == 1:
+        return list(columns[0])
+    rows: list[bytes] = [b""] * (width * len(columns[0]))
+    for number, column in enumerate(columns):
+        rows[number::width] = column
+    return rows

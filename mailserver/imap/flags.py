@@ -1,0 +1,52 @@
+"""Flag bits to the names that clients read (RFC 3501, 2.3.2), each combination rendered once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mailserver.interfaces import KEYWORD, Flag
+
+SYSTEM_FLAGS: tuple[tuple[int, bytes], ...] = (
+    (Flag.ANSWERED.value, b"\\Answered"),
+    (Flag.FLAGGED.value, b"\\Flagged"),
+    (Flag.DELETED.value, b"\\Deleted"),
+    (Flag.SEEN.value, b"\\Seen"),
+    (Flag.DRAFT.value, b"\\Draft"),
+)
+MAX_CACHED = 10_000
+
+
+class FlagNames:
+    """Names of one mailbox's flags. `keywords` is the mailbox's list, which only grows, so what was
+    rendered once stays right."""
+
+    def __init__(self, keywords: Sequence[str]) -> None:
+        self._keywords = keywords
+        self._rendered: dict[int, bytes] = {}
+
+    def all(self) -> list[bytes]:
+        """Every flag that a message here may have."""
+        return [name for _, name in SYSTEM_FLAGS] + [k.encode("ascii", "replace") for k in self._keywords]
+
+    def render(self, flags: int, recent: bool = False) -> bytes:
+        """`\\Seen $Forwarded`, with \\Recent where the message is that for the session."""
+        shown = self._rendered.get(flags)
+        if shown is None:
+            shown = self._render(flags)
+        if recent:
+            return shown + b" \\Recent" if shown else b"\\Recent"
+        return shown
+
+    def _render(self, flags: int) -> bytes:
+        names = [name for bit, name in SYSTEM_FLAGS if flags & bit]
+        rest = flags >> KEYWORD
+        for keyword in self._keywords:
+            if not rest:
+                break
+            if rest & 1:
+                names.append(keyword.encode("ascii", "replace"))
+            rest >>= 1
+        if len(self._rendered) >= MAX_CACHED:
+            self._rendered.clear()
+        shown = self._rendered[flags] = b" ".join(names)
+        return shown

@@ -1,0 +1,213 @@
+"""One session's view of its mailbox: which message has which sequence number, and what is not yet told.
+
+The mailbox in memory is shared and always up to date; a client's numbers change only when it is told
+(RFC 3501, 7.4.1). A view therefore keeps the array of UIDs that its numbers refer to (`uids`, an object
+that the mailbox replaces rather than shrinks) and how many of them the client knows (`told`). Invariants:
+
+- the message with sequence number n, 1 <= n <= told, is `uids[n - 1]`, until `sync` says otherwise
+- `told` falls only by EXPUNGE responses, one each, and rises only by EXISTS (RFC 3501, 7.3.1)
+- FETCH of a message is never sent before the EXISTS that makes it known
+- while an EXPUNGE may not be told, no EXISTS is told either: new messages wait behind it (RFC 2180, 4)
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+
+from zope.interface import implementer
+
+from mailserver.imap.flags import FlagNames
+from mailserver.imap.values import SequenceSet
+from mailserver.interfaces import IMailbox, IMailboxListener
+from mailserver.message.structure import Part
+
+
+def _nothing() -> None:
+    """A session that is not to be woken."""
+
+
+@implementer(IMailboxListener)
+class Selected:
+    """The selected mailbox of a session. `attach` it once the mailbox is open.
+
+    wake: called whenever there is something new to tell (IDLE); `sync` tells it.
+    """
+
+    mailbox: IMailbox
+
+    def __init__(self, read_only: bool = False, wake: Callable[[], None] = _nothing) -> None:
+        self.read_only = read_only
+        self.wake = wake
+        self.gone = False
+        self.told = 0
+        self.uids: Sequence[int] = ()
+        self.recent: set[int] = set()
+        self.scanned: tuple[int, Part] | None = None  # the large message whose parts were asked for last
+        self._removed: set[int] = set()
+        self._changed: set[int] = set()
+        self._keywords_told = 0
+
+    def attach(self, mailbox: IMailbox) -> None:
+        """The client now learns of the mailbox (SELECT): everything in it counts as told."""
+        self.mailbox = mailbox
+        self.names = FlagNames(mailbox.keywords)
+        self.read_only = self.read_only or mailbox.read_only
+        self.uids = mailbox.uids
+        self.told = len(mailbox.uids)
+        self.recent = set(mailbox.take_recent(self, self.read_only))
+        self._removed.clear()
+        self._changed.clear()
+        self._keywords_told = len(mailbox.keywords)
+
+    def close(self) -> None:
+        """Leave the mailbox; nothing is told any more."""
+        self.wake = _nothing
+        self.mailbox.close(self)
+
+    # --- told by the mailbox ----------------------------------------------------------------------
+
+    def messages_added(self, count: int) -> None:
+        self.wake()
+
+    def flags_changed(self, uids: Sequence[int], by: IMailboxListener | None) -> None:
+        if by is not self:
+            self._changed.update(uids)
+            self.wake()
+
+    def messages_removed(self, uids: Sequence[int], by: IMailboxListener | None) -> None:
+        self._removed.update(filter(self.number_of, uids))
+        self._changed.difference_update(uids)
+        self.recent.difference_update(uids)
+        self.wake()
+
+    def mailbox_gone(self) -> None:
+        self.gone = True
+        self.wake()
+
+    # --- numbers ----------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> bool:
+        """True while no message of the view is missing from the mailbox: then sequence number n is index
+        n - 1 of the mailbox's arrays."""
+        return self.uids is self.mailbox.uids
+
+    def number_of(self, uid: int) -> int:
+        """The sequence number of a UID in this view, 0 where the client does not know it."""
+        index = bisect_left(self.uids, uid, 0, self.told)
+        return index + 1 if index < self.told and self.uids[index] == uid else 0
+
+    def ranges(self, numbers: SequenceSet, uid: bool) -> list[tuple[int, int]] | None:
+        """Ascending, disjoint (start, stop) index ranges of `uids` for a set of UIDs or sequence numbers.
+
+        Unknown UIDs are left out (RFC 3501, 6.4.8). None: a sequence number that the client cannot know
+        (RFC 3501, 9: seq-number); a range is clipped where it begins with one that exists. Costs
+        O(r log n) for r ranges (CASES H3).
+        """
+        uids, told = self.uids, self.told
+        found: list[tuple[int, int]] = []
+        if uid:
+            for first, last in numbers.resolve(uids[told - 1] if told else 0):
+                start = bisect_left(uids, first, 0, told)
+                stop = bisect_right(uids, last, start, told)
+                if start < stop:
+                    found.append((start, stop))
+            return found
+        for first, last in numbers.resolve(told):
+            if first > told:
+                return None
+            found.append((first - 1, min(last, told)))
+        return found
+
+    def is_removed(self, uid: int) -> bool:
+        """True for a message that is expunged but still has a number here (RFC 2180, 4.1)."""
+        return uid in self._removed
+
+    @property
+    def pending(self) -> bool:
+        """True where `sync(True)` would tell something."""
+        return bool(
+            self._removed
+            or self._changed
+            or len(self.mailbox.uids) != self.told
+            or len(self.mailbox.keywords) != self._keywords_told
+        )
+
+    # --- what the client is told ------------------------------------------------------------------
+
+    def sync(self, allow_expunge: bool, with_uid: bool = False) -> bytes:
+        """Untagged responses for what has changed, in the order EXPUNGE, EXISTS, RECENT, FLAGS, FETCH.
+
+        allow_expunge: false while answering FETCH, STORE, SEARCH (RFC 3501, 7.4.1).
+        with_uid: the responses belong to a UID command (RFC 3501, 6.4.8).
+        """
+        if not self._removed:
+            self.uids = self.mailbox.uids  # what may have gone from it was never told
+        if not self.pending:
+            return b""
+        told: list[bytes] = []
+        if allow_expunge and self._removed:
+            self._tell_expunges(told)
+        if not self._removed:
+            self._tell_new(told)
+        told.append(self.tell_keywords())
+        if self._changed:
+            changed = sorted(self._changed)
+            self._changed.clear()
+            told.extend(self.flag_lines(changed, with_uid))
+        return b"".join(told)
+
+    def _tell_expunges(self, told: list[bytes]) -> None:
+        """From the highest number down, so that none of them moves another (RFC 3501, 7.4.1)."""
+        numbers = sorted(filter(None, map(self.number_of, self._removed)), reverse=True)
+        told.extend([b"* %d EXPUNGE\r\n" % number for number in numbers])
+        self.told -= len(numbers)
+        self.uids = self.mailbox.uids
+        self._removed.clear()
+
+    def _tell_new(self, told: list[bytes]) -> None:
+        """EXISTS and RECENT for messages behind the last one told."""
+        self.uids = self.mailbox.uids
+        count = len(self.uids)
+        if count == self.told:
+            return
+        self.told = count
+        self.recent |= self.mailbox.take_recent(self, self.read_only)
+        told.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (count, len(self.recent)))
+
+    def tell_keywords(self) -> bytes:
+        """FLAGS and PERMANENTFLAGS where keywords came in (RFC 3501, 7.2.6); before any FETCH with them."""
+        if len(self.mailbox.keywords) == self._keywords_told:
+            return b""
+        self._keywords_told = len(self.mailbox.keywords)
+        return self.flags_responses()
+
+    def flags_responses(self) -> bytes:
+        """`* FLAGS` and `* OK [PERMANENTFLAGS …]` as they are now."""
+        names = b" ".join([*self.names.all()])
+        permanent = b"" if self.read_only else names + b" \\*"
+        text = b"No permanent flags permitted" if self.read_only else b"Flags permitted"
+        return b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS (%b)] %b\r\n" % (names, permanent, text)
+
+    def flag_lines(self, uids: Iterable[int], with_uid: bool) -> list[bytes]:
+        """`* n FETCH (FLAGS (…))` for those of these UIDs that the client knows; they are told now."""
+        lines: list[bytes] = []
+        flags, index_of = self.mailbox.flags, self.mailbox.index_of
+        names, recent = self.names, self.recent
+        for uid in uids:
+            number = self.number_of(uid)
+            index = index_of(uid) if number else -1
+            if index < 0:
+                continue
+            shown = names.render(flags[index], uid in recent)
+            if with_uid:
+                lines.append(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, uid, shown))
+            else:
+                lines.append(b"* %d FETCH (FLAGS (%b))\r\n" % (number, shown))
+        return lines
+
+    def flags_told(self, uids: Iterable[int]) -> None:
+        """FETCH has just told the flags of these messages: no need to repeat them."""
+        if self._changed:
+            self._changed.difference_update(uids)
