@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,29 +70,48 @@ def load(path: Path | str) -> Config:
     return read(path).config
 
 
-def read(path: Path | str) -> Loaded:
-    """Configuration, users and warnings. Raises ConfigError with every problem of every file."""
-    file = Path(path).absolute()
+def read(path: Path | str, contents: Mapping[Path, bytes] | None = None) -> Loaded:
+    """Configuration, users and warnings. Raises ConfigError with every problem of every file.
+
+    contents: what to take users files for instead of what is on the disk."""
     report = Report()
-    raw = parse_toml(file, report)
-    if raw is None:
-        raise ConfigError(report.problems)
-    config = _read_config(Table(raw, report, file))
-    users = read_users(config.users_files, config.domains, report)
-    _check_domain_users(config, users, report)
+    config = _read_file(path, report)
+    users = _read_users(config, report, contents)
     if report.problems:
         raise ConfigError(report.problems)
     return Loaded(config, users, tuple(report.warnings))
 
 
+def read_without_users(path: Path | str) -> Config:
+    """The configuration, whatever the users files look like. Raises ConfigError."""
+    report = Report()
+    config = _read_file(path, report)
+    if report.problems:
+        raise ConfigError(report.problems)
+    return config
+
+
 def read_users_again(config: Config) -> Users:
     """The users files alone, against a configuration in force. Raises ConfigError."""
     report = Report()
-    users = read_users(config.users_files, config.domains, report)
-    _check_domain_users(config, users, report)
+    users = _read_users(config, report)
     if report.problems:
         raise ConfigError(report.problems)
     return users
+
+
+def _read_users(config: Config, report: Report, contents: Mapping[Path, bytes] | None = None) -> Users:
+    users = read_users(config.users_files, config.domains, report, contents)
+    _check_domain_users(config, users, report)
+    return users
+
+
+def _read_file(path: Path | str, report: Report) -> Config:
+    file = Path(path).absolute()
+    raw = parse_toml(file, report)
+    if raw is None:
+        raise ConfigError(report.problems)
+    return _read_config(Table(raw, report, file))
 
 
 def _read_config(top: Table) -> Config:

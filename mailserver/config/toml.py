@@ -14,10 +14,11 @@ _AT = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re.DOTAL
 LARGEST = 64 * 1024 * 1024
 
 
-def parse_toml(file: Path, report: Report) -> dict[str, Any] | None:
-    """The file's tables, None (with a problem) where there are none to be had."""
+def parse_toml(file: Path, report: Report, data: bytes | None = None) -> dict[str, Any] | None:
+    """The file's tables, None (with a problem) where there are none to be had. data: read that instead."""
     try:
-        data = readable(file)
+        if data is None:
+            data = readable(file)
     except ValueError as error:
         report.fault(file, "", str(error).removeprefix(f"{file} "))
         return None

@@ -7,7 +7,7 @@ An address means one thing only: a user, or a user's alias, or an entry of [alia
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,17 @@ _PASSWORD = re.compile(
 )
 
 
-def read_users(files: Iterable[Path], domains: Collection[str], report: Report) -> Users:
-    """All users and aliases of the files. Faults go into the report; domains: names that are ours."""
+def read_users(
+    files: Iterable[Path],
+    domains: Collection[str],
+    report: Report,
+    contents: Mapping[Path, bytes] | None = None,
+) -> Users:
+    """All users and aliases of the files. Faults go into the report; domains: names that are ours;
+    contents: what to take a file for instead of what is on the disk (an edit that is not written yet)."""
     reader = _Reader(domains, report)
     for file in files:
-        reader.read_file(file)
+        reader.read_file(file, (contents or {}).get(file))
     return reader.finish()
 
 
@@ -43,9 +49,9 @@ class _Reader:
         self.own_aliases: list[tuple[Table, str, tuple[str, ...]]] = []
         self.alias_tables: list[Table] = []
 
-    def read_file(self, file: Path) -> None:
+    def read_file(self, file: Path, data: bytes | None) -> None:
         """Users at once; aliases wait until all users are known."""
-        raw = parse_toml(file, self.report)
+        raw = parse_toml(file, self.report, data)
         if raw is None:
             return
         top = Table(raw, self.report, file)

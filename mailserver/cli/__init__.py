@@ -1,0 +1,59 @@
+"""The administrator's command, `mailserver`: one module per subcommand, loaded when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from mailserver import __version__
+
+COMMANDS = {
+    "check": "mailserver.cli.check:check",
+    "demo": "mailserver.cli.demo:demo",
+    "hash": "mailserver.cli.hash:hash_command",
+    "queue": "mailserver.cli.queue:queue",
+    "quickstart": "mailserver.cli.quickstart:quickstart",
+    "reload": "mailserver.cli.reload:reload",
+    "user": "mailserver.cli.user:user",
+}
+
+
+class _Lazy(click.Group):
+    """Imports a subcommand's module at its first use, so that `mailserver hash` loads no DNS."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="mailserver")
+def _command() -> None:
+    """Set up and look after a mail server.
+
+    \b
+    A first server:
+      mailserver quickstart example.org          writes mailserver.toml and users.toml here
+      mailserver check -c mailserver.toml        says whether they are right
+      twistd -n mailserver -c mailserver.toml    runs the server
+    \b
+    Every day:
+      mailserver user add carol@example.org      asks for a password
+      mailserver queue list                      mail that waits for other servers
+      mailserver reload                          after an edit of mailserver.toml
+
+    Without -c the configuration is $MAILSERVER_CONFIG, or else /etc/mailserver/mailserver.toml.
+    Exit status: 0 done, 1 not done, 2 the command was misused.
+    """
+
+
+def main() -> None:
+    """The console script."""
+    _command(prog_name="mailserver")

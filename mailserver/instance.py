@@ -1,0 +1,76 @@
+"""One server per data_dir: data_dir/mailserver.pid, locked as long as the server lives.
+
+The file holds the process id and a line end. The lock (flock) goes with the process, however it ends, so a
+file that a crash left behind blocks nobody and is known to be stale.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+NAME = "mailserver.pid"
+
+
+class AlreadyRunning(Exception):
+    """Another server holds the lock. `pid` is 0 where it could not be read."""
+
+    def __init__(self, path: Path, pid: int) -> None:
+        self.path = path
+        self.pid = pid
+        super().__init__(f"another server runs on {path.parent}" + (f" (process {pid})" if pid else ""))
+
+
+class InstanceLock:
+    """[disk] Taken by the server before it touches anything in data_dir."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.path = data_dir / NAME
+        self._fd = -1
+
+    def acquire(self) -> None:
+        """Take the lock and write the process id. Raises AlreadyRunning, OSError."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.fchmod(fd, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = _read_pid(fd)
+            os.close(fd)
+            raise AlreadyRunning(self.path, pid) from None
+        except OSError:
+            os.close(fd)
+            raise
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give the lock up; harmless where it is not held. The file stays, empty."""
+        if self._fd >= 0:
+            os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def running(data_dir: Path) -> int | None:
+    """[disk] The process id of the server that runs on `data_dir`, None where none does. Raises OSError where
+    that cannot be told."""
+    try:
+        fd = os.open(data_dir / NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_pid(fd) or None
+    else:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _read_pid(fd: int) -> int:
+    text = os.pread(fd, 32, 0).strip()
+    return int(text) if text.isdigit() else 0
