@@ -1,0 +1,64 @@
+# make run       a demonstration server on loopback, in ./demo (kept between runs)
+# make test      the whole test suite
+# make lint      ruff and mypy --strict
+# make coverage  the test suite with coverage, and its report
+# make clean     all that the others have made, but ./demo
+#
+# Each works on a fresh machine with Python 3.11 or later (Debian: python3, python3-venv).
+# PYTHON chooses the interpreter, VENV the environment; ARGS goes to pytest (make test ARGS=tests/smtp).
+
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+
+BIN := $(VENV)/bin
+SOURCES := setup.cfg pyproject.toml $(shell find mailserver twisted -name '*.py')
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint coverage coverage-report clean
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+# Installed anew when a source changes; the build needs no isolation, so what is there is not fetched again.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --upgrade 'setuptools>=69' wheel
+
+$(VENV)/.run: $(SOURCES) | $(VENV)/bin/python
+	$(INSTALL) --no-build-isolation .
+	@touch $@
+
+$(VENV)/.test: $(SOURCES) | $(VENV)/bin/python
+	$(INSTALL) --no-build-isolation '.[test]'
+	@touch $@
+
+$(VENV)/.dev: setup.cfg | $(VENV)/.test
+	$(INSTALL) --no-build-isolation '.[test,dev]'
+	@touch $@
+
+run: $(VENV)/.run
+	@$(BIN)/mailserver demo demo
+	@exec $(BIN)/twistd --nodaemon --pidfile= mailserver --config demo/mailserver.toml
+
+test: $(VENV)/.test
+	$(if $(COVERAGE),$(BIN)/python -m coverage erase)
+	$(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+coverage: test coverage-report
+coverage: COVERAGE = 1
+
+coverage-report:
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
