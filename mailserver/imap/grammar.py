@@ -1,0 +1,317 @@
+"""A command's parts to its value: the grammar of RFC 3501, 9 and of the extensions that are announced.
+
+`parse_command` raises `BadSyntax` for what is no command (the reply is BAD) and `MailError` for what is one
+but cannot be done whatever the mailbox holds: a name that is no modified UTF-7, an unknown charset (NO).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from mailserver.imap import commands as c
+from mailserver.imap.cursor import BadSyntax, Cursor
+from mailserver.imap.grammar_fetch import fetch_items
+from mailserver.imap.grammar_search import search_arguments
+from mailserver.imap.values import SequenceSet
+from mailserver.interfaces import StoreMode
+
+_TAG = re.compile(rb'([^\x00-\x20\x7f-\xff(){%*"\\+]{1,100})(?: |\Z)')
+_NAME = re.compile(rb"([A-Za-z]{1,16})(?= |\Z)")
+
+STATUS_ITEMS = frozenset(
+    (
+        "MESSAGES",
+        "RECENT",
+        "UIDNEXT",
+        "UIDVALIDITY",
+        "UNSEEN",  # RFC 3501, 6.3.10
+        "APPENDLIMIT",
+        "DELETED",
+        "DELETED-STORAGE",
+    )  # RFC 7889, 3.1; RFC 9208, 4.1.4
+)
+MAX_ID_FIELDS = 30  # RFC 2971, 3.3: pairs, octets of a field's name and of its value
+MAX_ID_NAME = 30
+MAX_ID_VALUE = 1024
+
+
+def parse_tag(line: bytes) -> bytes | None:
+    """The tag that a line begins with; None where it has none that may be sent back (CASES H7)."""
+    match = _TAG.match(line)
+    return None if match is None else match[1]
+
+
+def parse_command(parts: tuple[bytes, ...]) -> c.Command:
+    """A whole command. Raises BadSyntax, MailError."""
+    cursor = Cursor(parts)
+    tag, name = _start(cursor)
+    command = _ARGUMENTS[name](cursor, tag)
+    cursor.end()
+    return command
+
+
+def parse_append(parts: tuple[bytes, ...], size: int) -> c.Append | None:
+    """The APPEND whose message is the literal of `size` octets that comes next; None for anything else, also
+    for an APPEND whose mailbox name is that literal. Raises MailError."""
+    cursor = Cursor(parts)
+    try:
+        tag, name = _start(cursor)
+        if name != "APPEND":
+            return None
+        command = _append_head(cursor, tag, size)
+        cursor.end()
+    except BadSyntax:
+        return None
+    return command
+
+
+def _start(cursor: Cursor) -> tuple[bytes, str]:
+    match = _TAG.match(cursor.text)
+    if match is None:
+        raise BadSyntax("Invalid tag")
+    cursor.pos = match.end()
+    word = _NAME.match(cursor.text, cursor.pos)
+    name = "" if word is None else word[1].decode("ascii").upper()
+    if name not in _ARGUMENTS:
+        raise BadSyntax("Unknown command")
+    cursor.pos += len(name)
+    return match[1], name
+
+
+# --- forms of arguments ----------------------------------------------------------------------------
+
+_Parser = Callable[[Cursor, bytes], c.Command]
+
+
+def _nothing(make: Callable[[bytes], c.Command]) -> _Parser:
+    return lambda cursor, tag: make(tag)
+
+
+def _mailbox(make: Callable[[bytes, str], c.Command]) -> _Parser:
+    def parse(cursor: Cursor, tag: bytes) -> c.Command:
+        cursor.space()
+        return make(tag, cursor.mailbox())
+
+    return parse
+
+
+def _pattern(make: Callable[[bytes, str, str], c.Command]) -> _Parser:
+    def parse(cursor: Cursor, tag: bytes) -> c.Command:
+        cursor.space()
+        reference = cursor.mailbox()
+        cursor.space()
+        return make(tag, reference, cursor.list_mailbox())
+
+    return parse
+
+
+# --- not authenticated -----------------------------------------------------------------------------
+
+
+def _authenticate(cursor: Cursor, tag: bytes) -> c.Command:
+    """ "AUTHENTICATE" SP auth-type [SP (base64 / "=")] (RFC 4959)"""
+    cursor.space()
+    mechanism = cursor.word()
+    initial = cursor.base64() if cursor.skip(b" ") else None
+    return c.Authenticate(tag, mechanism, initial)
+
+
+def _login(cursor: Cursor, tag: bytes) -> c.Command:
+    cursor.space()
+    user = cursor.astring()
+    cursor.space()
+    return c.Login(tag, user, cursor.astring())
+
+
+def _id(cursor: Cursor, tag: bytes) -> c.Command:
+    """ "ID" SP ("(" [string SP nstring *(SP string SP nstring)] ")" / nil) (RFC 2971, 4)"""
+    cursor.space()
+    if not cursor.skip(b"("):
+        if cursor.nstring() is not None:
+            raise BadSyntax("Expected a list or NIL")
+        return c.Id(tag, None)
+    fields: list[tuple[bytes, bytes | None]] = []
+    while not cursor.skip(b")"):
+        if fields:
+            cursor.space()
+        name = cursor.string()
+        cursor.space()
+        value = cursor.nstring()
+        fields.append((name, value))
+        if len(fields) > MAX_ID_FIELDS or len(name) > MAX_ID_NAME or len(value or b"") > MAX_ID_VALUE:
+            raise BadSyntax("Too much identification")
+    return c.Id(tag, tuple(fields))
+
+
+# --- authenticated ---------------------------------------------------------------------------------
+
+
+def _enable(cursor: Cursor, tag: bytes) -> c.Command:
+    cursor.space()
+    names = [cursor.word()]
+    while cursor.skip(b" "):
+        names.append(cursor.word())
+    return c.Enable(tag, tuple(names))
+
+
+def _rename(cursor: Cursor, tag: bytes) -> c.Command:
+    cursor.space()
+    old = cursor.mailbox()
+    cursor.space()
+    return c.Rename(tag, old, cursor.mailbox())
+
+
+def _status(cursor: Cursor, tag: bytes) -> c.Command:
+    cursor.space()
+    mailbox = cursor.mailbox()
+    cursor.expect(b" (")
+    items = [cursor.word()]
+    while cursor.skip(b" "):
+        items.append(cursor.word())
+    cursor.expect(b")")
+    if any(item not in STATUS_ITEMS for item in items):
+        raise BadSyntax("Unknown status item")
+    return c.Status(tag, mailbox, tuple(dict.fromkeys(items)))
+
+
+def _append_head(cursor: Cursor, tag: bytes, size: int) -> c.Append:
+    """What stands before the literal (RFC 3501, 6.3.11); the space before it is taken."""
+    cursor.space()
+    mailbox = cursor.mailbox()
+    cursor.space()
+    flags: tuple[str, ...] = ()
+    date = None
+    if cursor.peek() == b"(":
+        flags = cursor.flag_list()
+        cursor.space()
+    if cursor.peek() == b'"':
+        date = cursor.date_time()
+        cursor.space()
+    return c.Append(tag, mailbox, frozenset(flags), date, size)
+
+
+def _append(cursor: Cursor, tag: bytes) -> c.Command:
+    """An APPEND that came without a literal to stream."""
+    _append_head(cursor, tag, 0)
+    raise BadSyntax("Expected a literal")
+
+
+def _quota_root(cursor: Cursor, tag: bytes) -> c.Command:
+    cursor.space()
+    return c.GetQuota(tag, cursor.astring().decode("utf-8", "replace"))
+
+
+def _set_quota(cursor: Cursor, tag: bytes) -> c.Command:
+    cursor.space()
+    root = cursor.astring().decode("utf-8", "replace")
+    cursor.expect(b" (")
+    limits: list[tuple[str, int]] = []
+    while not cursor.skip(b")"):
+        if limits:
+            cursor.space()
+        name = cursor.word()
+        cursor.space()
+        limits.append((name, cursor.number(1 << 63)))
+    return c.SetQuota(tag, root, tuple(limits))
+
+
+# --- selected --------------------------------------------------------------------------------------
+
+
+def _numbers(cursor: Cursor) -> SequenceSet:
+    cursor.space()
+    numbers = cursor.sequence_set()
+    cursor.space()
+    return numbers
+
+
+def _fetch(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
+    return c.Fetch(tag, _numbers(cursor), fetch_items(cursor, uid), uid)
+
+
+_STORE_ITEM = re.compile(rb"([+-]?FLAGS)(\.SILENT)? ", re.IGNORECASE)
+
+
+def _store(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
+    numbers = _numbers(cursor)
+    item = _STORE_ITEM.match(cursor.text, cursor.pos)
+    if item is None:
+        raise BadSyntax("Expected FLAGS")
+    cursor.pos = item.end()
+    flags = cursor.flag_list() if cursor.peek() == b"(" else cursor.flags()
+    mode = StoreMode(item[1].decode("ascii").upper())
+    return c.Store(tag, numbers, mode, flags, item[2] is not None, uid)
+
+
+def _search(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
+    cursor.space()
+    arguments = search_arguments(cursor)
+    return c.Search(tag, arguments.key, arguments.charset, uid)
+
+
+def _copy(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
+    return c.Copy(tag, _numbers(cursor), cursor.mailbox(), uid)
+
+
+def _move(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
+    return c.Move(tag, _numbers(cursor), cursor.mailbox(), uid)
+
+
+def _uid(cursor: Cursor, tag: bytes) -> c.Command:
+    """RFC 3501, 6.4.8; UID EXPUNGE: RFC 4315, 2.1; UID MOVE: RFC 6851, 3.2."""
+    cursor.space()
+    name = cursor.word()
+    if name == "EXPUNGE":
+        cursor.space()
+        return c.Expunge(tag, cursor.sequence_set())
+    parse = _UID_COMMANDS.get(name)
+    if parse is None:
+        raise BadSyntax("Unknown UID command")
+    return parse(cursor, tag, True)
+
+
+_UID_COMMANDS: dict[str, Callable[[Cursor, bytes, bool], c.Command]] = {
+    "FETCH": _fetch,
+    "STORE": _store,
+    "SEARCH": _search,
+    "COPY": _copy,
+    "MOVE": _move,
+}
+
+_ARGUMENTS: dict[str, _Parser] = {
+    "CAPABILITY": _nothing(c.Capability),
+    "NOOP": _nothing(c.Noop),
+    "LOGOUT": _nothing(c.Logout),
+    "ID": _id,
+    "STARTTLS": _nothing(c.StartTls),
+    "AUTHENTICATE": _authenticate,
+    "LOGIN": _login,
+    "ENABLE": _enable,
+    "SELECT": _mailbox(c.Select),
+    "EXAMINE": _mailbox(c.Examine),
+    "CREATE": _mailbox(c.Create),
+    "DELETE": _mailbox(c.Delete),
+    "RENAME": _rename,
+    "SUBSCRIBE": _mailbox(c.Subscribe),
+    "UNSUBSCRIBE": _mailbox(c.Unsubscribe),
+    "LIST": _pattern(c.List),
+    "LSUB": _pattern(c.Lsub),
+    "STATUS": _status,
+    "NAMESPACE": _nothing(c.Namespace),
+    "APPEND": _append,
+    "GETQUOTA": _quota_root,
+    "GETQUOTAROOT": _mailbox(c.GetQuotaRoot),
+    "SETQUOTA": _set_quota,
+    "IDLE": _nothing(c.Idle),
+    "CHECK": _nothing(c.Check),
+    "CLOSE": _nothing(c.Close),
+    "UNSELECT": _nothing(c.Unselect),
+    "EXPUNGE": _nothing(c.Expunge),
+    "FETCH": _fetch,
+    "STORE": _store,
+    "SEARCH": _search,
+    "COPY": _copy,
+    "MOVE": _move,
+    "UID": _uid,
+}

@@ -1,0 +1,122 @@
+"""What FETCH asks for (RFC 3501, 6.4.5; 9: fetch, fetch-att, section)."""
+
+from __future__ import annotations
+
+import re
+
+from mailserver.imap.cursor import MAX_DEPTH, MAX_NUMBER, BadSyntax, Cursor
+from mailserver.imap.values import FetchItem, Section
+
+_NAME = re.compile(rb"[A-Za-z0-9.]+")
+_PART = re.compile(rb"[1-9][0-9]{0,8}(?:\.[1-9][0-9]{0,8})*+")
+_TEXT = re.compile(rb"HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME", re.IGNORECASE)
+_FIELD = re.compile(rb"[\x20-\x39\x3b-\x7e]+")  # RFC 5322, 2.2: printable, no colon; a space matches nothing
+MAX_ITEMS = 100
+
+SIMPLE = ("ENVELOPE", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODYSTRUCTURE", "UID")
+_ITEMS = {name: FetchItem(name) for name in SIMPLE} | {
+    "BODY": FetchItem("BODY"),
+    "RFC822": FetchItem("RFC822", peek=False),
+    "RFC822.TEXT": FetchItem("RFC822.TEXT", peek=False),
+    "RFC822.HEADER": FetchItem("RFC822.HEADER"),
+}
+_MACROS = {
+    "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
+    "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
+    "FULL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY"),
+}
+
+
+def fetch_items(cursor: Cursor, uid: bool) -> tuple[FetchItem, ...]:
+    """A macro, one item or a list; each item once, UID among them for UID FETCH (RFC 3501, 6.4.8)."""
+    items: list[FetchItem] = []
+    if cursor.skip(b"("):
+        items.append(_item(cursor, _name(cursor)))
+        while cursor.skip(b" "):
+            items.append(_item(cursor, _name(cursor)))
+            if len(items) > MAX_ITEMS:
+                raise BadSyntax("Too many items")
+        cursor.expect(b")")
+    else:
+        name = _name(cursor)
+        if name in _MACROS:
+            items.extend(_ITEMS[item] for item in _MACROS[name])
+        else:
+            items.append(_item(cursor, name))
+    if uid:
+        items.append(_ITEMS["UID"])
+    return tuple(dict.fromkeys(items))
+
+
+def _name(cursor: Cursor) -> str:
+    match = _NAME.match(cursor.text, cursor.pos)
+    if match is None:
+        raise BadSyntax("Expected a data item")
+    cursor.pos = match.end()
+    return match.group().decode("ascii").upper()
+
+
+def _item(cursor: Cursor, name: str) -> FetchItem:
+    if name in ("BODY", "BODY.PEEK") and cursor.skip(b"["):
+        section = _section(cursor)
+        cursor.expect(b"]")
+        return FetchItem("BODY[]", section, _partial(cursor), peek=name == "BODY.PEEK")
+    item = _ITEMS.get(name)
+    if item is None:
+        raise BadSyntax("Unknown data item")
+    return item
+
+
+def _section(cursor: Cursor) -> Section:
+    """section-spec; MIME only after part numbers."""
+    numbers: tuple[int, ...] = ()
+    part = _PART.match(cursor.text, cursor.pos)
+    if part is not None:
+        numbers = tuple(int(number) for number in part.group().split(b"."))
+        if len(numbers) > MAX_DEPTH * 2:
+            raise BadSyntax("Part too deep")
+        cursor.pos = part.end()
+        if not cursor.skip(b"."):
+            return Section(numbers)
+    match = _TEXT.match(cursor.text, cursor.pos)
+    if match is None:
+        if numbers:
+            raise BadSyntax("Expected a section text")
+        return Section()
+    text = match.group().decode("ascii").upper()
+    if text == "MIME" and not numbers:
+        raise BadSyntax("MIME needs a part number")
+    cursor.pos = match.end()
+    if not text.startswith("HEADER.FIELDS"):
+        return Section(numbers, text)
+    return Section(numbers, text, _field_names(cursor))
+
+
+def _field_names(cursor: Cursor) -> tuple[bytes, ...]:
+    """SP header-list"""
+    cursor.expect(b" (")
+    names = [_field_name(cursor)]
+    while cursor.skip(b" "):
+        names.append(_field_name(cursor))
+    cursor.expect(b")")
+    return tuple(names)
+
+
+def _field_name(cursor: Cursor) -> bytes:
+    name = cursor.astring()
+    if _FIELD.fullmatch(name) is None:
+        raise BadSyntax("Invalid header field name")
+    return name
+
+
+def _partial(cursor: Cursor) -> tuple[int, int] | None:
+    """ "<" number "." nz-number ">" """
+    if not cursor.skip(b"<"):
+        return None
+    origin = cursor.number(MAX_NUMBER)
+    cursor.expect(b".")
+    count = cursor.number(MAX_NUMBER)
+    cursor.expect(b">")
+    if not count:
+        raise BadSyntax("A partial fetch of nothing")
+    return origin, count

@@ -1,0 +1,74 @@
+"""Untagged responses outside FETCH and SEARCH: values to bytes (RFC 3501, 7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from mailserver.imap.listing import Listed
+from mailserver.interfaces import QuotaUsage
+from mailserver.message.envelope import string
+from mailserver.wire import utf7
+
+_ATOM = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
+QUOTA_ROOT = b'""'  # the one quota root of an account (RFC 9208, 4.2.2)
+
+
+def astring(value: bytes) -> bytes:
+    """As it is, quoted or as a literal, whatever holds it; NIL only in quotes."""
+    if _ATOM.fullmatch(value) is not None and value.upper() != b"NIL":
+        return value
+    return string(value)
+
+
+def mailbox(name: str) -> bytes:
+    """In modified UTF-7 (RFC 3501, 5.1.3)."""
+    return astring(utf7.encode(name))
+
+
+def capability(names: Sequence[str]) -> bytes:
+    return b"* CAPABILITY %b\r\n" % " ".join(names).encode("ascii")
+
+
+def enabled(names: Iterable[str]) -> bytes:
+    """RFC 5161, 3.2"""
+    return b" ".join([b"* ENABLED", *(name.encode("ascii") for name in names)]) + b"\r\n"
+
+
+def identity(fields: dict[str, str]) -> bytes:
+    """RFC 2971, 3.2"""
+    pairs = [b"%b %b" % (string(name.encode()), string(value.encode())) for name, value in fields.items()]
+    return b"* ID (%b)\r\n" % b" ".join(pairs)
+
+
+def listing(command: str, entry: Listed) -> bytes:
+    """A LIST or LSUB response."""
+    attributes = " ".join(entry.attributes).encode("ascii")
+    return b'* %b (%b) "/" %b\r\n' % (command.encode("ascii"), attributes, mailbox(entry.name))
+
+
+def root(command: str) -> bytes:
+    """LIST "" "": the separator and the root (RFC 3501, 6.3.8)."""
+    return b'* %b (\\Noselect) "/" ""\r\n' % command.encode("ascii")
+
+
+def status(name: str, values: Iterable[tuple[str, int]]) -> bytes:
+    items = " ".join(f"{item} {value}" for item, value in values)
+    return b"* STATUS %b (%b)\r\n" % (mailbox(name), items.encode("ascii"))
+
+
+def namespace() -> bytes:
+    """One personal namespace without a prefix (RFC 2342, 5)."""
+    return b'* NAMESPACE (("" "/")) NIL NIL\r\n'
+
+
+def quota(usage: QuotaUsage) -> bytes:
+    """STORAGE in units of 1024 octets, rounded up; no resource where there is no limit (RFC 9208, 4.2.1)."""
+    if not usage.limit:
+        return b"* QUOTA %b ()\r\n" % QUOTA_ROOT
+    used, limit = -(-usage.used // 1024), -(-usage.limit // 1024)
+    return b"* QUOTA %b (STORAGE %d %d)\r\n" % (QUOTA_ROOT, used, limit)
+
+
+def quota_root(name: str) -> bytes:
+    return b"* QUOTAROOT %b %b\r\n" % (mailbox(name), QUOTA_ROOT)
