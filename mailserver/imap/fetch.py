@@ -10,12 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from time import gmtime
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from attrs import field, frozen
 
 from mailserver.imap.flags import FlagNames
 from mailserver.imap.values import FetchItem
+from mailserver.message.envelope import string
 from mailserver.message.structure import Part, find_part
+
+_ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
+if TYPE_CHECKING:
+    from mailserver.imap.selected import Selected
 
 MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 
@@ -93,12 +100,18 @@ _RFC822 = {"RFC822": "", "RFC822.HEADER": "HEADER", "RFC822.TEXT": "TEXT"}
 def _content(item: FetchItem) -> Content:
     asked = item.section
     if asked is None:
-        return Content(item.label, kind=_RFC822[item.name])
+        return Content(item.name.encode(), kind=_RFC822[item.name])
     kind, cut = asked.text, None
-    if asked.fields:
+    inside = ".".join([*map(str, asked.numbers), *([asked.text] if asked.text else [])]).encode()
+    if asked.text.startswith("HEADER.FIELDS"):
         kind, cut = "FIELDS", header_cutter(asked.fields, asked.text == "HEADER.FIELDS.NOT")
-    offset, count = item.partial if item.partial is not None else (0, None)
-    return Content(item.label, asked.part, kind, cut, offset, count)
+        inside += b" (%b)" % b" ".join([n if _ATOM.fullmatch(n) else string(n) for n in asked.fields])
+    label = b"BODY[%b]" % inside
+    offset, count = 0, None
+    if item.partial is not None:
+        offset, count = item.partial
+        label += b"<%d>" % offset
+    return Content(label, asked.numbers, kind, cut, offset, count)
 
 
 def header_cutter(names: Sequence[bytes], excluding: bool) -> Callable[[bytes], bytes]:
@@ -157,8 +170,8 @@ def literal(label: bytes, data: bytes | None) -> bytes:
 # --- columns --------------------------------------------------------------------------------------
 
 
-def internal_dates(dates: Sequence[int]) -> list[bytes]:
-    """INTERNALDATE with its label, in UTC (RFC 3501, 9: date-time). A day is rendered once."""
+def internal_dates(dates: Sequence[int], behind: bytes) -> list[bytes]:
+    """INTERNALDATE with its label and what follows it, in UTC (RFC 3501, 9: date-time)."""
     days: dict[int, bytes] = {}
     rendered: list[bytes] = []
     for seconds in dates:
@@ -168,7 +181,7 @@ def internal_dates(dates: Sequence[int]) -> list[bytes]:
             shown = days[day] = _day(day)
         minutes, second = divmod(rest, 60)
         hour, minute = divmod(minutes, 60)
-        rendered.append(b'INTERNALDATE "%b %02d:%02d:%02d +0000"' % (shown, hour, minute, second))
+        rendered.append(b'INTERNALDATE "%b %02d:%02d:%02d +0000"%b' % (shown, hour, minute, second, behind))
     return rendered
 
 
@@ -215,6 +228,23 @@ class Prefixes:
             else:
                 lines += [b"* %d FETCH (" % number for number in range(start + 1, stop + 1)]
         return lines
+
+
+_PREFIXES: WeakKeyDictionary[Any, Prefixes] = WeakKeyDictionary()
+
+
+def prefixes_of(view: Selected) -> Prefixes:
+    """The line prefixes for a view: one set for all sessions whose view is the mailbox's present one."""
+    if not view.current:
+        own = view.prefixes
+        if own is None or own.uids is not view.uids:
+            own = view.prefixes = Prefixes(view.uids)
+        return own
+    shared = _PREFIXES.get(view.mailbox)
+    if shared is None or shared.uids is not view.uids:
+        shared = _PREFIXES[view.mailbox] = Prefixes(view.uids)
+    view.prefixes = shared
+    return shared
 
 
 def interleave(columns: Sequence[Sequence[bytes]]) -> list[bytes]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from zope.interface import implementer
 
+from mailserver.imap.fetch import Prefixes
 from mailserver.imap.flags import FlagNames
 from mailserver.imap.values import SequenceSet
 from mailserver.interfaces import IMailbox, IMailboxListener
@@ -44,6 +45,7 @@ class Selected:
         self.uids: Sequence[int] = ()
         self.recent: set[int] = set()
         self.scanned: tuple[int, Part] | None = None  # the large message whose parts were asked for last
+        self.prefixes: Prefixes | None = None  # line prefixes of FETCH
         self._removed: set[int] = set()
         self._changed: set[int] = set()
         self._keywords_told = 0

@@ -1,0 +1,339 @@
+"""FETCH and UID FETCH: moves what `imap.fetch` planned from the mailbox to the client (RFC 3501, 6.4.5).
+
+Output leaves in slices, and nothing is produced while the client does not read (CASES E6). A message that
+another session expunged before this one was told is left out; FETCH then ends with NO [EXPUNGEISSUED]
+(RFC 2180, 4.1.3; RFC 5530), UID FETCH with OK, for the EXPUNGE follows at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from mailserver.errors import MailError, MessageGone
+from mailserver.imap.commands import Command, Fetch
+from mailserver.imap.fetch import (
+    Content,
+    FlagFragments,
+    Plan,
+    compile_plan,
+    extract,
+    interleave,
+    internal_dates,
+    literal,
+    prefixes_of,
+    span,
+)
+from mailserver.imap.handlers.batches import Batch, batch, pieces, take, uids_of
+from mailserver.imap.selected import Selected
+from mailserver.imap.session import Handler, Session
+from mailserver.interfaces import Flag, IMessageFile, StoreMode
+from mailserver.message.structure import Part, scan
+
+END = b")\r\n"
+ARRAY_ROWS = 4096  # rows at a time that come from memory: about 200 KiB, 1 ms
+CACHED_ROWS = 1000  # … from the index
+CONTENT_ROWS = 256  # … with contents of messages
+OUTPUT = 128 * 1024  # octets collected before they are sent
+TURN = 1024 * 1024  # octets produced before other connections get their turn
+SMALL = 1024 * 1024  # messages up to this size are taken whole
+
+
+async def fetch(session: Session, command: Fetch) -> None:
+    """RFC 3501, 6.4.5 and 6.4.8."""
+    view = session.mailbox
+    ranges = view.ranges(command.numbers, command.uid)
+    if ranges is None:
+        session.bad(command, "No such message number")
+        return
+    plan = compile_plan(command.items, command.uid)
+    if plan.seen and not view.read_only and await set_seen(view, ranges):
+        plan = evolve(plan, flags=True)
+    sender = RowSender(session, view, plan)
+    await sender.send_ranges(ranges)
+    if sender.gone and not command.uid:
+        session.no(command, MessageGone.text, "EXPUNGEISSUED")
+    else:
+        session.ok(command)
+
+
+async def set_seen(view: Selected, ranges: Sequence[tuple[int, int]]) -> bool:
+    """\\Seen on all messages asked for, in one commit; true where flags changed. A mailbox that cannot be
+    written does not keep anyone from reading."""
+    flags, unseen = view.mailbox.flags, []
+    index_of = view.mailbox.index_of
+    if view.current:
+        for start, stop in ranges:
+            unseen += [i for i, bits in enumerate(flags[start:stop], start) if not bits & Flag.SEEN]
+        uids = [view.uids[i] for i in unseen]
+    else:
+        rows = ((uid, index_of(uid)) for uid in uids_of(view, ranges))
+        uids = [uid for uid, row in rows if row >= 0 and not flags[row] & Flag.SEEN]
+    if not uids:
+        return False
+    try:
+        result = await view.mailbox.store(uids, StoreMode.ADD, Flag.SEEN.value, None, view)
+    except MailError:
+        return False
+    return bool(result.changed)
+
+
+class RowSender:
+    """Sends the rows of one plan. `gone` counts messages that were expunged meanwhile."""
+
+    def __init__(self, session: Session, view: Selected, plan: Plan) -> None:
+        self.session = session
+        self.view = view
+        self.plan = plan
+        self.gone = 0
+        self._produced = 0
+        self._out: list[bytes] = []
+        self._waiting = 0
+        items: list[str | bytes] = [
+            *("FLAGS" for _ in range(plan.flags)),
+            *("DATE" for _ in range(plan.date)),
+        ]
+        items += [*("SIZE" for _ in range(plan.size)), *plan.cached, *(c.label for c in plan.headers)]
+        self._last = "" if plan.contents or not items else items[-1]
+        behind = self._behind("FLAGS")
+        self._fragments = FlagFragments(view.names, behind)
+        self._recent_fragments = FlagFragments(view.names, behind, recent=True)
+
+    def _behind(self, item: str | bytes) -> bytes:
+        """What stands behind an item's value: the end of the row, or the space before the next."""
+        return END if item == self._last else b" "
+
+    async def send_ranges(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """All messages in these index ranges of the view."""
+        plan = self.plan
+        size = CACHED_ROWS if plan.cached or plan.headers else ARRAY_ROWS
+        if plan.contents:
+            size = CONTENT_ROWS
+        for numbers in pieces(ranges, size):
+            messages = batch(self.view, numbers)
+            self.gone += messages.gone
+            if messages.uids:
+                await self._send_batch(messages)
+        self._flush()
+
+    async def _send_batch(self, messages: Batch) -> None:
+        columns = self._array_columns(messages)
+        missing: set[int] = set()
+        for item in self.plan.cached:
+            await self._add_cached(columns, messages, item, missing)
+        if self.plan.headers:
+            await self._add_headers(columns, messages, missing)
+        if self.plan.contents:
+            await self._send_contents(columns, messages, missing)
+        else:
+            self._send_rows(columns, missing)
+        await self._rest()
+
+    # --- output -----------------------------------------------------------------------------------
+
+    def _put(self, data: bytes) -> None:
+        self._out.append(data)
+        self._waiting += len(data)
+        if self._waiting >= OUTPUT:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._out:
+            self.session.send(b"".join(self._out))
+            self._produced += self._waiting
+            self._out, self._waiting = [], 0
+
+    async def _rest(self) -> None:
+        """Between slices: wait for a slow client, and let others have their turn."""
+        if self._produced >= TURN:
+            self._produced = 0
+            await self.session.breathe()
+        elif self.session.output_full:
+            await self.session.drained()
+
+    # --- columns ----------------------------------------------------------------------------------
+
+    def _array_columns(self, messages: Batch) -> list[Sequence[bytes]]:
+        """What lies in memory, as it is now."""
+        plan, view, numbers, rows = self.plan, self.view, messages.numbers, messages.rows
+        mailbox = view.mailbox
+        columns: list[Sequence[bytes]] = [take(prefixes_of(view).get(plan.uid, numbers[-1] + 1), numbers)]
+        if plan.flags:
+            told = view.tell_keywords()
+            if told:
+                self._put(told)
+            columns.append(self._flag_column(take(mailbox.flags, rows), messages.uids))
+            view.flags_told(messages.uids)
+        if plan.date:
+            columns.append(internal_dates(take(mailbox.dates, rows), self._behind("DATE")))
+        if plan.size:
+            form = b"RFC822.SIZE %d" + self._behind("SIZE")
+            columns.append([form % size for size in take(mailbox.sizes, rows)])
+        return columns
+
+    def _flag_column(self, flags: Sequence[int], uids: Sequence[int]) -> list[bytes]:
+        recent = self.view.recent
+        plain = self._fragments.__getitem__
+        if not recent or recent.isdisjoint(uids):
+            return list(map(plain, flags))
+        marked = self._recent_fragments.__getitem__
+        return [marked(bits) if uid in recent else plain(bits) for bits, uid in zip(flags, uids, strict=True)]
+
+    async def _add_cached(
+        self, columns: list[Sequence[bytes]], messages: Batch, item: str, missing: set[int]
+    ) -> None:
+        values = await self.view.mailbox.rendered(item, messages.uids)
+        column = [value or b"NIL" for value in values]
+        if None in values:
+            missing.update(i for i, value in enumerate(values) if value is None)
+        columns += [[b"%b " % item.encode()] * len(column), column, [self._behind(item)] * len(column)]
+
+    async def _add_headers(self, columns: list[Sequence[bytes]], messages: Batch, missing: set[int]) -> None:
+        """Sections cut from the cached header; a header too long for the cache comes from its file."""
+        headers = list(await self.view.mailbox.rendered("HEADER", messages.uids))
+        for number, header in enumerate(headers):
+            if header is None and number not in missing:
+                headers[number] = await self._read_header(messages.uids[number])
+                if headers[number] is None:
+                    missing.add(number)
+        for content in self.plan.headers:
+            cut = content.cut
+            partial = content.partial if content.count is not None else None
+            values = [header or b"" for header in headers]
+            if cut is not None:
+                values = [cut(value) for value in values]
+            if partial is not None:
+                values = [partial(value) for value in values]
+            form = content.label.replace(b"%", b"%%") + b" {%d}\r\n%b" + self._behind(content.label)
+            columns.append([form % (len(value), value) for value in values])
+
+    def _send_rows(self, columns: list[Sequence[bytes]], missing: set[int]) -> None:
+        """Rows without contents, which end with their last item."""
+        if self._last and not missing:
+            self._put(b"".join(interleave(columns)))
+            return
+        rows = [b"".join(row) for row in zip(*columns, strict=True)]
+        if not self._last:  # (UID) alone
+            rows = [row[:-1] + END for row in rows]
+        if missing:
+            self.gone += len(missing)
+            rows = [row for number, row in enumerate(rows) if number not in missing]
+        self._put(b"".join(rows))
+
+    # --- contents ---------------------------------------------------------------------------------
+
+    async def _send_contents(
+        self, columns: list[Sequence[bytes]], messages: Batch, missing: set[int]
+    ) -> None:
+        heads = [b"".join(row) for row in zip(*columns, strict=True)]
+        for number, (head, uid) in enumerate(zip(heads, messages.uids, strict=True)):
+            if number in missing:
+                self.gone += 1
+                continue
+            try:
+                file = self.view.mailbox.open_message(uid)
+            except MessageGone:
+                self.gone += 1
+                continue
+            try:
+                data = file.read_all()
+                if data is None and file.size <= SMALL:
+                    data = await file.read(0, file.size)
+                if data is None:
+                    await self._send_large(head, uid, file)
+                else:
+                    self._put_contents(head, data)
+            finally:
+                file.close()
+            if self._waiting == 0:  # a slice has just left
+                await self._rest()
+
+    def _put_contents(self, head: bytes, data: bytes) -> None:
+        contents = self.plan.contents
+        out = self._out
+        if len(contents) == 1 and contents[0].whole:
+            content = contents[0]
+            data = content.partial(data)
+            out += (head, b"%b {%d}\r\n" % (content.label, len(data)), data, END)
+            self._waiting += len(head) + len(data) + 30
+        else:
+            root = None if all(content.whole for content in contents) else scan(data)
+            values = [literal(c.label, extract(c, data, root)) for c in contents]
+            row = head + b" ".join(values) + END
+            out.append(row)
+            self._waiting += len(row)
+        if self._waiting >= OUTPUT:
+            self._flush()
+
+    async def _send_large(self, head: bytes, uid: int, file: IMessageFile) -> None:
+        """A message that is not held in memory: its parts go from the file to the client."""
+        contents = self.plan.contents
+        root = None
+        if not all(content.whole for content in contents):
+            root = await self._scan_large(uid, file)
+        self._put(head)
+        for number, content in enumerate(contents):
+            self._put(b" " + content.label if number else content.label)
+            found = (0, file.size) if root is None else span(content, root)
+            if found is None:
+                self._put(b" NIL")
+                continue
+            start, end = found
+            if content.cut is not None:
+                block = content.partial(content.cut(await file.read(start, end - start)))
+                self._put(b" {%d}\r\n%b" % (len(block), block))
+                continue
+            start, end = _partial_span(content, start, end)
+            self._put(b" {%d}\r\n" % (end - start))
+            self._flush()
+            await self.session.send_file(file, start, end - start)
+        self._put(END)
+
+    async def _scan_large(self, uid: int, file: IMessageFile) -> Part:
+        """The structure of a large message, kept while its parts are asked for one after the other."""
+        known = self.view.scanned
+        if known is not None and known[0] == uid:
+            return known[1]
+        root = scan(await read_whole(file))
+        self.view.scanned = (uid, root)
+        await self.session.breathe()
+        return root
+
+    async def _read_header(self, uid: int) -> bytes | None:
+        """A header block from the file, None where the message is gone."""
+        try:
+            file = self.view.mailbox.open_message(uid)
+        except MessageGone:
+            return None
+        try:
+            data = file.read_all()
+            if data is None:
+                data = await read_whole(file)
+        finally:
+            file.close()
+        return data[: scan(data).body]
+
+
+async def read_whole(file: IMessageFile) -> bytes:
+    """All of a message that `read_all` did not give."""
+    slices: list[bytes] = []
+    at = 0
+    while at < file.size:
+        data = await file.read(at, SMALL)
+        if not data:
+            break
+        slices.append(data)
+        at += len(data)
+    return b"".join(slices)
+
+
+def _partial_span(content: Content, start: int, end: int) -> tuple[int, int]:
+    """<offset.count> applied to a range; empty beyond its end."""
+    if content.count is None:
+        return start, end
+    first = min(start + content.offset, end)
+    return first, min(first + content.count, end)
+
+
+TABLE: dict[type[Command], Handler] = {Fetch: fetch}
