@@ -1,0 +1,100 @@
+"""Taking the responsibility for a message (RFC 5321, 6.1): local copies at once, all else through the queue.
+
+- All targets local: delivered directly, one copy for each mailbox; what failed for the moment only is
+  queued, so that nobody is told "no" about a message that others have (CASES F7).
+- A remote target among them: everything is enqueued, which is durable; the queue delivers.
+- Nothing was delivered and nothing can be queued: the error, and nothing was kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailserver.errors import MailError, TemporaryFailure
+from mailserver.interfaces import Envelope, IAcceptor, IMessageBody, Recipient, Target
+
+Pair = tuple[Recipient, Target]
+
+
+@implementer(IAcceptor)
+class Acceptor:
+    """IAcceptor over ILocalDelivery and IQueue. `audit` gets "delivered" and "bounced"; `queue` may be None
+    in programs that deliver locally only."""
+
+    log = Logger()
+
+    def __init__(self, local: Any, queue: Any, audit: Any, reactor: IReactorTime) -> None:
+        self._local = local
+        self._queue = queue
+        self._audit = audit
+        self._reactor = reactor
+
+    def accept(self, envelope: Envelope, trace: bytes, body: IMessageBody) -> Deferred[None]:
+        """See IAcceptor."""
+        pairs = one_copy_each(envelope.recipients)
+        if any(target.domain for _, target in pairs):
+            taken = self._enqueue(envelope, trace, body, pairs)
+        else:
+            taken = self._deliver(envelope, trace, body, pairs)
+        return taken.addBoth(_discard, body)
+
+    def _enqueue(
+        self, envelope: Envelope, trace: bytes, body: IMessageBody, pairs: Sequence[Pair]
+    ) -> Deferred[None]:
+        queued: Deferred[None] = self._queue.enqueue(envelope, trace, body, pairs)
+        return queued
+
+    @inlineCallbacks
+    def _deliver(self, envelope: Envelope, trace: bytes, body: IMessageBody, pairs: Sequence[Pair]) -> Any:
+        begun = self._reactor.seconds()
+        targets = [target for _, target in pairs]
+        outcomes = yield self._local.deliver(envelope, trace, body, targets)
+        failed = [(pair, error) for pair, error in zip(pairs, outcomes, strict=True) if error is not None]
+        if len(failed) == len(pairs):
+            raise worst([error for _, error in failed])
+        if failed:
+            yield self._enqueue(envelope, trace, body, [pair for pair, _ in failed])
+        self._tell(envelope, pairs, outcomes, self._reactor.seconds() - begun)
+
+    def _tell(
+        self, envelope: Envelope, pairs: Sequence[Pair], outcomes: Sequence[Any], seconds: float
+    ) -> None:
+        """The log; from here on nothing may turn the message into a failure (CASES F12)."""
+        try:
+            for (_, target), error in zip(pairs, outcomes, strict=True):
+                if error is None:
+                    self._audit.event(
+                        "delivered", id=envelope.id, to=target.user, folder=target.folder, seconds=seconds
+                    )
+        except Exception:
+            self.log.failure("the event log failed")
+
+
+def one_copy_each(recipients: Sequence[Recipient]) -> list[Pair]:
+    """Each mailbox and each remote address once, however many recipients lead to it (CASES C15)."""
+    seen: set[tuple[str, str]] = set()
+    pairs: list[Pair] = []
+    for recipient in recipients:
+        for target in recipient.targets:
+            key = (target.user, target.folder) if target.user else ("", target.address)
+            if key not in seen:
+                seen.add(key)
+                pairs.append((recipient, target))
+    return pairs
+
+
+def worst(errors: Sequence[Exception]) -> Exception:
+    """What to tell where all failed: a temporary error if there is one, for then a retry makes sense."""
+    known = [error if isinstance(error, MailError) else TemporaryFailure(cause=error) for error in errors]
+    return next((error for error in known if error.temporary), known[0])
+
+
+def _discard(result: Any, body: IMessageBody) -> Any:
+    body.discard()
+    return result

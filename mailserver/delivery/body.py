@@ -1,0 +1,262 @@
+"""The bytes of one message on their way in: in memory up to 1 MiB, beyond that in a spool file.
+
+Line ends become LF as the bytes come, the one form in which messages are kept. A spool file is written in
+a thread; while the disk lags behind by more than `BACKLOG`, `full` is true and the producer stops. Nothing
+here is durable: who accepts the message writes it to its final place and syncs it there. Files that a
+crash leaves behind carry no promise and are removed at the next start (`Spool.clean`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailserver import durable
+from mailserver.errors import MailError, TemporaryFailure
+from mailserver.interfaces import IMessageBody
+
+MEMORY = 1024 * 1024  # octets of a message that stay in memory
+BACKLOG = 1024 * 1024  # octets that may wait for the disk before the producer must stop
+KEPT_HEAD = 256 * 1024  # octets of a spooled message that stay in memory for `head`
+_SLICE = 256 * 1024
+
+
+class Pool(Protocol):
+    """What is used of `mailserver.threads.OrderedPool`."""
+
+    def run(self, key: Any, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
+
+
+@implementer(IMessageBody)
+class MemoryBody:
+    """A message that is in memory as a whole, LF line ends."""
+
+    path: str | None = None
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+        self.wire_size = len(data) + data.count(b"\n")
+
+    def chunks(self) -> Iterable[bytes]:
+        return (self._data,)
+
+    def head(self, limit: int) -> bytes:
+        return self._data[:limit]
+
+    def discard(self) -> None:
+        self._data = b""
+
+
+class Spool:
+    """The folder for messages that are too large for the memory."""
+
+    def __init__(self, directory: Path, pool: Pool, memory: int = MEMORY) -> None:
+        self.directory = directory
+        self.pool = pool
+        self.memory = memory
+        self._number = 0
+
+    def clean(self) -> None:
+        """[disk] Make the folder, and remove what an earlier process left. Before the first message only."""
+        durable.make_dirs(str(self.directory))
+        for name in os.listdir(self.directory):
+            durable.unlink_quietly(str(self.directory / name))
+
+    def new_path(self) -> str:
+        self._number += 1
+        return str(self.directory / f"{os.getpid()}.{self._number}")
+
+    def body(
+        self, edit: Callable[[bytes], bytes] | None = None, on_drained: Callable[[], None] | None = None
+    ) -> Body:
+        """An empty body, see `Body`."""
+        return Body(self, edit, on_drained)
+
+
+@implementer(IMessageBody)
+class Body:
+    """Filled by `write`, closed by `finish`, then an IMessageBody.
+
+    edit:       given the beginning of the message (all of it, or at least `Spool.memory` octets) once,
+                before anything is on the disk; what it returns takes its place. A MailError it raises
+                fails `finish`.
+    on_drained: called when `full` has become false
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        edit: Callable[[bytes], bytes] | None = None,
+        on_drained: Callable[[], None] | None = None,
+    ) -> None:
+        self.size = 0
+        self.wire_size = 0
+        self.path: str | None = None
+        self.full = False
+        self._spool = spool
+        self._edit = edit
+        self._on_drained = on_drained
+        self._pieces: list[bytes] = []  # before the file: as received, CRLF line ends
+        self._received = 0
+        self._cr = False
+        self._head = b""
+        self._data: bytes | None = None
+        self._fd = -1
+        self._unwritten = 0
+        self._error: Exception | None = None
+        self._discarded = False
+
+    # --- filling ----------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Append octets with CRLF (or LF) line ends. After a failure they are dropped."""
+        if self._error is not None or self._discarded:
+            return
+        if self._cr:
+            data = b"\r" + data
+            self._cr = False
+        if data[-1:] == b"\r":
+            self._cr = True
+            data = data[:-1]
+        if self.path is not None:
+            self._to_file(data.replace(b"\r\n", b"\n"))
+            return
+        self._pieces.append(data)
+        self._received += len(data)
+        if self._received > self._spool.memory:
+            self._spill()
+
+    def _take_pieces(self) -> bytes:
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces = []
+        data = data.replace(b"\r\n", b"\n")
+        return data if self._edit is None else self._edit(data)
+
+    def _spill(self) -> None:
+        try:
+            data = self._take_pieces()
+        except MailError as error:
+            self._error = error
+            return
+        self._head = data[:KEPT_HEAD]
+        self.path = self._spool.new_path()
+        self._to_file(data)
+
+    def _to_file(self, data: bytes) -> None:
+        self.size += len(data)
+        self.wire_size += len(data) + data.count(b"\n")
+        self._unwritten += len(data)
+        self.full = self._unwritten > BACKLOG
+        written = self._spool.pool.run(self, self._write, data)
+        written.addCallbacks(self._written, self._failed, callbackArgs=(len(data),))
+
+    def _write(self, data: bytes) -> None:
+        """[thread]"""
+        if self._discarded:
+            return
+        with durable.told():
+            if self._fd < 0:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._fd = durable.calls.open(self.path or "", flags, 0o600)
+        durable.write_all(self._fd, data)
+
+    def _written(self, result: object, size: int) -> None:
+        self._unwritten -= size
+        if self.full and self._unwritten <= BACKLOG // 2:
+            self._drained()
+
+    def _failed(self, failure: Failure) -> None:
+        if self._error is None:
+            self._error = (
+                failure.value
+                if isinstance(failure.value, MailError)
+                else TemporaryFailure(cause=failure.value)
+            )
+        if self.full:
+            self._drained()
+
+    def _drained(self) -> None:
+        self.full = False
+        if self._on_drained is not None:
+            self._on_drained()
+
+    def finish(self) -> Deferred[None] | None:
+        """All octets are there. None where the message is ready at once, else a Deferred that fires when
+        the file is complete. Raises, or fails with, a MailError."""
+        if self._cr:
+            self._cr = False
+            self._pieces.append(b"\r")
+            if self.path is not None:
+                self._to_file(self._pieces.pop())
+        if self._error is not None:
+            raise self._error
+        if self.path is None:
+            data = self._data = self._take_pieces()
+            self.size = len(data)
+            self.wire_size = self.size + data.count(b"\n")
+            return None
+        closed = self._spool.pool.run(self, self._close)
+        return closed.addBoth(self._finished)
+
+    def _finished(self, result: object) -> None:
+        if isinstance(result, Failure):
+            self._failed(result)
+        if self._error is not None:
+            raise self._error
+
+    def _close(self) -> None:
+        """[thread]"""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            durable.close(fd)
+
+    # --- IMessageBody -----------------------------------------------------------------------------
+
+    def chunks(self) -> Iterable[bytes]:
+        """The message; [disk] where `path` is set."""
+        if self._data is not None:
+            return (self._data,)
+        return self._file_chunks()
+
+    def _file_chunks(self) -> Iterator[bytes]:
+        with durable.told():
+            fd = durable.calls.open(self.path or "", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            left = self.size
+            while left > 0:
+                data = os.read(fd, _SLICE)
+                if not data:
+                    raise TemporaryFailure(cause=f"{self.path} is shorter than it was written")
+                left -= len(data)
+                yield data
+        finally:
+            os.close(fd)
+
+    def head(self, limit: int) -> bytes:
+        return (self._head if self._data is None else self._data)[:limit]
+
+    def discard(self) -> None:
+        """Forget everything; the file goes as soon as its thread is done with it."""
+        if self._discarded:
+            return
+        self._discarded = True
+        self.full = False
+        self._pieces = []
+        self._head = b""
+        self._data = None
+        if self.path is not None:
+            self._spool.pool.run(self, self._remove).addErrback(lambda failure: None)
+
+    def _remove(self) -> None:
+        """[thread]"""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+        durable.unlink_quietly(self.path or "")

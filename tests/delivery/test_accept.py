@@ -1,0 +1,125 @@
+"""Who gets the message, and what the sender is told when some of it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from mailserver.delivery.accept import Acceptor
+from mailserver.delivery.body import MemoryBody
+from mailserver.errors import NoSpace, NoSuchMailbox, OverQuota, TemporaryFailure
+from mailserver.interfaces import Envelope, IAcceptor, Peer, Recipient, Target
+
+
+class Local:
+    """ILocalDelivery that does as it is told: `errors` by user."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, Exception] = {}
+        self.delivered: list[str] = []
+
+    def deliver(
+        self, envelope: Envelope, trace: bytes, body: Any, targets: Sequence[Target]
+    ) -> Deferred[Any]:
+        assert b"".join(body.chunks()) == b"text\n"
+        outcomes = [self.errors.get(target.user) for target in targets]
+        self.delivered += [t.user for t, error in zip(targets, outcomes, strict=True) if error is None]
+        return succeed(outcomes)
+
+
+class Queue:
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.queued: list[str] = []
+
+    def enqueue(self, envelope: Envelope, trace: bytes, body: Any, targets: Any) -> Deferred[None]:
+        if self.error is not None:
+            return fail(self.error)
+        assert b"".join(body.chunks()) == b"text\n"
+        self.queued += [target.address for _, target in targets]
+        return succeed(None)
+
+
+class Audit:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def event(self, event: str, /, **fields: Any) -> None:
+        self.events.append((event, fields))
+
+
+def local(user: str) -> Target:
+    return Target(user, user=user)
+
+
+def remote(address: str) -> Target:
+    return Target(address, domain=address.partition("@")[2])
+
+
+class AcceptorTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.local, self.queue, self.audit = Local(), Queue(), Audit()
+        self.acceptor = Acceptor(self.local, self.queue, self.audit, Clock())
+        self.body = MemoryBody(b"text\n")
+
+    def accept(self, *targets: Target) -> Deferred[None]:
+        recipients = tuple(Recipient(target.address, (target,)) for target in targets)
+        envelope = Envelope("id1", "s@example.com", recipients, Peer("192.0.2.1"))
+        return self.acceptor.accept(envelope, b"Received: x\n", self.body)
+
+    def assert_discarded(self) -> None:
+        self.assertEqual(b"".join(self.body.chunks()), b"")
+
+    def test_interface(self) -> None:
+        verifyObject(IAcceptor, self.acceptor)
+
+    def test_local_only(self) -> None:
+        self.successResultOf(self.accept(local("a@b"), local("c@b")))
+        self.assertEqual((self.local.delivered, self.queue.queued), (["a@b", "c@b"], []))
+        self.assertEqual(
+            [(name, fields["to"]) for name, fields in self.audit.events],
+            [("delivered", "a@b"), ("delivered", "c@b")],
+        )
+        self.assert_discarded()
+
+    def test_C15_one_copy_for_each_mailbox(self) -> None:
+        self.successResultOf(self.accept(local("a@b"), local("a@b"), local("a@b")))
+        self.assertEqual(self.local.delivered, ["a@b"])
+
+    def test_a_remote_target_queues_all(self) -> None:
+        self.successResultOf(self.accept(local("a@b"), remote("x@y")))
+        self.assertEqual((self.local.delivered, self.queue.queued), ([], ["a@b", "x@y"]))
+        self.assert_discarded()
+
+    def test_F7_what_failed_beside_others_is_queued(self) -> None:
+        self.local.errors = {"c@b": NoSpace()}
+        self.successResultOf(self.accept(local("a@b"), local("c@b")))
+        self.assertEqual((self.local.delivered, self.queue.queued), (["a@b"], ["c@b"]))
+
+    def test_F7_all_failed_is_the_error(self) -> None:
+        self.local.errors = {"a@b": NoSuchMailbox(), "c@b": OverQuota()}
+        self.failureResultOf(self.accept(local("a@b"), local("c@b")), OverQuota)
+        self.assertEqual(self.queue.queued, [])
+        self.assert_discarded()
+
+    def test_unexpected_failures_are_temporary(self) -> None:
+        self.local.errors = {"a@b": ValueError("bug")}
+        self.failureResultOf(self.accept(local("a@b")), TemporaryFailure)
+
+    def test_a_queue_that_fails(self) -> None:
+        self.queue.error = NoSpace()
+        self.failureResultOf(self.accept(remote("x@y")), NoSpace)
+        self.assert_discarded()
+
+    def test_F12_a_log_that_fails_changes_nothing(self) -> None:
+        def broken(*args: Any, **fields: Any) -> None:
+            raise OSError("log")
+
+        self.patch(self.audit, "event", broken)
+        self.successResultOf(self.accept(local("a@b")))
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
