@@ -1,0 +1,214 @@
+"""The house keeps its order: imports go downwards, engines do no I/O, one module makes things durable."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted((ROOT / "mailserver").rglob("*.py"))
+
+PROTOCOLS = ("smtp", "pop3", "imap")
+
+# In the folders of the protocols all is pure but what runs the engines and answers them.
+NOT_PURE = {
+    "mailserver.smtp.rules",
+    "mailserver.imap.session",
+    "mailserver.smtp.protocol",
+    "mailserver.smtp.policy",
+    "mailserver.smtp.sender",
+    "mailserver.pop3.protocol",
+    "mailserver.imap.protocol",
+    "mailserver.imap.handlers",
+}
+PURE_ELSEWHERE = (
+    "mailserver.wire",
+    "mailserver.message",
+    "mailserver.queue.schedule",
+    "mailserver.queue.values",
+    "mailserver.auth.passwords",
+)
+
+# What reads a clock, a file, a socket, or starts something.
+IMPURE = {
+    "twisted.internet",
+    "twisted.application",
+    "twisted.protocols",
+    "twisted.python.threadpool",
+    "asyncio",
+    "fcntl",
+    "io",
+    "mmap",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "select",
+    "selectors",
+    "shutil",
+    "signal",
+    "socket",
+    "sqlite3",
+    "ssl",
+    "subprocess",
+    "tempfile",
+    "threading",
+}
+CLOCKS = {
+    "time",
+    "time_ns",
+    "monotonic",
+    "monotonic_ns",
+    "perf_counter",
+    "process_time",
+    "sleep",
+    "localtime",
+}
+DURABLE_CALLS = {"fsync", "fdatasync", "sync", "link", "rename", "renames", "replace", "symlink"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of what a module imports, `from a import b` as a.b."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def is_pure(module: str) -> bool:
+    if any(within(module, name) for name in NOT_PURE):
+        return False
+    if any(within(module, f"mailserver.{protocol}") for protocol in PROTOCOLS):
+        return True
+    return any(within(module, name) for name in PURE_ELSEWHERE)
+
+
+PURE = [path for path in MODULES if is_pure(name_of(path))]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_protocol_knows_the_others_and_the_store_through_interfaces_only(protocol: str) -> None:
+    strangers = [f"mailserver.{other}" for other in PROTOCOLS if other != protocol]
+    strangers += ["mailserver.store", "mailserver.queue", "mailserver.auth"]
+    found = [
+        f"{name_of(path)} imports {name}"
+        for path in MODULES
+        if within(name_of(path), f"mailserver.{protocol}")
+        for name in imports(path)
+        if any(within(name, stranger) for stranger in strangers)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("path", PURE, ids=name_of)
+def test_a_pure_module_does_no_input_or_output(path: Path) -> None:
+    found = [name for name in imports(path) if any(within(name, module) for module in IMPURE)]
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open":
+            found.append(f"open() in line {node.lineno}")
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time":
+            found += [f"time.{node.attr} in line {node.lineno}"] if node.attr in CLOCKS else []
+    found += [name for name in imports(path) if name.startswith("time.") and name[5:] in CLOCKS]
+    assert found == []
+
+
+@pytest.mark.parametrize("path", PURE, ids=name_of)
+def test_a_pure_module_imports_pure_modules_and_values_only(path: Path) -> None:
+    """`interfaces` and `errors` are values and contracts; everything else of ours has to be pure too."""
+    values = ("mailserver.interfaces", "mailserver.errors", "mailserver.config.schema")
+    found = []
+    for name in imports(path):
+        if not within(name, "mailserver") or any(within(name, value) for value in values):
+            continue
+        module = (
+            name if (ROOT / Path(*name.split("."))).with_suffix(".py").exists() else name.rpartition(".")[0]
+        )
+        if not is_pure(module) and module != "mailserver":
+            found.append(name)
+    assert found == []
+
+
+def test_only_durable_syncs_links_and_renames() -> None:
+    found = []
+    for path in MODULES:
+        if name_of(path) == "mailserver.durable":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner, attribute = node.func.value, node.func.attr
+                of_os = isinstance(owner, ast.Name) and owner.id == "os" and attribute in DURABLE_CALLS
+                of_path = attribute in ("rename", "replace") and len(node.args) == 1 and not node.keywords
+                if of_os or of_path or attribute in ("hardlink_to", "symlink_to"):
+                    found.append(f"{name_of(path)} line {node.lineno}: {attribute}")
+        found += [
+            f"{name_of(path)} imports {name}"
+            for name in imports(path)
+            if name.startswith("os.") and name[3:] in DURABLE_CALLS
+        ]
+    assert found == []
+
+
+def package_of(module: str) -> str:
+    """The room: the second part of the name. Two modules are rooms of their own: values that others need
+    who stand below the rest of their folder."""
+    for own in ("config.schema", "delivery.body"):
+        if within(module, f"mailserver.{own}"):
+            return own
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_imports_go_downwards_only() -> None:
+    """No cycle between rooms; nothing knows the wiring above it."""
+    below: dict[str, set[str]] = defaultdict(set)
+    for path in MODULES:
+        room = package_of(name_of(path))
+        for name in imports(path):
+            if within(name, "mailserver") and name != "mailserver.__version__":
+                other = package_of(name)
+                if other != room:
+                    below[room].add(other)
+    for room, others in below.items():
+        assert not others & {"tap", "cli"} or room in ("__main__",), f"{room} imports {others}"
+        assert "service" not in others or room == "tap", f"{room} imports the wiring"
+    _assert_no_cycle(below)
+
+
+def _assert_no_cycle(below: dict[str, set[str]]) -> None:
+    done: set[str] = set()
+
+    def visit(room: str, way: tuple[str, ...]) -> None:
+        assert room not in way, "cycle: " + " -> ".join((*way[way.index(room) :], room))
+        if room in done:
+            return
+        for other in sorted(below.get(room, ())):
+            visit(other, (*way, room))
+        done.add(room)
+
+    for room in sorted(below):
+        visit(room, ())
+
+
+def test_no_twisted_mail_protocol_is_used() -> None:
+    """The ground is Twisted; its mail protocol classes are not (DESIGN: two decisions)."""
+    found = [
+        f"{name_of(path)} imports {name}"
+        for path in MODULES
+        for name in imports(path)
+        if within(name, "twisted.mail")
+    ]
+    assert found == []
