@@ -143,7 +143,7 @@ class LimitReached(MailError):
 class MessageGone(MailError):
     """The message was expunged by another session or program (RFC 5530 EXPUNGEISSUED)."""
 
-    code, enhanced, imap, pop3 = 550, "5.2.0", "EXPUNGEISSUED", "SYS/PERM"
+    code, enhanced, imap = 550, "5.2.0", "EXPUNGEISSUED"
     text = "Message no longer exists"
 
 
