@@ -1,0 +1,405 @@
+"""POP3 on a connection: runs the engine, logs in, reads messages, removes them at QUIT.
+
+Locking: RFC 1939, 3 wants the maildrop locked for the session. The same mailbox is open in IMAP clients and
+in other programs, which know no such lock; so a session works on the snapshot of its log-in instead. Numbers
+are stable; a message that another session removed meanwhile is `-ERR`; QUIT removes what is still there.
+
+Nothing is removed but by QUIT. A session that ends in any other way (lost, timed out, stopped) leaves all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from zope.interface import implementer
+
+from mailserver.audit import Audit
+from mailserver.errors import AuthenticationFailed, BadSasl, MailError, TemporaryFailure, TooManyConnections
+from mailserver.interfaces import (
+    Challenge,
+    IAccount,
+    IAuthenticator,
+    IExchange,
+    IMailbox,
+    IMailboxListener,
+    IMessageFile,
+    Peer,
+    Success,
+)
+from mailserver.net.connection import Connection
+from mailserver.net.factory import ConnectionCounter, ConnectionFactory
+from mailserver.net.files import SLICE, TLS_SLICE, send_file
+from mailserver.pop3 import replies, texts
+from mailserver.pop3.engine import Pop3Engine
+from mailserver.pop3.events import (
+    AuthCancelled,
+    AuthOffered,
+    AuthResponse,
+    Closing,
+    LoginOffered,
+    Maildrop,
+    MessageRequested,
+    Options,
+    TlsRequested,
+    UpdateRequested,
+)
+from mailserver.pop3.top import TopCutter
+from mailserver.pop3.transitions import State
+from mailserver.wire.dots import DotStuffer
+
+TURN = 500  # commands in one reactor turn
+TURN_OCTETS = 1024 * 1024  # octets produced in one reactor turn
+UNREAD = 16 * 1024  # octets received while an answer is awaited; then reading pauses
+
+
+class Pop3Factory(ConnectionFactory):
+    """Connections of the services pop3 and pop3s.
+
+    tls: the connection creator for STLS, None where it is not offered
+    """
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        settings: Any,
+        authenticator: IAuthenticator,
+        audit: Audit,
+        reactor: Any,
+        tls: object | None = None,
+        counter: ConnectionCounter | None = None,
+    ) -> None:
+        super().__init__(service=service, settings=settings, audit=audit, reactor=reactor, counter=counter)
+        self.authenticator = authenticator
+        self.tls = tls
+
+    def make(self, peer: Peer) -> Connection:
+        return Pop3Connection(peer)
+
+    def refusal(self, peer: Peer) -> bytes:
+        return replies.err(TooManyConnections.text, TooManyConnections.pop3)
+
+
+@implementer(IMailboxListener)
+class Pop3Connection(Connection):
+    """One POP3 session."""
+
+    factory: Pop3Factory
+    _engine: Pop3Engine
+
+    def __init__(self, peer: Peer) -> None:
+        super().__init__(peer)
+        self._mailbox: IMailbox | None = None
+        self._uids: Sequence[int] = ()
+        self._exchange: IExchange | None = None
+        self._success: Success | None = None  # logged in, but the client has to take the last challenge
+        self._failures = 0
+        self._resting = False  # goes on in the next turn
+        self._running = False
+        self._login_by = 0.0
+
+    # --- the connection ---------------------------------------------------------------------------
+
+    def started(self) -> None:
+        factory = self.factory
+        factory.audit.event("connected", service=factory.service, ip=self.peer.ip, tls=self.peer.tls)
+        self._login_by = factory.reactor.seconds() + factory.settings.now.limits.login_timeout
+        self._engine = Pop3Engine(self._options())
+        self.send(self._engine.data_to_send())
+        self._arm()
+
+    def received(self, data: bytes) -> None:
+        self._engine.receive(data)
+        self._run()
+
+    def secured(self) -> None:
+        self._engine.tls_started(self._options())
+        self._arm()
+        self._run()
+
+    def output_drained(self) -> None:
+        self._run()
+
+    def deadline_passed(self) -> None:
+        """Silent, and without the UPDATE state (RFC 1939, 3)."""
+        self.close()
+
+    def shut_down(self) -> None:
+        """The answer that is being given is finished first."""
+        if self._engine.state is State.TLS:
+            self.close()
+            return
+        self._engine.stop()
+        self._run()
+
+    def disconnected(self) -> None:
+        self._drop_exchange()
+        if self._mailbox is not None:
+            self._mailbox.close(self)
+            self._mailbox = None
+
+    def _options(self) -> Options:
+        return Options(
+            mechanisms=tuple(self.factory.authenticator.mechanisms(self.peer)),
+            starttls=self.factory.tls is not None,
+            secure=bool(self.peer.tls),
+            errors=self.factory.settings.now.limits.errors,
+        )
+
+    def _arm(self) -> None:
+        """Until log-in one deadline for all of it, then one from each command to the next."""
+        if self._mailbox is None:
+            self.set_deadline(max(0.0, self._login_by - self.factory.reactor.seconds()))
+        elif self._engine.state is State.TRANSACTION:
+            self.set_deadline(self.factory.settings.now.limits.pop3_timeout)
+
+    # --- running the engine -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """Handle what was received, as far as there are answers and the client takes them."""
+        if self._running or self._resting or self._closing or not self.open:
+            return
+        self._running = True
+        try:
+            if self._handle_events():
+                self._arm()
+        finally:
+            self._running = False
+        if self._engine.unread > UNREAD:
+            self.pause_input()
+        else:
+            self.resume_input()
+
+    def _handle_events(self) -> int:
+        """The number of events handled. Stops for a turn where there were many (no turn takes long)."""
+        engine = self._engine
+        count = octets = 0
+        while not self.output_full:
+            event = engine.next_event()
+            if event is None:
+                break
+            count += 1
+            handler = _HANDLERS.get(type(event))
+            if handler is not None:
+                handler(self, event)
+            data = engine.data_to_send()
+            octets += len(data)
+            self.send(data)
+            if type(event) is TlsRequested:
+                self.start_tls(self.factory.tls)
+            elif type(event) is Closing:
+                self.close()
+            if count >= TURN or octets >= TURN_OCTETS:
+                self._resting = True
+                self.factory.reactor.callLater(0, self._rested)
+                break
+        return count
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._run()
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Answer a question of the engine by `work`; what goes wrong in it becomes -ERR."""
+        Deferred.fromCoroutine(self._guarded(work))
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except ConnectionLost:
+            return
+        except MailError as error:
+            self._refuse(error)
+        except Exception:
+            self.log.failure("POP3: a command of {ip} failed", ip=self.peer.ip)
+            self._refuse(TemporaryFailure())
+        if self.open:
+            self.send(self._engine.data_to_send())
+            self._run()
+
+    def _refuse(self, error: MailError) -> None:
+        if not self.open:
+            return
+        hang_up = False
+        if isinstance(error, AuthenticationFailed):
+            self._failures += 1
+            hang_up = self.factory.authenticator.refuse(self.peer, self._failures)
+        self._exchange = self._success = None
+        self._engine.refuse(error, hang_up)
+
+    # --- log-in -----------------------------------------------------------------------------------
+
+    def _login_offered(self, event: LoginOffered) -> None:
+        self._in_background(self._log_in(event))
+
+    async def _log_in(self, event: LoginOffered) -> None:
+        factory = self.factory
+        account = await factory.authenticator.login(event.user, event.password, self.peer, IAccount)
+        await self._open(account)
+
+    def _auth_offered(self, event: AuthOffered) -> None:
+        try:
+            self._exchange = self.factory.authenticator.exchange(event.mechanism, self.peer, IAccount)
+        except MailError as error:
+            self._refuse(error)
+            return
+        self._in_background(self._respond(self._exchange, event.response))
+
+    def _auth_response(self, event: AuthResponse) -> None:
+        success, self._success = self._success, None
+        if success is not None:
+            self._in_background(self._acknowledged(success, event.data))
+        elif self._exchange is not None:
+            self._in_background(self._respond(self._exchange, event.data))
+
+    async def _respond(self, exchange: IExchange, response: bytes | None) -> None:
+        step = await exchange.respond(response)
+        if exchange is not self._exchange:  # the client is gone
+            raise ConnectionLost
+        if isinstance(step, Challenge):
+            self._engine.challenge(step.data)
+            return
+        self._exchange = None
+        if step.data is None:
+            await self._open(step.avatar)
+        else:  # +OK cannot carry the mechanism's last word: one more challenge (RFC 5034, 4)
+            self._success = step
+            self._engine.challenge(step.data)
+
+    async def _acknowledged(self, success: Success, response: bytes) -> None:
+        if response:
+            raise BadSasl
+        await self._open(success.avatar)
+
+    def _auth_cancelled(self, event: AuthCancelled) -> None:
+        self._drop_exchange()
+
+    def _drop_exchange(self) -> None:
+        self._success = None
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.abandon()
+
+    async def _open(self, account: IAccount) -> None:
+        """Take the snapshot: arrays of a mailbox only grow, or are replaced by new ones."""
+        mailbox = await account.open("INBOX", self)
+        if not self.open:
+            mailbox.close(self)
+            raise ConnectionLost
+        uids, validity = mailbox.uids, mailbox.uidvalidity
+        self._mailbox = mailbox
+        self._uids = uids
+
+        def unique_id(index: int) -> str:
+            """As Dovecot's default, so that a mailbox that moves here is not fetched again."""
+            return f"{uids[index]:08x}{validity:08x}"
+
+        self._engine.opened(Maildrop(mailbox.sizes[: len(uids)], unique_id))
+        self._arm()
+
+    # --- messages ---------------------------------------------------------------------------------
+
+    def _message_requested(self, event: MessageRequested) -> None:
+        assert self._mailbox is not None
+        try:
+            file = self._mailbox.open_message(self._uids[event.index])
+        except MailError as error:
+            self._engine.refuse(error)
+            return
+        data = file.read_all()
+        if data is None:
+            self._in_background(self._stream(file, event.lines))
+            return
+        file.close()
+        if event.lines is not None:
+            data = TopCutter(event.lines).cut(data)
+        self._engine.message(data)
+
+    async def _stream(self, file: IMessageFile, lines: int | None) -> None:
+        """A message that is too large for memory, or not in memory yet."""
+        try:
+            first = await file.read(0, min(file.size, TLS_SLICE if self.peer.tls else SLICE))
+            if not self.open:
+                raise ConnectionLost
+            self._engine.message_began(file.size)
+            self.send(self._engine.data_to_send())
+            try:
+                await self._stream_on(file, lines, first)
+            except ConnectionLost:
+                raise
+            except Exception:  # in the middle of a message there is no other way to say so
+                self.log.failure("POP3: a message could not be read to its end")
+                self.abort()
+                raise ConnectionLost from None
+        finally:
+            file.close()
+        self._engine.message_ended()
+
+    async def _stream_on(self, file: IMessageFile, lines: int | None, data: bytes) -> None:
+        stuffer, cutter = DotStuffer(), None if lines is None else TopCutter(lines)
+
+        def outgoing(data: bytes) -> bytes:
+            self._arm()
+            return stuffer.feed(data if cutter is None else cutter.cut(data))
+
+        self.send(outgoing(data))
+        offset = len(data)
+        if cutter is None:
+            await send_file(self, file, offset, file.size - offset, outgoing)
+        else:
+            while offset < file.size and not cutter.finished:
+                await self.drained()
+                data = await file.read(offset, min(TLS_SLICE, file.size - offset))
+                if not data:
+                    break
+                offset += len(data)
+                self.send(outgoing(data))
+        self.send(stuffer.finish())
+
+    # --- QUIT -------------------------------------------------------------------------------------
+
+    def _update_requested(self, event: UpdateRequested) -> None:
+        self.set_deadline(None)
+        self._in_background(self._update([self._uids[index] for index in event.indexes]))
+
+    async def _update(self, uids: list[int]) -> None:
+        """RFC 1939, 6: `+OK` only when all of them are gone, durably. What somebody else removed is gone."""
+        mailbox = self._mailbox
+        assert mailbox is not None
+        removed = await mailbox.remove(uids, self)
+        if len(removed) < len(uids):
+            missing = set(uids).difference(removed)
+            if any(mailbox.index_of(uid) >= 0 for uid in missing):
+                raise TemporaryFailure(texts.NOT_REMOVED)
+        self._engine.updated()
+
+    # --- IMailboxListener -------------------------------------------------------------------------
+
+    def messages_added(self, count: int) -> None:
+        """Not of this session."""
+
+    def flags_changed(self, uids: Sequence[int], by: IMailboxListener | None) -> None:
+        """POP3 knows no flags."""
+
+    def messages_removed(self, uids: Sequence[int], by: IMailboxListener | None) -> None:
+        """The number stays; the message will be -ERR."""
+
+    def mailbox_gone(self) -> None:
+        """Its numbers and unique-ids mean nothing any more."""
+        if self._mailbox is not None:
+            self._mailbox.close(self)
+            self._mailbox = None
+        self.close()
+
+
+_HANDLERS: dict[type, Callable[[Pop3Connection, Any], None]] = {
+    LoginOffered: Pop3Connection._login_offered,
+    AuthOffered: Pop3Connection._auth_offered,
+    AuthResponse: Pop3Connection._auth_response,
+    AuthCancelled: Pop3Connection._auth_cancelled,
+    MessageRequested: Pop3Connection._message_requested,
+    UpdateRequested: Pop3Connection._update_requested,
+}

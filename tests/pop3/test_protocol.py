@@ -1,0 +1,554 @@
+"""The protocol on a transport in memory: log-in, snapshot, streaming, QUIT, time, stopping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from mailserver.errors import AuthenticationFailed, EncryptionRequired, MailError, NoSpace
+from mailserver.interfaces import Challenge, IAccount, IAuthenticator, IExchange, Peer, Success
+from mailserver.pop3.protocol import Pop3Connection, Pop3Factory
+from tests.helpers.mailbox import FakeAccount
+from tests.helpers.settings import make_settings
+
+ONE = b"Subject: one\r\n\r\nhello\r\n"
+TWO = b"Subject: two\r\n\r\n.\r\n..dots\r\n"
+LOGIN = b"USER mrose\r\nPASS secret\r\n"
+
+
+@implementer(IExchange)
+class Exchange:
+    """Takes the steps of a list: bytes are challenges, an error fails, a Success ends it."""
+
+    def __init__(self, steps: list[Any]) -> None:
+        self.steps = steps
+        self.responses: list[bytes | None] = []
+        self.abandoned = 0
+
+    def respond(self, response: bytes | None) -> Deferred[Any]:
+        self.responses.append(response)
+        step = self.steps.pop(0)
+        if isinstance(step, Deferred):
+            return step
+        if isinstance(step, MailError):
+            return fail(step)
+        return succeed(Challenge(step) if isinstance(step, bytes) else step)
+
+    def abandon(self) -> None:
+        self.abandoned += 1
+
+
+@implementer(IAuthenticator)
+class Authenticator:
+    """Knows mrose with the password "secret". `answer`: what `login` waits for."""
+
+    def __init__(self, account: FakeAccount) -> None:
+        self.account = account
+        self.answer: Deferred[Any] | None = None
+        self.steps: list[Any] = []
+        self.exchanges: list[Exchange] = []
+        self.max_failures = 3
+        self.asked: list[type] = []
+
+    def mechanisms(self, peer: Peer) -> list[str]:
+        return ["PLAIN", "SCRAM-SHA-256"] if peer.tls else []
+
+    def login(self, user: str, password: bytes, peer: Peer, interface: type) -> Deferred[Any]:
+        self.asked.append(interface)
+        if self.answer is not None:
+            return self.answer
+        good = (user, password) == ("mrose", b"secret")
+        return succeed(self.account) if good else fail(AuthenticationFailed())
+
+    def exchange(self, mechanism: str, peer: Peer, interface: type) -> Exchange:
+        if not peer.tls:
+            raise EncryptionRequired
+        made = Exchange(self.steps)
+        self.exchanges.append(made)
+        return made
+
+    def refuse(self, peer: Peer, failures: int) -> bool:
+        return failures >= self.max_failures
+
+
+class Log:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, object]]] = []
+
+    def event(self, event: str, /, **fields: object) -> None:
+        self.events.append((event, fields))
+
+
+class Transport(StringTransport):
+    """Counts writes; `congested` makes it ask for a pause after each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.congested = False
+        self.aborted = False
+        self.tls: list[object] = []
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+        super().write(data)
+        if self.congested and self.producer is not None:
+            self.producer.pauseProducing()
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        pass
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+    def startTLS(self, creator: object, normal: bool) -> None:
+        self.tls.append((creator, normal))
+
+
+class Base(SynchronousTestCase):
+    service = "pop3"
+    messages: tuple[bytes, ...] = (ONE, TWO)
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.log = Log()
+        self.account = FakeAccount(messages=self.messages)
+        self.authenticator = Authenticator(self.account)
+        log: Any = self.log
+        self.factory = Pop3Factory(
+            service="pop3",
+            settings=make_settings(),
+            authenticator=self.authenticator,
+            audit=log,
+            reactor=self.clock,
+            tls="contexts",
+        )
+        self.connection, self.transport = self.connect()
+
+    def connect(self, tls: str = "TLSv1.3 x") -> tuple[Pop3Connection, Transport]:
+        connection = self.factory.buildProtocol(None)
+        assert isinstance(connection, Pop3Connection)
+        connection.peer = Peer("192.0.2.1", 1, tls, "pop3")
+        self.factory.counter.add("192.0.2.1")
+        transport = Transport()
+        connection.makeConnection(transport)
+        return connection, transport
+
+    def say(self, *lines: bytes) -> bytes:
+        """Send lines in one segment; what came back, turns of the reactor included."""
+        self.transport.clear()
+        self.transport.writes.clear()
+        self.connection.dataReceived(b"".join(line + b"\r\n" for line in lines))
+        self.clock.advance(0)
+        return self.transport.value()
+
+    def log_in(self) -> None:
+        self.assertEqual(
+            self.say(b"USER mrose", b"PASS secret").splitlines()[-1], b"+OK 2 messages (50 octets)"
+        )
+
+
+class LoginTests(Base):
+    def test_greeting(self) -> None:
+        self.assertEqual(self.transport.value(), b"+OK POP3 server ready\r\n")
+        self.assertEqual(
+            self.log.events, [("connected", {"service": "pop3", "ip": "192.0.2.1", "tls": "TLSv1.3 x"})]
+        )
+
+    def test_log_in_asks_for_a_mail_account(self) -> None:
+        self.log_in()
+
+        self.assertEqual(self.authenticator.asked, [IAccount])
+        self.assertEqual(self.account.inbox.listeners, [self.connection])
+
+    def test_D3_failures_close_in_the_end(self) -> None:
+        wrong = b"-ERR [AUTH] Authentication credentials invalid"
+        for _ in range(2):
+            self.assertEqual(self.say(b"USER mrose", b"PASS x").splitlines()[-1], wrong)
+        self.assertFalse(self.transport.disconnecting)
+
+        self.assertEqual(self.say(b"USER mrose", b"PASS x", b"STAT").splitlines()[-1], wrong)
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_a_mailbox_that_does_not_open_is_a_temporary_failure(self) -> None:
+        self.account.opening = fail(NoSpace())
+
+        self.assertEqual(
+            self.say(b"USER mrose", b"PASS secret", b"STAT").splitlines()[-2:],
+            [b"-ERR [SYS/TEMP] Insufficient system storage", b"-ERR Command not valid in this state"],
+        )
+
+    def test_K8_an_unknown_fault_shows_nothing_of_itself(self) -> None:
+        self.account.opening = fail(RuntimeError("/srv/mail secret path"))
+
+        said = self.say(b"USER mrose", b"PASS secret")
+
+        self.assertIn(b"-ERR [SYS/TEMP] Temporary failure on our side, try again later\r\n", said)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_D7_gone_before_the_password_is_checked(self) -> None:
+        self.authenticator.answer = Deferred()
+        self.say(b"USER mrose", b"PASS secret")
+        self.connection.connectionLost()
+
+        self.authenticator.answer.callback(self.account)
+
+        self.assertEqual(self.account.inbox.listeners, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_D7_gone_before_the_mailbox_is_open(self) -> None:
+        opening = self.account.opening = Deferred()
+        self.say(b"USER mrose", b"PASS secret")
+        self.connection.connectionLost()
+
+        opening.callback(None)
+
+        self.assertEqual(self.account.inbox.listeners, [])
+
+    def test_D7_gone_in_the_middle_of_an_exchange(self) -> None:
+        waiting: Deferred[Any] = Deferred()
+        self.authenticator.steps = [waiting]
+        self.say(b"AUTH SCRAM-SHA-256 biws")
+        self.connection.connectionLost()
+
+        (exchange,) = self.authenticator.exchanges
+        self.assertEqual(exchange.abandoned, 1)
+        waiting.callback(Success(self.account, "mrose"))
+        self.assertEqual(self.account.inbox.listeners, [])
+
+    def test_AUTH_with_a_last_word_of_the_server(self) -> None:
+        """RFC 5034, 4: +OK carries no data, so it comes as a challenge that is answered by an empty line."""
+        self.authenticator.steps = [b"r=1,s=2,i=4096", Success(self.account, "mrose", b"v=proof")]
+
+        self.assertEqual(self.say(b"AUTH SCRAM-SHA-256 biws"), b"+ cj0xLHM9MixpPTQwOTY=\r\n")
+        self.assertEqual(self.say(b"Yz1iaXdz"), b"+ dj1wcm9vZg==\r\n")
+        self.assertEqual(self.say(b""), b"+OK 2 messages (50 octets)\r\n")
+        self.assertEqual(self.authenticator.exchanges[0].responses, [b"n,,", b"c=biws"])
+
+    def test_AUTH_whose_last_word_is_not_taken(self) -> None:
+        for answer in (b"*", b"AAAA"):
+            self.authenticator.steps = [Success(self.account, "mrose", b"v=proof")]
+            self.say(b"AUTH SCRAM-SHA-256 biws")
+            self.assertTrue(self.say(answer).startswith(b"-ERR"))
+            self.assertEqual(self.say(b"STAT"), b"-ERR Command not valid in this state\r\n")
+
+    def test_D6_cancelling_and_failing_exchanges(self) -> None:
+        self.authenticator.steps = [b""]
+        self.assertEqual(self.say(b"AUTH PLAIN", b"*"), b"+ \r\n-ERR Authentication cancelled\r\n")
+        self.assertEqual(self.authenticator.exchanges[0].abandoned, 1)
+
+        self.authenticator.steps = [AuthenticationFailed()]
+        self.assertIn(b"-ERR [AUTH]", self.say(b"AUTH PLAIN AGEAYg=="))
+        self.authenticator.steps = [Success(self.account, "mrose")]
+        self.assertEqual(self.say(b"AUTH PLAIN AGEAYg=="), b"+OK 2 messages (50 octets)\r\n")
+
+    def test_B9_no_log_in_in_clear(self) -> None:
+        self.connection, self.transport = self.connect(tls="")
+
+        refused = b"-ERR [AUTH] Encryption required for requested authentication mechanism\r\n"
+        self.assertEqual(self.say(b"USER mrose"), refused)
+        self.assertEqual(self.say(b"AUTH PLAIN AGEAYg=="), refused)
+        self.assertEqual(self.authenticator.asked, [])
+
+    def test_D12_no_password_in_a_repr_or_traceback(self) -> None:
+        """A fault while the password is checked leaves nothing of it in the log."""
+        self.authenticator.answer = Deferred()
+        self.say(b"USER mrose", b"PASS hush hush")
+        try:
+            raise RuntimeError("broken on purpose")
+        except RuntimeError:
+            self.authenticator.answer.errback(Failure())
+
+        (failure,) = self.flushLoggedErrors(RuntimeError)
+        self.assertNotIn("hush", failure.getTraceback() + repr(vars(self.connection)))
+        self.assertNotIn("hush", repr(self.log.events))
+
+
+class StlsTests(Base):
+    def setUp(self) -> None:
+        super().setUp()
+        self.connection, self.transport = self.connect(tls="")
+
+    def test_B3_what_came_with_STLS_is_thrown_away(self) -> None:
+        self.assertIn(b"\r\nSTLS\r\n", self.say(b"CAPA"))
+        self.assertEqual(self.say(b"STLS", b"USER mrose", b"PASS secret"), b"+OK Begin TLS negotiation\r\n")
+        self.assertEqual(self.transport.tls, [("contexts", True)])
+        self.transport.clear()
+
+        self.connection.peer = Peer("192.0.2.1", 1, "TLSv1.3 x", "pop3")
+        self.connection.secured()
+
+        self.assertEqual(self.transport.value(), b"")
+        self.assertNotIn(b"STLS", self.say(b"CAPA"))
+        self.log_in()
+
+    def test_B10_a_handshake_has_a_deadline(self) -> None:
+        self.say(b"STLS")
+        self.clock.advance(60)
+
+        self.assertTrue(self.transport.disconnecting or self.transport.aborted)
+
+    def test_stop_during_a_handshake(self) -> None:
+        self.say(b"STLS")
+        self.connection.shut_down()
+
+        self.assertTrue(self.transport.disconnecting)
+
+
+class MailTests(Base):
+    def setUp(self) -> None:
+        super().setUp()
+        self.log_in()
+
+    def test_pipelined_commands_leave_in_one_write(self) -> None:
+        said = self.say(b"RETR 1", b"RETR 2", b"STAT")
+
+        self.assertEqual(
+            said,
+            b"+OK 23 octets\r\n" + ONE + b".\r\n"
+            b"+OK 27 octets\r\nSubject: two\r\n\r\n..\r\n...dots\r\n.\r\n+OK 2 50\r\n",
+        )
+        self.assertEqual(len(self.transport.writes), 1)
+        self.assertTrue(all(file.closed for file in self.account.inbox.files))
+
+    def test_J3_the_numbers_stay_whatever_happens_to_the_mailbox(self) -> None:
+        inbox = self.account.inbox
+        inbox.add(b"new\r\n")
+        inbox._remove([1], None)
+
+        self.assertEqual(
+            self.say(b"STAT", b"LIST 1", b"RETR 1", b"RETR 3"),
+            b"+OK 2 50\r\n+OK 1 23\r\n-ERR Message no longer exists\r\n-ERR No such message\r\n",
+        )
+        self.assertIn(b"Subject: two", self.say(b"RETR 2"))
+
+    def test_J4_unique_ids_are_made_of_uid_and_uidvalidity(self) -> None:
+        self.assertEqual(self.say(b"UIDL 2"), b"+OK 2 000000025f000000\r\n")
+
+    def test_J2_a_lost_connection_removes_nothing(self) -> None:
+        self.say(b"DELE 1", b"DELE 2")
+        self.connection.connectionLost()
+
+        self.assertEqual(self.account.inbox.removed, [])
+        self.assertEqual(self.account.inbox.listeners, [])
+
+    def test_J2_QUIT_answers_when_the_removal_is_durable(self) -> None:
+        removal: Deferred[None] = Deferred()
+        self.account.inbox.removal = removal
+        self.say(b"DELE 2")
+
+        self.assertEqual(self.say(b"QUIT", b"STAT"), b"")
+        self.transport.clear()
+        removal.callback(None)
+        self.clock.advance(0)
+
+        self.assertEqual(self.transport.value(), b"+OK Bye\r\n")
+        self.assertTrue(self.transport.disconnecting)
+        self.assertEqual(self.account.inbox.removed, [2])
+
+    def test_QUIT_with_messages_that_somebody_else_removed(self) -> None:
+        self.say(b"DELE 1", b"DELE 2")
+        self.account.inbox._remove([1], None)
+
+        self.assertEqual(self.say(b"QUIT"), b"+OK Bye\r\n")
+
+    def test_QUIT_with_messages_that_stay(self) -> None:
+        self.account.inbox.keep = frozenset((1,))
+
+        said = self.say(b"DELE 1", b"DELE 2", b"QUIT")
+
+        self.assertIn(b"-ERR [SYS/TEMP] Some deleted messages were not removed\r\n", said)
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_QUIT_that_fails(self) -> None:
+        self.account.inbox.removal = fail(NoSpace())
+
+        self.assertIn(b"-ERR [SYS/TEMP] Insufficient system storage\r\n", self.say(b"DELE 1", b"QUIT"))
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_E2_a_silent_client_is_dropped_without_a_word_and_without_update(self) -> None:
+        """RFC 1939, 3: at least 10 minutes; each command begins them anew."""
+        self.say(b"DELE 1")
+        self.clock.advance(599)
+        self.say(b"NOOP")
+        self.clock.advance(599)
+        self.assertFalse(self.transport.disconnecting)
+        self.transport.clear()
+        self.clock.advance(2)
+
+        self.assertTrue(self.transport.disconnecting)
+        self.assertEqual(self.transport.value(), b"")
+        self.assertEqual(self.account.inbox.removed, [])
+
+    def test_E12_a_flood_of_commands_is_cut_into_turns(self) -> None:
+        """Other sessions get their turn; all is answered in the end."""
+        self.transport.clear()
+        self.connection.dataReceived(b"CAPA\r\n" * 2_000)
+        first = self.transport.value().count(b"\r\n.\r\n")
+        for _ in range(10):
+            self.clock.advance(0)
+
+        self.assertLess(first, 1_000)
+        self.assertEqual(self.transport.value().count(b"\r\n.\r\n"), 2_000)
+
+    def test_E6_a_client_that_does_not_read_stops_the_work(self) -> None:
+        self.transport.congested = True
+        self.transport.clear()
+        self.connection.dataReceived(b"CAPA\r\n" * 2_000)
+        for _ in range(10):
+            self.clock.advance(0)
+        self.assertLess(len(self.transport.value()), 256 * 1024)
+        self.assertEqual(self.transport.producerState, "paused")
+
+        self.transport.congested = False
+        self.connection.resumeProducing()
+        for _ in range(10):
+            self.clock.advance(0)
+        self.assertEqual(self.transport.value().count(b"\r\n.\r\n"), 2_000)
+
+    def test_E6_a_client_that_never_reads_is_cut_off(self) -> None:
+        self.transport.congested = True
+        self.connection.dataReceived(b"CAPA\r\n" * 2_000)
+        self.clock.advance(601)
+        self.clock.advance(11)
+
+        self.assertTrue(self.transport.aborted)
+
+    def test_stop(self) -> None:
+        self.transport.clear()
+        self.connection.shut_down()
+        self.clock.advance(0)
+
+        self.assertEqual(self.transport.value(), b"-ERR [SYS/TEMP] The server stops, try again later\r\n")
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_a_mailbox_that_was_replaced_ends_the_session(self) -> None:
+        self.connection.mailbox_gone()
+
+        self.assertTrue(self.transport.disconnecting)
+        self.connection.dataReceived(b"RETR 1\r\n")
+
+
+class StreamTests(Base):
+    """Messages that do not come at once."""
+
+    messages = (b"Subject: big\r\n\r\n" + b"." * 79 + b"\r\n" + b".\r\n" * 200_000, TWO)
+
+    def log_in(self) -> None:
+        self.assertTrue(self.say(b"USER mrose", b"PASS secret").endswith(b"octets)\r\n"))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.log_in()
+        self.account.inbox.slow_reads = []
+
+    def read(self) -> None:
+        """The disk answers all reads that wait, and those that follow."""
+        waiting = self.account.inbox.slow_reads
+        assert waiting is not None
+        while waiting:
+            waiting.pop(0).callback(b"")
+            self.clock.advance(0)
+
+    def test_J1_A7_dots_at_the_edges_of_slices(self) -> None:
+        self.assertEqual(self.say(b"RETR 1", b"RETR 2"), b"")
+        self.read()
+
+        big, small = self.messages
+        stuffed = big.replace(b"\n.", b"\n..")
+        self.assertEqual(
+            self.transport.value(),
+            b"+OK %d octets\r\n%s.\r\n" % (len(big), stuffed)
+            + b"+OK %d octets\r\n%s.\r\n" % (len(small), small.replace(b"\n.", b"\n..")),
+        )
+        self.assertTrue(all(file.closed for file in self.account.inbox.files))
+
+    def test_TOP_reads_no_more_than_it_needs(self) -> None:
+        self.say(b"TOP 1 2")
+        waiting = self.account.inbox.slow_reads
+        assert waiting is not None
+        self.assertEqual(len(waiting), 1)
+        self.read()
+
+        self.assertEqual(
+            self.transport.value(),
+            b"+OK Top of message follows\r\nSubject: big\r\n\r\n." + b"." * 79 + b"\r\n..\r\n.\r\n",
+        )
+
+    def test_E6_slices_wait_for_a_client_that_does_not_read(self) -> None:
+        self.transport.congested = True
+        self.say(b"RETR 1")
+        self.read()
+        got = len(self.transport.value())
+        self.assertLess(got, 200_000)
+
+        self.connection.resumeProducing()
+        self.read()
+        self.assertGreater(len(self.transport.value()), got)
+
+    def test_a_client_that_leaves_in_the_middle(self) -> None:
+        self.transport.congested = True
+        self.say(b"RETR 1")
+        self.read()
+        self.connection.connectionLost()
+
+        self.assertTrue(self.account.inbox.files[0].closed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_read_that_fails_before_the_answer_is_an_error(self) -> None:
+        self.say(b"RETR 1", b"STAT")
+        waiting = self.account.inbox.slow_reads
+        assert waiting is not None
+        waiting.pop().errback(NoSpace())
+        self.clock.advance(0)
+
+        self.assertTrue(
+            self.transport.value().startswith(b"-ERR [SYS/TEMP] Insufficient system storage\r\n+OK 2 ")
+        )
+
+    def test_a_read_that_fails_in_the_middle_cuts_the_connection(self) -> None:
+        """Nothing that follows may pass for the rest of the message."""
+        self.say(b"RETR 1", b"STAT")
+        waiting = self.account.inbox.slow_reads
+        assert waiting is not None
+        waiting.pop().callback(b"")
+        waiting.pop().errback(NoSpace())
+
+        self.assertTrue(self.transport.aborted)
+        self.assertNotIn(b"+OK 2 ", self.transport.value())
+        self.assertEqual(len(self.flushLoggedErrors(NoSpace)), 1)
+
+    def test_stop_waits_for_the_message(self) -> None:
+        self.say(b"RETR 1")
+        self.connection.shut_down()
+        self.assertFalse(self.transport.disconnecting)
+        self.read()
+
+        self.assertTrue(
+            self.transport.value().endswith(b"\r\n.\r\n-ERR [SYS/TEMP] The server stops, try again later\r\n")
+        )
+        self.assertTrue(self.transport.disconnecting)
+
+
+class FactoryTests(Base):
+    def test_E9_a_connection_over_the_limit_is_told_so(self) -> None:
+        peer = Peer("192.0.2.1", 1, "", "pop3")
+
+        self.assertEqual(
+            self.factory.refusal(peer), b"-ERR [SYS/TEMP] Too many connections from your address\r\n"
+        )
+
+    def test_E2_no_log_in_within_a_minute(self) -> None:
+        """Whatever the client says in between."""
+        self.clock.advance(40)
+        self.say(b"CAPA")
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(20)
+
+        self.assertTrue(self.transport.disconnecting)
