@@ -1,0 +1,473 @@
+"""A mail store in memory: `IMailStore`, `IAccount`, `IMailbox` as interfaces.py describes them.
+
+For tests of IMAP sessions. Everything fires at once, unless `account.clock` is a
+`twisted.internet.task.Clock`: then each result waits for `clock.advance(0)`, as it would for a thread.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock, deferLater
+from zope.interface import implementer
+
+from mailserver.errors import CannotName, LimitReached, MailboxExists, MailError, MessageGone, NoSuchMailbox
+from mailserver.interfaces import (
+    KEYWORD,
+    CopyResult,
+    Flag,
+    FolderInfo,
+    IAccount,
+    IMailbox,
+    IMailboxListener,
+    IMailStore,
+    IMessageFile,
+    MailboxStatus,
+    NewMessage,
+    QuotaUsage,
+    StoreMode,
+    StoreResult,
+)
+from mailserver.message.render import Rendered, render
+
+SMALL = 1024 * 1024
+SYSTEM = {f"\\{flag.name.capitalize()}": flag.value for flag in Flag if flag.name}
+SPECIAL = {
+    "Drafts": "\\Drafts",
+    "Sent": "\\Sent",
+    "Junk": "\\Junk",
+    "Trash": "\\Trash",
+    "Archive": "\\Archive",
+}
+
+
+@implementer(IMessageFile)
+class FakeFile:
+    """A message in memory, wire form. `at_once` false: `read_all` declines, as for a cold disk."""
+
+    def __init__(self, account: FakeAccount, data: bytes, at_once: bool) -> None:
+        self.size = len(data)
+        self.closed = False
+        self._account = account
+        self._data = data
+        self._at_once = at_once
+
+    def read_all(self) -> bytes | None:
+        assert not self.closed
+        return self._data if self._at_once and self.size <= SMALL else None
+
+    def read(self, offset: int, length: int) -> Deferred[bytes]:
+        assert not self.closed
+        return self._account.later(self._data[offset : offset + length])
+
+    def close(self) -> None:
+        assert not self.closed
+        self.closed = True
+        self._account.open_files -= 1
+
+
+@implementer(IMailbox)
+class FakeMailbox:
+    """One folder. at_once: messages can be read without waiting; keep_header: longer header blocks are not
+    cached; max_keywords: as limits.keywords."""
+
+    def __init__(self, account: FakeAccount, name: str, uidvalidity: int) -> None:
+        self.account = account
+        self.name = name
+        self.read_only = False
+        self.uidvalidity = uidvalidity
+        self.uidnext = 1
+        self.highestmodseq = 1
+        self.uids = array("Q")
+        self.flags: list[int] = []
+        self.modseqs = array("Q")
+        self.sizes = array("Q")
+        self.dates = array("q")
+        self.keywords: list[str] = []
+        self.special_use = ""
+        self.at_once = True
+        self.keep_header = 64 * 1024
+        self.max_keywords = 200
+        self.unclaimed: set[int] = set()  # \Recent for nobody yet
+        self.data: dict[int, bytes] = {}
+        self.listeners: list[IMailboxListener] = []
+        self._rendered: dict[int, Rendered] = {}
+
+    # --- what tests do ----------------------------------------------------------------------------
+
+    def add(self, message: bytes, flags: Iterable[str] = (), date: float = 0.0, by: Any = None) -> int:
+        """A message with LF or CRLF line ends arrives; sessions are told. Its UID."""
+        bits = self.flag_mask(flags, True)
+        uid = self._put(message.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"), bits, int(date))
+        self._added(1)
+        return uid
+
+    def flag_names(self, uid: int) -> set[str]:
+        bits = self.flags[self.index_of(uid)]
+        names = {name for name, bit in SYSTEM.items() if bits & bit}
+        return names | {word for n, word in enumerate(self.keywords) if bits & 1 << (KEYWORD + n)}
+
+    def set_flags(self, uid: int, *names: str) -> None:
+        """Another program changes flags."""
+        self.flags[self.index_of(uid)] = self.flag_mask(names, True)
+        self._changed([uid], None)
+
+    def expunge_now(self, *uids: int) -> None:
+        """Another program removes messages."""
+        self._remove([uid for uid in uids if uid in self.data], None)
+
+    def disappear(self) -> None:
+        """The folder is deleted by another session."""
+        for listener in list(self.listeners):
+            listener.mailbox_gone()
+
+    # --- within -----------------------------------------------------------------------------------
+
+    def _put(self, wire: bytes, bits: int, date: int) -> int:
+        uid = self.uidnext
+        self.uidnext += 1
+        self.highestmodseq += 1
+        self.data[uid] = wire
+        self.uids.append(uid)
+        self.flags.append(bits)
+        self.modseqs.append(self.highestmodseq)
+        self.sizes.append(len(wire))
+        self.dates.append(date)
+        self.unclaimed.add(uid)
+        return uid
+
+    def _added(self, count: int) -> None:
+        for listener in list(self.listeners):
+            listener.messages_added(count)
+
+    def _changed(self, uids: Sequence[int], by: IMailboxListener | None) -> None:
+        for listener in list(self.listeners):
+            listener.flags_changed(uids, by)
+
+    def _remove(self, uids: Sequence[int], by: IMailboxListener | None) -> Sequence[int]:
+        gone = set(uids)
+        if not gone:
+            return ()
+        keep = [n for n, uid in enumerate(self.uids) if uid not in gone]
+        self.uids = array("Q", [self.uids[n] for n in keep])
+        self.flags = [self.flags[n] for n in keep]
+        self.modseqs = array("Q", [self.modseqs[n] for n in keep])
+        self.sizes = array("Q", [self.sizes[n] for n in keep])
+        self.dates = array("q", [self.dates[n] for n in keep])
+        self.unclaimed -= gone
+        for uid in gone:
+            del self.data[uid]
+        for listener in list(self.listeners):
+            listener.messages_removed(sorted(gone), by)
+        return sorted(gone)
+
+    def _existing(self, uids: Sequence[int]) -> list[int]:
+        """COPY and MOVE are all or none."""
+        if any(uid not in self.data for uid in uids):
+            raise MessageGone
+        return list(uids)
+
+    # --- IMailbox ---------------------------------------------------------------------------------
+
+    def index_of(self, uid: int) -> int:
+        return self.uids.index(uid) if uid in self.data else -1
+
+    def flag_mask(self, names: Iterable[str], create: bool) -> int:
+        mask = 0
+        lower = {name.lower(): bit for name, bit in SYSTEM.items()}
+        for name in names:
+            if name.startswith("\\"):
+                mask |= lower.get(name.lower(), 0)
+                continue
+            known = [keyword.lower() for keyword in self.keywords]
+            if name.lower() not in known:
+                if not create:
+                    continue
+                if len(self.keywords) >= self.max_keywords:
+                    raise LimitReached
+                self.keywords.append(name)
+                known.append(name.lower())
+            mask |= 1 << (KEYWORD + known.index(name.lower()))
+        return mask
+
+    def take_recent(self, listener: IMailboxListener, read_only: bool) -> frozenset[int]:
+        found = frozenset(self.unclaimed)
+        if not read_only:
+            self.unclaimed.clear()
+        return found
+
+    def store(
+        self,
+        uids: Sequence[int],
+        mode: StoreMode,
+        mask: int,
+        unchanged_since: int | None,
+        by: IMailboxListener | None,
+    ) -> Deferred[StoreResult]:
+        return self.account.later_call(lambda: self._store(uids, mode, mask, by))
+
+    def _store(
+        self, uids: Sequence[int], mode: StoreMode, mask: int, by: IMailboxListener | None
+    ) -> StoreResult:
+        changed = []
+        for uid in uids:
+            index = self.index_of(uid)
+            if index < 0:
+                continue
+            old = self.flags[index]
+            new = {StoreMode.REPLACE: mask, StoreMode.ADD: old | mask, StoreMode.REMOVE: old & ~mask}[mode]
+            if new != old:
+                self.flags[index] = new
+                self.highestmodseq += 1
+                self.modseqs[index] = self.highestmodseq
+                changed.append(uid)
+        if changed:
+            self._changed(changed, by)
+        return StoreResult(tuple(changed))
+
+    def expunge(self, uids: Sequence[int] | None, by: IMailboxListener | None) -> Deferred[Sequence[int]]:
+        def run() -> Sequence[int]:
+            deleted = [u for u, bits in zip(self.uids, self.flags, strict=True) if bits & Flag.DELETED]
+            return self._remove([uid for uid in deleted if uids is None or uid in set(uids)], by)
+
+        return self.account.later_call(run)
+
+    def remove(self, uids: Sequence[int], by: IMailboxListener | None) -> Deferred[Sequence[int]]:
+        return self.account.later_call(lambda: self._remove([u for u in uids if u in self.data], by))
+
+    def copy(self, uids: Sequence[int], folder: str) -> Deferred[CopyResult]:
+        return self.account.later_call(lambda: self._copy(uids, folder))
+
+    def _copy(self, uids: Sequence[int], folder: str) -> CopyResult:
+        target = self.account.folder(folder)
+        if self.account.failing is not None:
+            raise self.account.failing
+        made = []
+        for uid in self._existing(uids):
+            index = self.index_of(uid)
+            bits = target.flag_mask(self.flag_names(uid), True)
+            made.append(target._put(self.data[uid], bits, self.dates[index]))
+        target._added(len(made))
+        return CopyResult(target.uidvalidity, tuple(uids), tuple(made))
+
+    def move(self, uids: Sequence[int], folder: str, by: IMailboxListener | None) -> Deferred[CopyResult]:
+        def run() -> CopyResult:
+            result = self._copy(uids, folder)
+            self._remove(uids, by)
+            return result
+
+        return self.account.later_call(run)
+
+    def open_message(self, uid: int) -> IMessageFile:
+        if uid not in self.data:
+            raise MessageGone
+        self.account.open_files += 1
+        return FakeFile(self.account, self.data[uid], self.at_once)
+
+    def rendered(self, item: str, uids: Sequence[int]) -> Deferred[Sequence[bytes | None]]:
+        assert len(uids) <= 1000
+        return self.account.later_call(lambda: [self._render(item, uid) for uid in uids])
+
+    def _render(self, item: str, uid: int) -> bytes | None:
+        if uid not in self.data:
+            return None
+        if uid not in self._rendered:
+            self._rendered[uid] = render(self.data[uid].replace(b"\r\n", b"\n"))
+        value: bytes = getattr(self._rendered[uid], item.lower())
+        return None if item == "HEADER" and len(value) > self.keep_header else value
+
+    def expunged_since(self, modseq: int) -> Deferred[Sequence[int]]:
+        return self.account.later(())
+
+    def refresh(self) -> Deferred[None]:
+        return self.account.later(None)
+
+    def close(self, listener: IMailboxListener) -> None:
+        if listener in self.listeners:
+            self.listeners.remove(listener)
+
+
+@implementer(IAccount)
+class FakeAccount:
+    """One user's folders, INBOX and the special-use ones. failing: what COPY, MOVE, APPEND fail with."""
+
+    def __init__(self, user: str = "alice@example.org") -> None:
+        self.user = user
+        self.clock: Clock | None = None
+        self.failing: MailError | None = None
+        self.limit = 0
+        self.open_files = 0
+        self._uidvalidity = 1_600_000_000
+        self.boxes: dict[str, FakeMailbox] = {}
+        self.subscribed: set[str] = set()
+        for name in ("INBOX", *SPECIAL):
+            self._make(name).special_use = SPECIAL.get(name, "")
+            self.subscribed.add(name)
+
+    @property
+    def inbox(self) -> FakeMailbox:
+        return self.boxes["INBOX"]
+
+    # --- results ----------------------------------------------------------------------------------
+
+    def later(self, value: Any) -> Deferred[Any]:
+        if self.clock is None:
+            return succeed(value)
+        return deferLater(self.clock, 0, lambda: value)
+
+    def later_call(self, function: Any) -> Deferred[Any]:
+        """The call happens when the result fires."""
+        if self.clock is not None:
+            return deferLater(self.clock, 0, function)
+        try:
+            return succeed(function())
+        except MailError as error:
+            return fail(error)
+
+    # --- folders ----------------------------------------------------------------------------------
+
+    def _name(self, name: str) -> str:
+        first, slash, rest = name.partition("/")
+        return "INBOX" + slash + rest if first.upper() == "INBOX" else name
+
+    def _make(self, name: str) -> FakeMailbox:
+        self._uidvalidity += 1
+        box = self.boxes[name] = FakeMailbox(self, name, self._uidvalidity)
+        return box
+
+    def folder(self, name: str) -> FakeMailbox:
+        box = self.boxes.get(self._name(name))
+        if box is None:
+            raise NoSuchMailbox
+        return box
+
+    def folders(self) -> Deferred[Sequence[FolderInfo]]:
+        names = sorted(self.boxes, key=lambda name: (name != "INBOX", name))
+        return self.later(
+            [
+                FolderInfo(
+                    n, self.boxes[n].special_use, n in self.subscribed, True, self.boxes[n].highestmodseq
+                )
+                for n in names
+            ]
+        )
+
+    def create(self, name: str, special_use: str = "") -> Deferred[None]:
+        def run() -> None:
+            path = self._name(name).rstrip("/")
+            if path in self.boxes:
+                raise MailboxExists
+            if not path or "//" in path or path.startswith("/"):
+                raise CannotName
+            for depth in range(1, path.count("/") + 1):
+                parent = "/".join(path.split("/")[:depth])
+                if parent not in self.boxes:
+                    self._make(parent)
+            self._make(path).special_use = special_use
+
+        return self.later_call(run)
+
+    def delete(self, name: str) -> Deferred[None]:
+        def run() -> None:
+            box = self.folder(name)
+            if box.name == "INBOX":
+                raise CannotName
+            del self.boxes[box.name]
+            box.disappear()
+
+        return self.later_call(run)
+
+    def rename(self, old: str, new: str) -> Deferred[None]:
+        def run() -> None:
+            box, target = self.folder(old), self._name(new)
+            if target in self.boxes:
+                raise MailboxExists
+            if box.name == "INBOX":
+                made = self._make(target)
+                for uid in list(box.uids):
+                    made._put(box.data[uid], made.flag_mask(box.flag_names(uid), True), 0)
+                box._remove(list(box.uids), None)
+                return
+            for name in [n for n in self.boxes if n == box.name or n.startswith(box.name + "/")]:
+                moved = self.boxes.pop(name)
+                moved.disappear()
+                moved.name = target + name[len(box.name) :]
+                self.boxes[moved.name] = moved
+
+        return self.later_call(run)
+
+    def subscribe(self, name: str, wanted: bool) -> Deferred[None]:
+        (self.subscribed.add if wanted else self.subscribed.discard)(self._name(name))
+        return self.later(None)
+
+    def subscriptions(self) -> Deferred[Sequence[str]]:
+        return self.later(sorted(self.subscribed))
+
+    def status(self, name: str) -> Deferred[MailboxStatus]:
+        def run() -> MailboxStatus:
+            box = self.folder(name)
+            return MailboxStatus(
+                messages=len(box.uids),
+                recent=len(box.unclaimed),
+                unseen=sum(1 for bits in box.flags if not bits & Flag.SEEN),
+                uidnext=box.uidnext,
+                uidvalidity=box.uidvalidity,
+                highestmodseq=box.highestmodseq,
+                size=sum(box.sizes),
+                deleted=sum(1 for bits in box.flags if bits & Flag.DELETED),
+            )
+
+        return self.later_call(run)
+
+    def open(self, name: str, listener: IMailboxListener, read_only: bool = False) -> Deferred[IMailbox]:
+        def run() -> IMailbox:
+            box = self.folder(name)
+            box.listeners.append(listener)
+            return box
+
+        return self.later_call(run)
+
+    def append(self, name: str, messages: Sequence[NewMessage]) -> Deferred[CopyResult]:
+        def run() -> CopyResult:
+            box = self.folder(name)
+            if self.failing is not None:
+                raise self.failing
+            made = []
+            for message in messages:
+                wire = b"".join(message.body.chunks()).replace(b"\n", b"\r\n")
+                bits = box.flag_mask(message.flags, True)
+                made.append(box._put(wire, bits, int(message.internal_date or 0)))
+                message.body.discard()
+            box._added(len(made))
+            return CopyResult(box.uidvalidity, (), tuple(made))
+
+        return self.later_call(run)
+
+    def quota(self) -> Deferred[QuotaUsage]:
+        return self.later(
+            QuotaUsage(
+                sum(sum(box.sizes) for box in self.boxes.values()),
+                sum(len(box.uids) for box in self.boxes.values()),
+                self.limit,
+            )
+        )
+
+
+@implementer(IMailStore)
+class FakeStore:
+    """Accounts made at first use."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, FakeAccount] = {}
+
+    def get(self, user: str) -> FakeAccount:
+        return self.accounts.setdefault(user, FakeAccount(user))
+
+    def account(self, user: str) -> Deferred[IAccount]:
+        return succeed(self.get(user))
+
+    def quota(self, user: str) -> QuotaUsage | None:
+        return None
