@@ -6,11 +6,11 @@ An address means one thing only: a user, or a user's alias, or an entry of [alia
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mailserver.auth.passwords import check_hash
 from mailserver.config.problems import Report, dotted, kind
 from mailserver.config.schema import User, Users
 from mailserver.config.secrets import others_may_read
@@ -20,9 +20,6 @@ from mailserver.errors import MailError
 from mailserver.wire.address import normalise
 
 HASH_FORMS = "$argon2id$…, $2b$…, $6$…, $5$…, {SCRAM-SHA-256}…, {SSHA}… or {PLAIN}…; see `mailserver hash`"
-_PASSWORD = re.compile(
-    r"\$argon2(?:id|i|d)\$.+|\$2[aby]\$.+|\$[56y]\$.+|\$gy\$.+|\{[A-Za-z0-9.-]+\}.+", re.ASCII | re.DOTALL
-)
 
 
 def read_users(
@@ -145,8 +142,10 @@ class _Reader:
 
 def _password(value: object) -> str:
     password = text(value)
-    if not _PASSWORD.fullmatch(password):
-        raise ValueError(f"not a password hash ({HASH_FORMS})")
+    try:
+        check_hash(password)
+    except ValueError as error:
+        raise ValueError(f"{error} ({HASH_FORMS})") from None
     return password
 
 

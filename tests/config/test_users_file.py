@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -64,12 +65,12 @@ def test_several_files_make_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "password",
     [
-        "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
-        "$2b$12$abcdefghijklmnopqrstuv",
-        "$6$salt$hash",
-        "$5$salt$hash",
-        "{SSHA}abc=",
-        "{SCRAM-SHA-256}4096$abc",
+        "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdCEhIQ$" + 43 * "A",
+        "$2b$12$" + 53 * "a",
+        "$6$salt$" + 86 * "a",
+        "$5$salt$" + 43 * "a",
+        "{SSHA}" + b64encode(bytes(28)).decode(),
+        "{SCRAM-SHA-256}4096,c2FsdHNhbHQ=," + ",".join([b64encode(bytes(32)).decode()] * 2),
         "{PLAIN}with spaces é",
     ],
 )
@@ -86,7 +87,7 @@ WRONG = {
     ),
     "empty_password": (
         "[users.'a@example.org']\npassword='{PLAIN}'\n",
-        'users."a@example.org".password: not a',
+        'users."a@example.org".password: an empty',
     ),
     "no_address": ("[users.alice]\npassword='{PLAIN}x'\n", "users.alice: 'alice' is not an address"),
     "bad_address": (
