@@ -1,0 +1,353 @@
+"""The durable queue: an own thread with the database and the files; Deferreds on the reactor's side.
+
+Whatever has come in while the thread was busy becomes one batch: the files of all new messages are made
+durable, then one transaction holds their rows and every outcome, then the Deferreds fire with one wake-up
+of the reactor. Order, always: file durable, row committed, told. Failures tell as MailErrors and leave
+nothing behind.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailserver import durable
+from mailserver.errors import Busy, MailError, NoSpace, ServiceUnavailable, TemporaryFailure
+from mailserver.interfaces import Clock, Envelope, IMessageBody, IQueue, Recipient, Target
+from mailserver.queue import database
+from mailserver.queue.files import MessageFiles, Poison
+from mailserver.queue.lock import InstanceLock
+from mailserver.queue.values import Job, NewMessage, QueuedRecipient, Taken, Verdict
+from mailserver.threads import Crew, Inbox, as_mail_error
+
+T = TypeVar("T")
+BATCH = 300
+LIMIT = 20_000  # operations waiting
+JOB_BYTES = 8 << 20  # of bodies loaded by one `take`
+UNREADABLE_SECONDS = 300.0  # before a message is tried again that the disk did not give
+
+
+class _Operation:
+    """One request on its way through the thread."""
+
+    __slots__ = ("deferred", "error", "messages", "read", "result", "write")
+
+    def __init__(
+        self,
+        messages: Sequence[NewMessage] = (),
+        write: Callable[[], Any] | None = None,
+        read: Callable[[], Any] | None = None,
+    ) -> None:
+        self.messages = messages
+        self.write = write
+        self.read = read
+        self.deferred: Deferred[Any] = Deferred()
+        self.result: Any = None
+        self.error: Exception | None = None
+
+
+@implementer(IQueue)
+class Spool:
+    """queue_dir. `open` at start, `close` at the end; all else in the reactor thread, in between.
+
+    threaded=False does everything at once in the caller's thread, for tests with a clock of their own.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, queue_dir: Path, reactor: Any, *, clock: Clock = time.time, threaded: bool = True
+    ) -> None:
+        self.queue_dir = queue_dir
+        self.enqueued: Callable[[set[str]], None] = lambda domains: None  # set by the manager
+        self._clock = clock
+        self._threaded = threaded
+        self._inbox = Inbox(reactor)
+        self._files = MessageFiles(queue_dir)
+        self._lock = InstanceLock(queue_dir)
+        self._crew = Crew(8)
+        self._operations: SimpleQueue[_Operation | None] = SimpleQueue()
+        self._waiting = 0
+        self._database: Any = None
+        self._thread: threading.Thread | None = None
+        self._closed: Deferred[None] | None = None
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """[disk] Lock, make or check the folder, remove leftovers, start the thread. Blocks; call it
+        before the server takes mail. Raises SpoolLocked, DatabaseDamaged, MailError, sqlite3.Error."""
+        durable.make_dirs(str(self.queue_dir))
+        self._lock.acquire()
+        try:
+            self._files.prepare()
+            self._database, fresh = database.connect(self.queue_dir)
+            if fresh:
+                durable.sync_dir(str(self.queue_dir))
+            known = {row[0] for row in self._database.execute("SELECT DISTINCT file FROM messages")}
+            swept = self._files.sweep(known, fresh)
+        except BaseException:
+            self._lock.release()
+            raise
+        if swept:
+            self.log.info("queue: {swept} files without a row were leftovers", swept=swept)
+        if self._threaded:
+            self._crew.start()
+            self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
+            self._thread.start()
+
+    def close(self) -> Deferred[None]:
+        """Fires when all that was asked for is done and the lock is free."""
+        if self._closed is None:
+            self._closed = Deferred()
+            if self._thread is None:
+                self._shut()
+                self._closed.callback(None)
+            else:
+                self._operations.put(None)
+        return self._closed
+
+    def _shut(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+        self._crew.stop()
+        self._lock.release()
+
+    # --- IQueue -----------------------------------------------------------------------------------
+
+    def enqueue(
+        self,
+        envelope: Envelope,
+        trace: bytes,
+        body: IMessageBody,
+        targets: Sequence[tuple[Recipient, Target]],
+    ) -> Deferred[None]:
+        """Durable when fired; the manager is woken. Fails with NoSpace, TemporaryFailure, Busy."""
+        return self._add([NewMessage(envelope, trace, body, tuple(targets))], None)
+
+    # --- for the manager --------------------------------------------------------------------------
+
+    def record(self, verdicts: Sequence[Verdict], reports: Sequence[NewMessage] = ()) -> Deferred[None]:
+        """Outcomes, and the reports (DSNs) that follow from them: all durable, or none."""
+        return self._add(reports, lambda: self._record(verdicts))
+
+    def take(self, domain: str, most: int) -> Deferred[Taken]:
+        """Up to `most` recipients of a domain that are due. They are under way until `record` or
+        `release`; nobody else gets them."""
+        return self._submit(_Operation(read=lambda: self._take(domain, most)))
+
+    def take_old(self, expired_before: float, warn_before: float, most: int) -> Deferred[Sequence[Job]]:
+        """Recipients that wait too long, whatever their next try is; under way as with `take`."""
+
+        def read() -> Sequence[Job]:
+            return self._jobs(database.old_rows(self._database, expired_before, warn_before, most))
+
+        return self._submit(_Operation(read=read))
+
+    def release(self, rows: Sequence[int]) -> Deferred[None]:
+        """Not tried after all; they stay due."""
+        return self._submit(_Operation(read=lambda: self._settle(rows)))
+
+    def postpone(self, domains: Sequence[str], verdict: Verdict) -> Deferred[None]:
+        """Put off what is due for these domains to `verdict.next_try`, with its reason."""
+        write = lambda: database.postpone(self._database, domains, verdict)  # noqa: E731
+        return self._submit(_Operation(write=write))
+
+    def waiting(self) -> Deferred[list[tuple[str, float]]]:
+        """Every domain with waiting recipients ("" for local ones), and when the first is due."""
+        return self._submit(_Operation(read=lambda: database.waiting_domains(self._database)))
+
+    def clamp(self, latest: float) -> Deferred[int]:
+        """No recipient waits beyond `latest` (the clock may have been set back); how many did."""
+        return self._submit(_Operation(write=lambda: database.clamp(self._database, latest)))
+
+    # --- the reactor's side -----------------------------------------------------------------------
+
+    def _add(self, messages: Sequence[NewMessage], write: Callable[[], Any] | None) -> Deferred[None]:
+        domains = {target.domain for message in messages for _, target in message.targets}
+        adding = self._submit(_Operation(messages, write))
+        if not domains:
+            return adding
+
+        def done(result: None) -> None:
+            self.enqueued(domains)
+
+        return adding.addCallback(done)
+
+    def _submit(self, operation: _Operation) -> Deferred[Any]:
+        if self._closed is not None or self._database is None:
+            return fail(ServiceUnavailable())
+        if self._waiting >= LIMIT:
+            return fail(Busy())
+        self._waiting += 1
+        if self._threaded:
+            self._operations.put(operation)
+        else:
+            self._run([operation])
+            self._finish([operation])
+        return operation.deferred
+
+    def _finish(self, batch: list[_Operation]) -> None:
+        self._waiting -= len(batch)
+        for operation in batch:
+            if operation.error is not None:
+                operation.deferred.errback(operation.error)
+            else:
+                operation.deferred.callback(operation.result)
+
+    # --- the thread -------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        last = False
+        while not last:
+            batch: list[_Operation] = []
+            item = self._operations.get()
+            while item is not None:
+                batch.append(item)
+                if len(batch) == BATCH:
+                    break
+                try:
+                    item = self._operations.get_nowait()
+                except Empty:
+                    break
+            last = item is None
+            if batch:
+                self._run(batch)
+                self._inbox.post(self._finish, batch)
+        self._shut()
+        if self._closed is not None:
+            self._inbox.post(self._closed.callback, None)
+
+    def _run(self, batch: list[_Operation]) -> None:
+        """Files, one transaction, reads. Never raises."""
+        places = self._write_files(batch)
+        writers = [op for op in batch if op.error is None and (op.messages or op.write)]
+        if writers:
+            self._commit(writers, places)
+        for operation in batch:
+            if operation.read is not None:
+                try:
+                    operation.result = operation.read()
+                except Exception as error:
+                    operation.error = _told(error)
+
+    def _write_files(self, batch: list[_Operation]) -> dict[int, list[Any]]:
+        """Places of the new messages by operation. An operation fails as a whole."""
+        owners = [(operation, message) for operation in batch for message in operation.messages]
+        places: dict[int, list[Any]] = {}
+        if not owners:
+            return places
+        written = self._files.write([message for _, message in owners], self._crew)
+        for (operation, _), outcome in zip(owners, written, strict=True):
+            if outcome.error is not None:
+                operation.error = outcome.error
+            else:
+                places.setdefault(id(operation), []).append(outcome.place)
+        return places
+
+    def _commit(self, writers: list[_Operation], places: dict[int, list[Any]]) -> None:
+        finished: list[str] = []
+        now = self._clock()
+        try:
+            with database.transaction(self._database):
+                for operation in writers:
+                    for message, place in zip(
+                        operation.messages, places.get(id(operation), ()), strict=False
+                    ):
+                        database.insert(self._database, message, place, now)
+                    if operation.write is not None:
+                        operation.result = operation.write()
+                        if isinstance(operation.result, _Finished):
+                            finished += operation.result.files
+                            operation.result = None
+        except Exception as error:
+            told = _told(error)
+            self.log.error("queue: a commit failed: {error}", error=str(error))
+            for operation in writers:
+                operation.error = told
+            # The files stay until the next start: whether the commit reached the disk is not known.
+            return
+        self._files.remove(finished)
+
+    def _record(self, verdicts: Sequence[Verdict]) -> _Finished:
+        files = database.apply(self._database, verdicts)
+        self._settle([verdict.row for verdict in verdicts])
+        return _Finished(files)
+
+    def _settle(self, rows: Sequence[int]) -> None:
+        self._database.executemany("DELETE FROM temp.active WHERE id = ?", [(row,) for row in rows])
+
+    def _take(self, domain: str, most: int) -> Taken:
+        rows = database.due_rows(self._database, domain, self._clock(), most)
+        return Taken(tuple(self._jobs(rows)), database.next_due(self._database, domain))
+
+    def _jobs(self, rows: list[database.Row]) -> list[Job]:
+        """Group by message, load bodies, mark as under way. What cannot be read is set aside."""
+        by_message: dict[int, list[database.Row]] = {}
+        for row in rows:
+            by_message.setdefault(row[0], []).append(row)
+        jobs: list[Job] = []
+        loaded = 0
+        for number, group in by_message.items():
+            try:
+                message = database.read_message(group[0])
+                recipients: list[QueuedRecipient] = [database.read_recipient(row) for row in group]
+                room = max(0, JOB_BYTES - loaded)
+                head, whole = self._files.read(message.place, min(room, 256 * 1024))
+            except (Poison, ValueError, TypeError) as error:
+                self._set_aside(number, group, error)
+                continue
+            except MailError as error:  # the disk, or no descriptor left: others may be readable
+                self.log.error(
+                    "queue: {name} cannot be read now: {error}", name=group[0][1], error=error.cause
+                )
+                database.put_off(
+                    self._database, [row[20] for row in group], self._clock() + UNREADABLE_SECONDS
+                )
+                continue
+            loaded += len(head)
+            path = self._files.path(message.place)
+            jobs.append(Job(message, tuple(recipients), head, whole, path))
+        active = [(recipient.row,) for job in jobs for recipient in job.recipients]
+        self._database.executemany("INSERT OR IGNORE INTO temp.active VALUES (?)", active)
+        return jobs
+
+    def _set_aside(self, number: int, group: list[database.Row], error: Exception) -> None:
+        """Poison: to corrupt/ with all its rows, out of the queue, so that the others go on (G3)."""
+        name = str(group[0][1])
+        self.log.error("queue: message {name} is damaged, set aside: {error}", name=name, error=str(error))
+        rows = self._database.execute("SELECT * FROM recipients WHERE message = ?", (number,)).fetchall()
+        try:
+            place = database.read_message(group[0]).place
+        except (ValueError, TypeError):
+            place = None
+        record = {"error": str(error), "message": group[0][:20], "recipients": rows}
+        self._files.set_aside(place, name, record)
+        with database.transaction(self._database):
+            files = database.drop(self._database, number)
+        self._files.remove(files)
+
+
+class _Finished:
+    """Files that the transaction has made superfluous."""
+
+    def __init__(self, files: list[str]) -> None:
+        self.files = files
+
+
+def _told(error: Exception) -> Exception:
+    if isinstance(error, sqlite3.Error):
+        if "full" in str(error):
+            return NoSpace(cause=error)
+        return TemporaryFailure(cause=error)
+    return as_mail_error(error)

@@ -1,0 +1,126 @@
+"""What the queue holds and what becomes of it."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from attrs import evolve, field, frozen
+
+from mailserver.interfaces import Envelope, IMessageBody, Recipient, Target
+
+
+class State(IntEnum):
+    """Of one recipient, as stored. Whether a delivery is under way is never stored: after a restart
+    whatever waits is tried again."""
+
+    WAITING = 0
+    DELIVERED = 1
+    FAILED = 2
+    EXPIRED = 3
+    HELD = 4
+
+
+@frozen
+class NewMessage:
+    """A message to be queued: the file will hold `trace` and then the body."""
+
+    envelope: Envelope
+    trace: bytes
+    body: IMessageBody
+    targets: tuple[tuple[Recipient, Target], ...]
+
+
+@frozen
+class Place:
+    """Where a message's octets lie: a whole file, or a part of a file that holds many small messages."""
+
+    file: str  # below messages/
+    offset: int
+    size: int
+    wire_size: int
+    eight_bit: bool
+    checksum: int  # CRC-32
+
+
+@frozen
+class QueuedMessage:
+    """A message of the queue. `envelope.recipients` is empty: the rows of the recipients say more."""
+
+    row: int
+    envelope: Envelope
+    place: Place
+
+
+@frozen
+class QueuedRecipient:
+    """One recipient of a queued message, with what the last attempt brought."""
+
+    row: int
+    address: str  # as it was given in RCPT
+    target: Target
+    notify: frozenset[str] = frozenset()
+    orcpt: str = ""
+    state: State = State.WAITING
+    attempts: int = 0
+    next_try: float = 0.0
+    first_attempt: float = 0.0
+    last_attempt: float = 0.0
+    code: int = 0
+    status: str = ""
+    reason: str = ""
+    host: str = ""
+    warned: bool = False
+
+
+@frozen
+class Job:
+    """A message for those of its recipients that go the same way, taken out for delivery.
+
+    head: the beginning of the message, with its whole header block where that is sane.
+    whole: the message itself, LF line ends, where it is small; else it is read from `path`.
+    """
+
+    message: QueuedMessage
+    recipients: tuple[QueuedRecipient, ...]
+    head: bytes = field(repr=False)
+    whole: bytes | None = field(repr=False)
+    path: str
+
+
+@frozen
+class Verdict:
+    """What is recorded for a recipient after an attempt. `attempted` is False where it was given up or
+    put off without one."""
+
+    row: int
+    state: State
+    at: float
+    next_try: float = 0.0
+    code: int = 0
+    status: str = ""
+    reason: str = ""
+    host: str = ""
+    attempted: bool = True
+    warned: bool = False
+
+    def after(self, recipient: QueuedRecipient) -> QueuedRecipient:
+        """The recipient as it stands after this."""
+        return evolve(
+            recipient,
+            state=self.state,
+            attempts=recipient.attempts + self.attempted,
+            code=self.code,
+            status=self.status,
+            reason=self.reason,
+            host=self.host,
+            first_attempt=recipient.first_attempt or self.at,
+            last_attempt=self.at,
+        )
+
+
+@frozen
+class Taken:
+    """Jobs of one domain, and when more of that domain is due (None: nothing waits)."""
+
+    jobs: tuple[Job, ...]
+    next_due: float | None
