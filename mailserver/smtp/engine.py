@@ -114,6 +114,11 @@ class SmtpEngine:
         return self._question is not None
 
     @property
+    def question(self) -> Event | None:
+        """The open question."""
+        return self._question
+
+    @property
     def buffered(self) -> int:
         """Octets that were received and not taken yet."""
         return len(self._buffer)

@@ -1,0 +1,274 @@
+"""Who may send what to whom: the rules of the MX service and of submission, as a chain of small classes.
+
+Each `Policy` sees a transaction at up to four moments and refuses by raising a MailError; one that must wait
+returns a Deferred, which fails with it. Filters are further links of the chain. Rules are asked in order,
+and the settings are looked at when a rule is asked: a reload holds from the next command on.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from attrs import Factory, define
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from mailserver.errors import (
+    LimitReached,
+    MailError,
+    MessageTooLarge,
+    NoSpace,
+    OverQuota,
+    RelayDenied,
+    RoutingLoop,
+)
+from mailserver.interfaces import IMessageBody, IRouter, ISender, Peer, QuotaUsage, Recipient, Target
+from mailserver.message import headers, trace
+from mailserver.message.headers import Headers
+from mailserver.smtp.commands import Mail, Rcpt
+
+MAX_HEADER = 256 * 1024  # octets of a header block
+_SPACE_SECONDS = 5.0  # how long an answer about free disk space is believed
+
+Answer = Deferred[None] | None
+
+
+@implementer(ISender)
+class Anonymous:
+    """The sender that has not logged in. It may relay from `relay.networks` only."""
+
+    user = ""
+
+    def __init__(self, settings: Any, peer: Peer) -> None:
+        self._settings = settings
+        self._ip = peer.ip
+
+    def may_relay(self) -> bool:
+        return in_networks(self._ip, self._settings.now.relay.networks)
+
+    def owns(self, address: str) -> bool:
+        return False
+
+
+@lru_cache(maxsize=1024)
+def in_networks(ip: str, networks: tuple[str, ...]) -> bool:
+    """Is the address in one of these CIDR networks? An IPv4-mapped one counts as IPv4."""
+    if not networks:
+        return False
+    address = ipaddress.ip_address(ip.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in ipaddress.ip_network(network, strict=False) for network in networks)
+
+
+@define
+class Transaction:
+    """One mail transaction as far as it has come."""
+
+    id: str
+    peer: Peer
+    helo: str
+    extended: bool
+    sender: Any  # ISender
+    mail: Mail
+    started: float  # seconds since the epoch
+    recipients: list[Recipient] = Factory(list)
+
+    @property
+    def reverse_path(self) -> str:
+        return self.mail.reverse_path
+
+
+class Policy:
+    """A rule that allows everything."""
+
+    def on_sender(self, transaction: Transaction) -> Answer:
+        """At MAIL."""
+        return None
+
+    def on_recipient(self, transaction: Transaction, rcpt: Rcpt, targets: Sequence[Target]) -> Answer:
+        """At RCPT, once the address is known to lead to `targets`."""
+        return None
+
+    def on_header(self, transaction: Transaction, data: bytes) -> bytes:
+        """`data` is the beginning of the message with its whole header block, or more than MAX_HEADER of it.
+        What is returned takes its place."""
+        return data
+
+    def on_message(self, transaction: Transaction, body: IMessageBody) -> Answer:
+        """The message is whole."""
+        return None
+
+
+def ask(policies: Sequence[Policy], method: str, *args: Any) -> Answer:
+    """Ask one policy after the other; a Deferred only where one of them must wait."""
+    for number, policy in enumerate(policies):
+        answer: Answer = getattr(policy, method)(*args)
+        if answer is not None:
+            return _then(answer, policies[number + 1 :], method, args)
+    return None
+
+
+def _then(
+    answer: Deferred[None], rest: Sequence[Policy], method: str, args: tuple[Any, ...]
+) -> Deferred[None]:
+    def go_on(result: None) -> Any:
+        return ask(rest, method, *args)
+
+    return answer.addCallback(go_on)
+
+
+# --- both services -------------------------------------------------------------------------------
+
+
+class Limits(Policy):
+    """Recipients (RFC 5321, 4.5.3.1.8), hops (6.3), size and shape of the header block."""
+
+    def __init__(self, settings: Any) -> None:
+        self._settings = settings
+
+    def on_recipient(self, transaction: Transaction, rcpt: Rcpt, targets: Sequence[Target]) -> None:
+        if len(transaction.recipients) >= self._settings.now.limits.recipients:
+            raise LimitReached("Too many recipients", enhanced="4.5.3")
+
+    def on_header(self, transaction: Transaction, data: bytes) -> bytes:
+        if not headers.begins_with_field(data):
+            return b"\n" + data  # text without a header: our own fields must not run into it
+        head = Headers(data)
+        if head.end > MAX_HEADER:
+            raise MessageTooLarge("Message header too large")
+        if trace.hops(head) > self._settings.now.limits.hops:
+            raise RoutingLoop("Too many hops")
+        return data
+
+
+class FreeSpace(Policy):
+    """New mail waits while the disk is nearly full: reading and deleting must stay possible (CASES F9)."""
+
+    def __init__(
+        self,
+        settings: Any,
+        clock: Callable[[], float],
+        statvfs: Callable[[Any], os.statvfs_result] = os.statvfs,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._statvfs = statvfs
+        self._asked = float("-inf")
+        self._free = 0
+
+    def on_sender(self, transaction: Transaction) -> None:
+        config = self._settings.now
+        size = transaction.mail.size or 0
+        if self._free_now(config.data_dir) < config.limits.min_free + size + size // 2:
+            raise NoSpace
+
+    def _free_now(self, directory: object) -> int:
+        now = self._clock()
+        if not 0 <= now - self._asked < _SPACE_SECONDS:
+            self._asked = now
+            try:
+                found = self._statvfs(directory)
+            except OSError:
+                self._free = 1 << 62  # unknown: the write itself will tell
+            else:
+                self._free = found.f_bavail * found.f_frsize
+        return self._free
+
+
+class Quota(Policy):
+    """A full mailbox is told at RCPT, so that no bounce is needed later (RFC 5321, 3.6.2; CASES G20)."""
+
+    def __init__(self, usage: Callable[[str], QuotaUsage | None]) -> None:
+        self._usage = usage
+
+    def on_recipient(self, transaction: Transaction, rcpt: Rcpt, targets: Sequence[Target]) -> None:
+        size = transaction.mail.size or 1
+        if targets and all(self._is_full(target, size) for target in targets):
+            raise OverQuota
+
+    def _is_full(self, target: Target, size: int) -> bool:
+        usage = self._usage(target.user) if target.user else None
+        return usage is not None and 0 < usage.limit < usage.used + size
+
+
+# --- MX ------------------------------------------------------------------------------------------
+
+
+class NoRelay(Policy):
+    """Mail from strangers goes to our own domains only (RFC 5321, 3.6; CASES C1). The address as it was given
+    decides: an alias may well lead elsewhere."""
+
+    def __init__(self, router: IRouter) -> None:
+        self._router = router
+
+    def on_recipient(self, transaction: Transaction, rcpt: Rcpt, targets: Sequence[Target]) -> None:
+        domain = rcpt.path.domain
+        if domain and not self._router.is_local_domain(domain) and not transaction.sender.may_relay():
+            raise RelayDenied
+
+
+# --- submission (RFC 6409) -----------------------------------------------------------------------
+
+
+class LogInFirst(Policy):
+    """Submission is for users (RFC 6409, 4.3)."""
+
+    def on_sender(self, transaction: Transaction) -> None:
+        if not transaction.sender.user:
+            raise MailError("Authentication required", code=530, enhanced="5.7.0")
+
+
+class OwnSender(Policy):
+    """A user sends from its own addresses only (RFC 6409, 6.1); the null path is for receipts (RFC 8098)."""
+
+    def on_sender(self, transaction: Transaction) -> None:
+        path = transaction.reverse_path
+        if path and not transaction.sender.owns(path):
+            raise MailError("Sender address is not yours", code=553, enhanced="5.7.1")
+
+
+class Complete(Policy):
+    """The header a submitted message must have (RFC 6409, 8): one From that is the user's; Date, Message-ID
+    and From are added where they are missing; Bcc goes, and a Sender that is not the user's."""
+
+    def __init__(self, settings: Any, addresses: Callable[[bytes], Sequence[str] | None]) -> None:
+        self._settings = settings
+        self._addresses = addresses
+
+    def on_header(self, transaction: Transaction, data: bytes) -> bytes:
+        head = Headers(data)
+        present = head.find(b"from", b"sender", b"date", b"message-id", b"bcc")
+        names = {field.name for field in present}
+        self._check_from(transaction, head, [field for field in present if field.name == b"from"])
+        remove = {b"bcc"} if b"bcc" in names else set()
+        for field in present:
+            if field.name == b"sender" and not self._is_own(transaction, head.value(field)):
+                remove.add(b"sender")
+        added = b"".join(self._missing(transaction, names))
+        return added + (head.without(*remove) if remove else data)
+
+    def _check_from(self, transaction: Transaction, head: Headers, fields: Sequence[headers.Field]) -> None:
+        if len(fields) > 1:
+            raise MailError("More than one From field", code=550, enhanced="5.7.1")
+        if fields and not self._is_own(transaction, head.value(fields[0])):
+            raise MailError("From must be one address of yours", code=550, enhanced="5.7.1")
+
+    def _is_own(self, transaction: Transaction, value: bytes) -> bool:
+        found = self._addresses(value)
+        return found is not None and len(found) == 1 and bool(transaction.sender.owns(found[0]))
+
+    def _missing(self, transaction: Transaction, names: set[bytes]) -> list[bytes]:
+        """The fields to add, in the order in which they will stand."""
+        added = []
+        if b"date" not in names:
+            added.append(f"Date: {trace.date(transaction.started)}\n")
+        if b"message-id" not in names:
+            added.append(f"Message-ID: <{transaction.id}@{self._settings.now.hostname}>\n")
+        if b"from" not in names:
+            added.append(f"From: <{transaction.reverse_path or transaction.sender.user}>\n")
+        return [field.encode("utf-8", "replace") for field in added]

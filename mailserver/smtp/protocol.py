@@ -1,0 +1,528 @@
+"""The SMTP services on Twisted: the engine's questions answered by policies, router, log-in and acceptor.
+
+The engine holds the order of things; here is only where answers come from and how long they may take. While
+an answer is open, no deadline runs and nothing more is read than a bounded buffer holds. What a client loses
+by going away in the middle of a message is that message, and nothing is left of it (CASES B16, E7).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from mailserver.audit import Audit
+from mailserver.delivery.body import Body, Spool
+from mailserver.errors import AuthenticationFailed, MailError, ServiceUnavailable, TemporaryFailure
+from mailserver.interfaces import (
+    Challenge,
+    Envelope,
+    IAcceptor,
+    IAuthenticator,
+    IExchange,
+    IRouter,
+    ISender,
+    Peer,
+    QuotaUsage,
+    Recipient,
+    Success,
+)
+from mailserver.message import trace
+from mailserver.net.connection import Connection
+from mailserver.net.factory import ConnectionCounter, ConnectionFactory
+from mailserver.smtp import events, replies, rules
+from mailserver.smtp.engine import SmtpEngine
+from mailserver.smtp.extensions import Options
+from mailserver.smtp.ids import MessageIds
+from mailserver.smtp.policy import Anonymous, Policy, Transaction, ask
+from mailserver.smtp.transitions import State
+
+MAX_WAITING = 64 * 1024  # octets that wait behind an open question before reading stops
+EVENTS_AT_ONCE = 100  # then other connections have their turn
+TARPIT_AFTER = 5  # refused commands of a stranger, after which each refused recipient costs time (CASES D9)
+TARPIT_SECONDS = 2.0
+MIN_PROGRESS = 4096  # octets of a message that count as a sign of life (CASES E1)
+LOGGED_RECIPIENTS = 100
+
+TIMEOUT = MailError("Timeout, closing connection", code=421, enhanced="4.4.2")
+TOO_MANY_FAILURES = MailError("Too many failed log-ins", code=421, enhanced="4.7.0")
+
+
+class SmtpConnection(Connection):
+    """One session."""
+
+    factory: SmtpFactory
+
+    def __init__(self, peer: Peer) -> None:
+        super().__init__(peer)
+        self._running = False
+        self._stopping = False
+        self._transaction: Transaction | None = None
+        self._body: Body | None = None
+        self._exchange: IExchange | None = None
+        self._success: Success | None = None
+        self._auth_failures = 0
+        self._progress = 0
+        self._later: IDelayedCall | None = None
+
+    # --- the connection ---------------------------------------------------------------------------
+
+    def started(self) -> None:
+        factory = self.factory
+        self.sender: Any = Anonymous(factory.settings, self.peer)
+        self.engine = SmtpEngine(self._options())
+        factory.audit.event("connected", service=factory.service, ip=self.peer.ip, tls=self.peer.tls)
+        self.engine.greet()
+        self._run()
+
+    def received(self, data: bytes) -> None:
+        self.engine.receive(data)
+        if self.engine.state is State.BODY:
+            self._progress += len(data)
+            if self._progress >= MIN_PROGRESS:
+                self._arm()
+        self._run()
+
+    def deadline_passed(self) -> None:
+        self.engine.close(TIMEOUT)
+        self._run()
+
+    def shut_down(self) -> None:
+        """421, but a message that is just being accepted is answered first (CASES F13)."""
+        self._stopping = True
+        if not isinstance(self.engine.question, events.BodyEnded):
+            self.engine.close(ServiceUnavailable())
+            self._run()
+
+    def secured(self) -> None:
+        """All that was said in clear is void (RFC 3207, 4.2)."""
+        self.sender = Anonymous(self.factory.settings, self.peer)
+        self.engine.options = self._options()
+        self.engine.tls_started()
+        self._arm()
+
+    def disconnected(self) -> None:
+        self._cancel_later()
+        if self._exchange is not None:
+            self._exchange.abandon()
+            self._exchange = None
+        if not isinstance(self.engine.question, events.BodyEnded):
+            self._drop_body()
+        self.engine.close(ServiceUnavailable())
+
+    def _options(self) -> Options:
+        factory = self.factory
+        config, peer = factory.settings.now, self.peer
+        log_in = factory.rules.log_in and not self.sender.user
+        mechanisms = tuple(factory.authenticator.mechanisms(peer)) if log_in else ()
+        return Options(
+            config.hostname,
+            max_size=config.limits.message_size,
+            starttls=factory.tls is not None and not peer.tls,
+            mechanisms=mechanisms,
+            needs_tls=log_in and not mechanisms and not peer.tls,
+            errors=config.limits.errors,
+            junk=config.limits.junk_commands,
+        )
+
+    def _arm(self) -> None:
+        self._progress = 0
+        self.set_deadline(self.factory.settings.now.limits.smtp_timeout)
+
+    # --- the loop ---------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """Handle what the engine has, send what it says, until it needs bytes or an answer."""
+        if self._running:
+            return
+        self._running = True
+        try:
+            self._handle_events()
+        finally:
+            self._running = False
+        out = self.engine.data_to_send()
+        if out:
+            self.send(out)
+        if self.engine.waiting:
+            self.set_deadline(None)  # we are the slow ones now
+        elif out:
+            self._arm()  # a whole command is a sign of life; single octets are not (CASES E1)
+        if self.engine.buffered > MAX_WAITING or (self._body is not None and self._body.full):
+            self.pause_input()
+        else:
+            self.resume_input()
+
+    def _handle_events(self) -> None:
+        engine = self.engine
+        for _ in range(EVENTS_AT_ONCE):
+            if not self.open or (self._body is not None and self._body.full):
+                return
+            event = engine.next_event()
+            if event is None:
+                return
+            _HANDLERS[type(event)](self, event)
+        if self._later is None:
+            self._later = self.factory.reactor.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        self._later = None
+        self._run()
+
+    def _cancel_later(self) -> None:
+        later, self._later = self._later, None
+        if later is not None and later.active():
+            later.cancel()
+
+    def _answered(self) -> None:
+        """A question was answered: the engine goes on."""
+        if self._stopping:
+            self.engine.close(ServiceUnavailable())
+        self._run()
+
+    def _accept(self, text: str = "Ok") -> None:
+        self.engine.accept(text)
+        self._answered()
+
+    def _refuse(self, error: MailError) -> None:
+        self.engine.refuse(error)
+        self._answered()
+
+    def _guard(self, function: Callable[..., Deferred[Any] | None], *args: Any) -> Deferred[Any] | None:
+        """Call what answers a question; whatever goes wrong in it is the answer."""
+        try:
+            waiting = function(*args)
+        except Exception:
+            self._went_wrong(Failure())  # type: ignore[no-untyped-call]
+            return None
+        if waiting is not None:
+            waiting.addErrback(self._went_wrong)
+        return waiting
+
+    def _went_wrong(self, failure: Failure) -> None:
+        error = failure.value
+        if not isinstance(error, MailError):
+            name = self._transaction.id if self._transaction is not None else "-"
+            self.log.failure("SMTP failed for {ip}, message {id}", failure, ip=self.peer.ip, id=name)
+            error = TemporaryFailure(cause=error)
+        question = self.engine.question
+        if isinstance(question, events.RecipientOffered | events.BodyEnded | events.MailOffered):
+            self._log_rejected(error, question)
+        if isinstance(question, events.BodyEnded) or not self.open:
+            self._drop_body()
+            self._transaction = None
+        if isinstance(question, events.AuthOffered | events.AuthResponse):
+            self._auth_failed(error)
+        elif isinstance(question, events.RecipientOffered) and self._is_suspect(error):
+            self._later = self.factory.reactor.callLater(TARPIT_SECONDS, self._refuse_late, error)
+        else:
+            self._refuse(error)
+
+    def _is_suspect(self, error: MailError) -> bool:
+        return (
+            not error.temporary
+            and not self.sender.user
+            and self.engine.failures >= TARPIT_AFTER
+            and self._later is None
+        )
+
+    def _refuse_late(self, error: MailError) -> None:
+        self._later = None
+        self._refuse(error)
+
+    # --- MAIL and RCPT ----------------------------------------------------------------------------
+
+    def _on_mail(self, event: events.MailOffered) -> None:
+        factory, engine = self.factory, self.engine
+        engine.options = self._options()
+        self._transaction = transaction = Transaction(
+            id=factory.ids.new(),
+            peer=self.peer,
+            helo=engine.helo,
+            extended=engine.extended,
+            sender=self.sender,
+            mail=event.command,
+            started=factory.clock(),
+        )
+        self._guard(self._ask, "on_sender", transaction)
+
+    def _ask(self, method: str, *args: Any) -> Deferred[Any] | None:
+        waiting = ask(self.factory.rules.policies, method, *args)
+        if waiting is None:
+            self._accept()
+            return None
+        return waiting.addCallback(lambda _: self._accept())
+
+    def _on_recipient(self, event: events.RecipientOffered) -> None:
+        self._guard(self._check_recipient, event)
+
+    def _check_recipient(self, event: events.RecipientOffered) -> Deferred[Any] | None:
+        rcpt, transaction = event.command, self._transaction
+        if transaction is None:
+            raise TemporaryFailure(cause="RCPT without a transaction")
+        address = str(rcpt.path)
+        targets = tuple(self.factory.router.resolve(address))
+        recipient = Recipient(address, targets, rcpt.notify, rcpt.orcpt)
+        waiting = ask(self.factory.rules.policies, "on_recipient", transaction, rcpt, targets)
+        if waiting is None:
+            self._take_recipient(None, transaction, recipient)
+            return None
+        return waiting.addCallback(self._take_recipient, transaction, recipient)
+
+    def _take_recipient(self, result: object, transaction: Transaction, recipient: Recipient) -> None:
+        transaction.recipients.append(recipient)
+        self._accept()
+
+    # --- the message ------------------------------------------------------------------------------
+
+    def _on_body(self, event: events.BodyReceived) -> None:
+        self._open_body().write(event.data)
+
+    def _open_body(self) -> Body:
+        body = self._body
+        if body is None:
+            body = self._body = self.factory.spool.body(self._edit, self._run)
+        return body
+
+    def _edit(self, data: bytes) -> bytes:
+        transaction = self._transaction
+        if transaction is None:
+            return data
+        for policy in self.factory.rules.policies:
+            data = policy.on_header(transaction, data)
+        return data
+
+    def _drop_body(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            body.discard()
+
+    def _on_body_failed(self, event: events.BodyFailed) -> None:
+        self._drop_body()
+
+    def _on_body_refused(self, event: events.BodyRefused) -> None:
+        self._log_rejected(event.error, event)
+        self._transaction = None
+
+    def _on_body_ended(self, event: events.BodyEnded) -> None:
+        self._guard(self._finish_body)
+
+    def _finish_body(self) -> Deferred[Any] | None:
+        body = self._open_body()
+        finishing = body.finish()
+        if finishing is None:
+            return self._hand_over(None, body)
+        return finishing.addCallback(self._hand_over, body)
+
+    def _hand_over(self, result: object, body: Body) -> Deferred[Any] | None:
+        """The message is complete: policies on the whole, then to the acceptor."""
+        transaction = self._transaction
+        if transaction is None:
+            raise TemporaryFailure(cause="a message without a transaction")
+        waiting = ask(self.factory.rules.policies, "on_message", transaction, body)
+        if waiting is None:
+            return self._accept_message(None, transaction, body)
+        return waiting.addCallback(self._accept_message, transaction, body)
+
+    def _accept_message(self, result: object, transaction: Transaction, body: Body) -> Deferred[Any]:
+        envelope = self._envelope(transaction)
+        taken: Deferred[Any] = self.factory.acceptor.accept(envelope, self._received_field(envelope), body)
+        return taken.addCallback(self._taken, envelope, body.size)
+
+    def _taken(self, result: object, envelope: Envelope, size: int) -> None:
+        """The message is ours; nothing from here on may say otherwise (CASES F12)."""
+        self._body = self._transaction = None
+        try:
+            self.factory.audit.event(
+                "received",
+                id=envelope.id,
+                ip=self.peer.ip,
+                sender=envelope.reverse_path,
+                to=_listed([recipient.address for recipient in envelope.recipients]),
+                size=size,
+                user=envelope.user,
+            )
+        except Exception:
+            self.log.failure("the event log failed")
+        self._accept(f"Ok, id {envelope.id}")
+
+    def _envelope(self, transaction: Transaction) -> Envelope:
+        mail = transaction.mail
+        return Envelope(
+            id=transaction.id,
+            reverse_path=transaction.reverse_path,
+            recipients=tuple(transaction.recipients),
+            peer=transaction.peer,
+            helo=transaction.helo,
+            user=transaction.sender.user,
+            received_at=self.factory.clock(),
+            smtputf8=mail.smtputf8,
+            body_type=mail.body,
+            ret=mail.ret,
+            envid=mail.envid,
+        )
+
+    def _received_field(self, envelope: Envelope) -> bytes:
+        recipients = envelope.recipients
+        return trace.received(
+            peer=envelope.peer,
+            helo=envelope.helo,
+            extended=self.engine.extended,
+            authenticated=bool(envelope.user),
+            hostname=self.factory.settings.now.hostname,
+            message_id=envelope.id,
+            recipient=recipients[0].address if len(recipients) == 1 else "",
+            when=envelope.received_at,
+        )
+
+    def _log_rejected(self, error: MailError, event: events.Event) -> None:
+        transaction = self._transaction
+        if transaction is None:
+            return
+        if isinstance(event, events.RecipientOffered):
+            to = str(event.command.path)
+        else:
+            to = _listed([recipient.address for recipient in transaction.recipients])
+        cause = f"{error.text}: {error.cause}" if error.cause is not None else error.text
+        self.factory.audit.event(
+            "rejected",
+            id=transaction.id,
+            ip=self.peer.ip,
+            sender=transaction.reverse_path,
+            to=to,
+            code=f"{error.code} {error.enhanced}",
+            reason=cause,
+        )
+
+    # --- AUTH and STARTTLS ------------------------------------------------------------------------
+
+    def _on_auth(self, event: events.AuthOffered) -> None:
+        command = event.command
+        self._guard(self._begin_exchange, command.mechanism, command.initial)
+
+    def _begin_exchange(self, mechanism: str, initial: bytes | None) -> Deferred[Any]:
+        self._exchange = self.factory.authenticator.exchange(mechanism, self.peer, ISender)
+        return self._respond(self._exchange, initial)
+
+    def _on_response(self, event: events.AuthResponse) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            self._guard(self._respond, exchange, event.data)
+
+    def _respond(self, exchange: IExchange, data: bytes | None) -> Deferred[Any]:
+        step: Deferred[Any] = exchange.respond(data)
+        return step.addCallback(self._stepped)
+
+    def _stepped(self, step: Challenge | Success) -> None:
+        if isinstance(step, Challenge):
+            self.engine.challenge(step.data)
+        else:
+            self._exchange, self._success = None, step
+            if step.data is None:
+                self.engine.accept()
+            else:
+                self.engine.challenge(step.data, last=True)
+        self._answered()
+
+    def _on_authenticated(self, event: events.Authenticated) -> None:
+        success, self._success = self._success, None
+        if success is not None:
+            self.sender = success.avatar
+            self.engine.options = self._options()
+
+    def _on_auth_cancelled(self, event: events.AuthCancelled) -> None:
+        self._success = None
+        if self._exchange is not None:
+            self._exchange.abandon()
+            self._exchange = None
+
+    def _auth_failed(self, error: MailError) -> None:
+        self._exchange = self._success = None
+        self.engine.refuse(error)
+        if isinstance(error, AuthenticationFailed):
+            self._auth_failures += 1
+            if self.factory.authenticator.refuse(self.peer, self._auth_failures):
+                self.engine.close(TOO_MANY_FAILURES)
+        self._answered()
+
+    def _on_starttls(self, event: events.TlsRequested) -> None:
+        self.engine.accept()
+        self.send(self.engine.data_to_send())
+        self.start_tls(self.factory.tls)
+
+    def _on_closing(self, event: events.Closing) -> None:
+        self._cancel_later()
+        self._drop_body()
+        self.send(self.engine.data_to_send())
+        self.close()
+
+
+_HANDLERS: dict[type, Callable[[SmtpConnection, Any], None]] = {
+    events.MailOffered: SmtpConnection._on_mail,
+    events.RecipientOffered: SmtpConnection._on_recipient,
+    events.BodyReceived: SmtpConnection._on_body,
+    events.BodyFailed: SmtpConnection._on_body_failed,
+    events.BodyRefused: SmtpConnection._on_body_refused,
+    events.BodyEnded: SmtpConnection._on_body_ended,
+    events.AuthOffered: SmtpConnection._on_auth,
+    events.AuthResponse: SmtpConnection._on_response,
+    events.Authenticated: SmtpConnection._on_authenticated,
+    events.AuthCancelled: SmtpConnection._on_auth_cancelled,
+    events.TlsRequested: SmtpConnection._on_starttls,
+    events.Closing: SmtpConnection._on_closing,
+}
+
+
+def _listed(addresses: list[str]) -> str:
+    """Recipients for one log line."""
+    shown = ",".join(addresses[:LOGGED_RECIPIENTS])
+    return shown if len(addresses) <= LOGGED_RECIPIENTS else f"{shown},… {len(addresses)} in all"
+
+
+class SmtpFactory(ConnectionFactory):
+    """The services "smtp" (MX), "submission" and "submissions".
+
+    tls:    what `startTLS` wants (`TlsContexts.server(service)`), None where STARTTLS is not possible
+    quota:  usage of a mailbox as far as it is known (`IMailStore.quota`)
+    clock:  seconds since the epoch
+    filters: further policies, asked last
+    """
+
+    protocol_class = SmtpConnection
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        settings: Any,
+        audit: Audit,
+        reactor: Any,
+        router: IRouter,
+        acceptor: IAcceptor,
+        authenticator: IAuthenticator,
+        spool: Spool,
+        quota: Callable[[str], QuotaUsage | None],
+        tls: object | None,
+        counter: ConnectionCounter | None = None,
+        clock: Callable[[], float] = time.time,
+        filters: Sequence[Policy] = (),
+    ) -> None:
+        super().__init__(service=service, settings=settings, audit=audit, reactor=reactor, counter=counter)
+        make = rules.mx if service == "smtp" else rules.submission
+        self.rules = make(settings, router, quota, clock, filters)
+        self.router = router
+        self.acceptor = acceptor
+        self.authenticator = authenticator
+        self.spool = spool
+        self.tls = tls
+        self.clock = clock
+        self.ids = MessageIds(clock)
+
+    def refusal(self, peer: Peer) -> bytes:
+        """421 instead of the greeting (RFC 5321, 3.1)."""
+        return replies.encode(
+            421, "4.7.0", f"{self.settings.now.hostname} Too many connections, try again later"
+        )

@@ -1,0 +1,78 @@
+"""The two rule sets: which policies make up the MX service, and which make up submission."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from mailserver.interfaces import IRouter, QuotaUsage
+from mailserver.message.addresses import parse_addresses
+from mailserver.smtp.policy import (
+    Complete,
+    FreeSpace,
+    Limits,
+    LogInFirst,
+    NoRelay,
+    OwnSender,
+    Policy,
+    Quota,
+)
+
+
+@frozen
+class Service:
+    """One kind of SMTP service. `log_in`: AUTH is offered."""
+
+    log_in: bool
+    policies: tuple[Policy, ...]
+
+
+def mx(
+    settings: Any,
+    router: IRouter,
+    quota: Callable[[str], QuotaUsage | None],
+    clock: Callable[[], float],
+    filters: Sequence[Policy] = (),
+) -> Service:
+    """Mail from anyone for local users."""
+    return Service(
+        False, (FreeSpace(settings, clock), NoRelay(router), Limits(settings), Quota(quota), *filters)
+    )
+
+
+def submission(
+    settings: Any,
+    router: IRouter,
+    quota: Callable[[str], QuotaUsage | None],
+    clock: Callable[[], float],
+    filters: Sequence[Policy] = (),
+) -> Service:
+    """Mail from users for anyone."""
+    return Service(
+        True,
+        (
+            LogInFirst(),
+            OwnSender(),
+            FreeSpace(settings, clock),
+            NoRelay(router),
+            Limits(settings),
+            Quota(quota),
+            Complete(settings, addresses_of),
+            *filters,
+        ),
+    )
+
+
+def addresses_of(value: bytes) -> list[str] | None:
+    """The addresses of a From or Sender value; None where one of them is not complete."""
+    found: list[str] = []
+    for address in parse_addresses(value):
+        if not address.mailbox or not address.host or address.route:
+            return None
+        try:
+            found.append(f"{address.mailbox.decode('utf-8')}@{address.host.decode('utf-8')}")
+        except UnicodeDecodeError:
+            return None
+    return found
