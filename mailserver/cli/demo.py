@@ -126,7 +126,7 @@ A mail server for {DOMAIN} on this machine, in {config.parent}/ (kept between ru
     incoming  IMAP   {HOST} port {ports["imap"]}    no encryption, normal password
         or    POP3   {HOST} port {ports["pop3"]}
     outgoing  SMTP   {HOST} port {ports["submission"]}    no encryption, normal password
-    TLS on    IMAP {ports["imaps"]}, POP3 {ports["pop3s"]}, SMTP {ports["submissions"]}; STARTTLS on the others
+    TLS on    IMAP {ports["imaps"]}, POP3 {ports["pop3s"]}, SMTP {ports["submissions"]}; STARTTLS elsewhere
     (the certificate is self-signed: accept the exception)
 
   Or from a shell, a message from {first} to {second}, and its mailbox:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import click
 
-from mailserver.auth.passwords import hash_password
-from mailserver.cli.common import ask_password, json_option, print_json
+from mailserver.auth.passwords import SCHEMES, hash_password
+from mailserver.cli.common import ask_password, fail, json_option, print_json
 
 
 @click.command("hash")
+@click.option(
+    "--scheme",
+    type=click.Choice(SCHEMES),
+    default=SCHEMES[0],
+    show_default=True,
+    help="scram-sha-256 lets clients log in with SCRAM, which argon2id cannot.",
+)
 @click.option("--password-stdin", is_flag=True, help="Read the password from the first line of stdin.")
 @json_option
-def hash_command(password_stdin: bool, as_json: bool) -> None:
-    """Print the hash (argon2id) of a password, to be pasted into users.toml.
+def hash_command(scheme: str, password_stdin: bool, as_json: bool) -> None:
+    """Print the hash of a password, to be pasted into users.toml.
 
     \b
     Examples:
@@ -21,8 +28,11 @@ def hash_command(password_stdin: bool, as_json: bool) -> None:
 
     `mailserver user add` and `mailserver user passwd` do this and edit the file too.
     """
-    hashed = hash_password(ask_password(password_stdin))
+    try:
+        hashed = hash_password(ask_password(password_stdin), scheme)
+    except ValueError as error:
+        fail(str(error))
     if as_json:
-        print_json({"hash": hashed})
+        print_json({"scheme": scheme, "hash": hashed})
     else:
         click.echo(hashed)

@@ -114,7 +114,7 @@ def add(
     if quota is not None:
         fields["quota"] = _quota(quota)
     password = _password(password_stdin, generate)
-    fields["password"] = hash_password(password)
+    fields["password"] = _hash(password)
     site.edit(site.config.users_files[0], lambda text: add_user(text, key, fields))
     _done("added", key, password if generate else None, as_json)
 
@@ -139,7 +139,7 @@ def passwd(config: Path, address: str, password_stdin: bool, generate: bool, as_
     if file is None:
         fail(f"{key} is not there")
     password = _password(password_stdin, generate)
-    hashed = hash_password(password)
+    hashed = _hash(password)
     site.edit(file, lambda text: set_password(text, key, hashed))
     _done("changed", key, password if generate else None, as_json)
 
@@ -223,6 +223,13 @@ def _password(from_stdin: bool, generate: bool) -> str:
     if from_stdin and generate:
         raise click.UsageError("--password-stdin or --generate, not both")
     return new_password() if generate else ask_password(from_stdin)
+
+
+def _hash(password: str) -> str:
+    try:
+        return hash_password(password)
+    except ValueError as error:
+        fail(str(error))
 
 
 def _done(what: str, address: str, password: str | None, as_json: bool) -> None:

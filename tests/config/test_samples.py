@@ -1,0 +1,103 @@
+"""etc/: the sample files name every key of the schema, with its true default, and load."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import attrs
+import pytest
+
+from mailserver.config import schema
+from mailserver.config.load import DEFAULT_DATA_DIR, load, read
+from mailserver.config.schema import Config, Domain
+from tests.helpers.files import write_certificate, write_users
+
+ETC = Path(__file__).parents[2] / "etc"
+SAMPLE = (ETC / "mailserver.toml").read_text("utf-8")
+_KEY = re.compile(r'# ((?:[a-z_0-9]+|"[^"]+") *= *\S.*|\[\[?.+\]\]?)')
+
+
+def uncommented(text: str) -> str:
+    """The sample with every key set: `# key = …` and `# [table]` lose their #."""
+    return "\n".join(match[1] if (match := _KEY.fullmatch(line)) else line for line in text.splitlines())
+
+
+def keys(text: str) -> set[str]:
+    """Dotted keys of all assignments, tables by name."""
+    table, found = "", set()
+    for line in text.splitlines():
+        if match := re.fullmatch(r"\[+([^\]]+)\]+\s*(?:#.*)?", line):
+            table = re.sub(r'\."[^"]*"', "", match[1]) + "."
+        elif match := re.match(r"([a-z_0-9]+) *=", line):
+            found.add(table + match[1])
+    return found
+
+
+def schema_keys() -> set[str]:
+    """What can be written, by the schema; names as in the file."""
+    found = {"hostname", "data_dir", "users_file", "workers", "relay.username", "relay.password"}
+    found |= {f"domains.{name}" for name in attrs.fields_dict(Domain) if name != "name"}
+    found |= {f"tls.more.{name}" for name in attrs.fields_dict(schema.Certificate)}
+    for field in attrs.fields(Config):
+        if attrs.has(type(field.default)):
+            found |= {f"{field.name}.{name}" for name in attrs.fields_dict(type(field.default))}
+    return found - {"tls.more", "relay.routes"}
+
+
+def test_every_key_of_the_schema_is_in_the_sample() -> None:
+    assert keys(uncommented(SAMPLE)) == schema_keys()
+    assert "[relay.routes]" in uncommented(SAMPLE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_certificate(tmp_path, "mail.example.org")
+    (tmp_path / "cert-key.pem").rename(tmp_path / "key.pem")
+    write_certificate(tmp_path, "mail.example.net", stem="example.net")
+    write_users(tmp_path, '[users."alice@example.org"]\npassword = "{PLAIN}x"\n')
+    return tmp_path
+
+
+def test_the_sample_loads_as_it_is(folder: Path) -> None:
+    path = folder / "mailserver.toml"
+    path.write_text(SAMPLE)
+    config = load(path)
+    default = Config("h", Path(), ())
+    for name in ("listen", "tls", "auth", "limits", "relay", "log", "workers"):
+        assert getattr(config, name) == getattr(default, name)
+
+
+def test_the_sample_with_all_keys_loads(folder: Path) -> None:
+    path = folder / "mailserver.toml"
+    path.write_text(uncommented(SAMPLE).replace("/var/log/mailserver/", ""))
+    path.chmod(0o600)
+    loaded = read(path)
+    assert loaded.warnings == ()
+    assert loaded.config.data_dir == DEFAULT_DATA_DIR
+    assert loaded.config.relay.smarthost is not None
+
+
+def test_the_sample_shows_the_true_defaults(folder: Path) -> None:
+    """All keys set, but those that are examples: the result is what no file at all gives."""
+    path = folder / "mailserver.toml"
+    path.write_text(uncommented(SAMPLE).replace("/var/log/mailserver/", ""))
+    config, default = load(path), Config("h", Path(), ())
+    assert config.listen == default.listen
+    assert config.auth == default.auth
+    assert config.limits == default.limits
+    assert config.tls.minimum == default.tls.minimum
+    assert config.log.format == default.log.format
+    examples = {"smarthost": None, "routes": {}}
+    assert attrs.evolve(config.relay, **examples) == default.relay
+
+
+def test_the_sample_of_the_users_file_loads_with_all_keys(folder: Path) -> None:
+    text = uncommented((ETC / "users.toml").read_text("utf-8"))
+    good = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdCEhIQ$" + 43 * "A"
+    write_users(folder, re.sub(r'"\$argon2id[^"]*"', f'"{good}"', text))
+    path = folder / "mailserver.toml"
+    path.write_text(SAMPLE)
+    users = read(path).users
+    assert users.users["alice@example.org"].quota == 5 * 1024**3
+    assert set(users.aliases) == {"al@example.org", "alice.liddell@example.org", "team@example.org"}

@@ -1,0 +1,117 @@
+"""`twistd mailserver`, run for real: options, faulty configurations, start, reload, stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mailserver import tap
+from tests.helpers.files import CONFIG, write_site
+
+ROOT = Path(__file__).parents[1]
+NO_PORTS = "[listen]\nsmtp = []\n"
+
+
+def environment(**more: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if name != "MAILSERVER_CONFIG"}
+    return clean | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | more
+
+
+def twistd(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run to its end: only for launches that fail."""
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True, text=True, cwd=folder, env=environment(**more), timeout=60, check=False,
+    )  # fmt: skip
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", *arguments]
+
+
+def test_twistd_lists_the_plugin(tmp_path: Path) -> None:
+    assert "mailserver" in twistd(tmp_path, "--help").stdout
+
+
+def test_the_plugins_own_help(tmp_path: Path) -> None:
+    done = twistd(tmp_path, "mailserver", "--help")
+    assert done.returncode == 0
+    assert "--config" in done.stdout
+
+
+def test_K1_a_broken_file_ends_the_launch_with_status_2_and_its_problems(tmp_path: Path) -> None:
+    path = write_site(tmp_path, CONFIG + "[limits]\nrecipents = 5\nhops = 0\n")
+    done = twistd(tmp_path, "-n", "mailserver", "-c", path.name)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        f"{path}: limits.hops: 0 is out of range (1 to 2147483647)",
+        f'{path}: limits.recipents: unknown key (did you mean "recipients"?)',
+    ]
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("text", ["", "hostname = ", "[domains", "\x00"])
+def test_K1_no_file_gives_a_traceback(tmp_path: Path, text: str) -> None:
+    path = write_site(tmp_path, text)
+    done = twistd(tmp_path, "-n", "mailserver", "--config", str(path))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert all(line.startswith(str(tmp_path)) for line in done.stderr.splitlines() if "warning" not in line)
+
+
+def test_the_file_comes_from_the_environment_else_from_etc(tmp_path: Path) -> None:
+    named = twistd(tmp_path, "-n", "mailserver", MAILSERVER_CONFIG=str(tmp_path / "none.toml"))
+    assert named.stderr == f"{tmp_path}/none.toml: cannot be read: No such file or directory\n"
+    if not Path(tap.DEFAULT_CONFIG).exists():
+        default = twistd(tmp_path, "-n", "mailserver")
+        assert default.stderr == f"{tap.DEFAULT_CONFIG}: cannot be read: No such file or directory\n"
+
+
+def test_it_starts_reloads_and_stops(tmp_path: Path) -> None:
+    """A server on no port: SIGHUP changes settings, a broken file does not end it, SIGTERM does."""
+    path = write_site(tmp_path, CONFIG + NO_PORTS)
+    pid_file = tmp_path / "data" / "mailserver.pid"
+    output = tmp_path / "output"
+    with output.open("w") as sink, subprocess.Popen(
+        command("-n", "--pidfile=", "mailserver", "-c", str(path)),
+        stdout=sink, stderr=subprocess.STDOUT, cwd=tmp_path, env=environment(),
+    ) as server:  # fmt: skip
+        try:
+            wait_for(lambda: pid_file.exists() and pid_file.read_text() == f"{server.pid}\n", output)
+            path.write_text(CONFIG + NO_PORTS + "[limits]\nhops = 40\n")
+            reload = subprocess.run(
+                [sys.executable, "-m", "mailserver", "reload", "-c", str(path)],
+                cwd=ROOT, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert (reload.returncode, reload.stdout) == (0, f"told process {server.pid} to reload\n")
+            wait_for(lambda: "settings read again" in output.read_text(), output)
+            path.write_text("broken")
+            server.send_signal(signal.SIGHUP)
+            wait_for(lambda: "the settings stay as they were" in output.read_text(), output)
+            assert server.poll() is None
+        finally:
+            server.terminate()
+            status = server.wait(30)
+    assert status in (0, -signal.SIGTERM), output.read_text()  # Twisted ends by the signal it got
+    assert "Traceback" not in output.read_text()
+
+
+def wait_for(true: object, output: Path, seconds: float = 30.0) -> None:
+    """A real process has its own clock: look every 50 ms."""
+    end = time.monotonic() + seconds
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < end, output.read_text()
+        time.sleep(0.05)
+
+
+def test_makeService_reads_the_file_itself_where_nobody_has(tmp_path: Path) -> None:
+    options = tap.Options()
+    options["config"] = str(write_site(tmp_path, CONFIG + NO_PORTS))
+    assert tap.makeService(options) is not None
