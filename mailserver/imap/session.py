@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
-from mailserver.audit import Audit
 from mailserver.errors import MailError, NotPermitted
 from mailserver.imap.commands import Command
 from mailserver.imap.selected import Selected
-from mailserver.interfaces import IAccount, IAuthenticator, IMessageFile, Peer
+from mailserver.interfaces import IAccount, IAuthenticator, IExchange, IMessageFile, Peer
 
 Handler = Callable[["Session", Any], Coroutine[Any, Any, None]]
 
@@ -25,9 +24,12 @@ class Wire(Protocol):
 
     peer: Peer
     output_full: bool
-    settings: Any
-    authenticator: IAuthenticator
-    audit: Audit
+
+    @property
+    def settings(self) -> Any: ...
+
+    @property
+    def authenticator(self) -> IAuthenticator: ...
 
     def send(self, data: bytes) -> None: ...
 
@@ -35,17 +37,19 @@ class Wire(Protocol):
 
     def breathe(self) -> Awaitable[None]: ...
 
-    async def send_file(self, file: IMessageFile, offset: int, length: int) -> None: ...
+    def send_file(self, file: IMessageFile, offset: int, length: int) -> Awaitable[None]: ...
 
-    def read_line(self) -> Awaitable[bytes]: ...
+    def read_line(self) -> Awaitable[bytes]:
+        """The client's next line, which is no command. Fails with ConnectionLost."""
 
-    def tls_available(self) -> bool: ...
+    def tls_available(self) -> bool:
+        """Is STARTTLS possible now?"""
 
-    def start_tls(self) -> None: ...
+    def begin_tls(self) -> None:
+        """Forget what came in clear, and begin the handshake."""
 
-    def logged_in(self) -> None: ...
-
-    def end(self, farewell: bytes = b"") -> None: ...
+    def end(self, farewell: bytes = b"") -> None:
+        """Send the farewell and what waits, then close."""
 
 
 class Session:
@@ -56,6 +60,8 @@ class Session:
     enabled:  capabilities that ENABLE switched on (RFC 5161)
     failures: failed log-ins so far
     idle:     True while IDLE waits: changes are told as they come
+    exchange: the SASL exchange in progress
+    answered: the command being executed has its tagged reply
     """
 
     def __init__(self, wire: Wire) -> None:
@@ -66,7 +72,9 @@ class Session:
         self.enabled: set[str] = set()
         self.failures = 0
         self.idle = False
+        self.exchange: IExchange | None = None
         self.answered = False
+        self.logged_out = False
         self.send: Callable[[bytes], None] = wire.send
 
     # --- surroundings -----------------------------------------------------------------------------
@@ -156,8 +164,9 @@ class Session:
             selected.close()
 
     def wake(self) -> None:
-        """The selected mailbox has changed: an IDLE client is told in this reactor turn (RFC 2177)."""
-        if self.idle and self.selected is not None:
+        """The selected mailbox has changed: an IDLE client is told in this reactor turn (RFC 2177), or once
+        it has read what it was told before."""
+        if self.idle and self.selected is not None and not self.wire.output_full:
             if self.selected.gone:
                 self.wire.end(b"* BYE The selected mailbox is gone\r\n")
             else:

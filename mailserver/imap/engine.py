@@ -1,0 +1,350 @@
+"""The IMAP server without a socket: bytes in, events out, one command at a time (RFC 3501, 3, 5.5).
+
+Feed `receive`, then ask `next_event` until it is None, and send `data_to_send` after each. While a command is
+being executed nothing more is taken from the buffer, so pipelined commands run one after another in the order
+they came, which is right for every pair of commands. What the engine answers itself: continuation requests,
+and BAD for what is no command or not allowed in this state.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import frozen
+
+from mailserver.errors import MailError
+from mailserver.imap import commands as c
+from mailserver.imap.cursor import BadSyntax
+from mailserver.imap.fragments import (
+    BEFORE_LOGIN,
+    CommandRead,
+    CommandSkipped,
+    FragmentLimits,
+    Fragments,
+    LineOverlong,
+    LiteralAnnounced,
+    StreamChunk,
+)
+from mailserver.imap.grammar import parse_append, parse_command, parse_tag
+
+ERRORS_BEFORE_LOGIN = 3  # CASES H6
+SKIP_BEFORE_LOGIN = 64 * 1024  # octets of a refused literal that are read rather than the connection closed
+
+
+class State(Enum):
+    """RFC 3501, 3"""
+
+    NOT_AUTHENTICATED = "not authenticated"
+    AUTHENTICATED = "authenticated"
+    SELECTED = "selected"
+    LOGOUT = "logout"
+
+
+_BEFORE = frozenset((State.NOT_AUTHENTICATED,))
+_SELECTED = frozenset((State.SELECTED,))
+_AFTER = frozenset((State.AUTHENTICATED, State.SELECTED))
+_ANY = _BEFORE | _AFTER
+
+# The states in which each command is allowed: all there is to say about it stands in this table.
+ALLOWED: dict[type[c.Command], frozenset[State]] = {
+    c.Capability: _ANY,  # RFC 3501, 6.1
+    c.Noop: _ANY,
+    c.Logout: _ANY,
+    c.Id: _ANY,  # RFC 2971, 3.1
+    c.StartTls: _BEFORE,  # RFC 3501, 6.2
+    c.Authenticate: _BEFORE,
+    c.Login: _BEFORE,
+    # RFC 5161, 3.1 allows ENABLE only where no mailbox is selected; clients send it later too, and nothing
+    # that can be enabled here depends on it.
+    c.Enable: _AFTER,
+    c.Select: _AFTER,  # RFC 3501, 6.3
+    c.Examine: _AFTER,
+    c.Create: _AFTER,
+    c.Delete: _AFTER,
+    c.Rename: _AFTER,
+    c.Subscribe: _AFTER,
+    c.Unsubscribe: _AFTER,
+    c.List: _AFTER,
+    c.Lsub: _AFTER,
+    c.Status: _AFTER,
+    c.Append: _AFTER,
+    c.Namespace: _AFTER,  # RFC 2342, 5
+    c.GetQuota: _AFTER,  # RFC 9208, 4.1
+    c.GetQuotaRoot: _AFTER,
+    c.SetQuota: _AFTER,
+    c.Idle: _AFTER,  # RFC 2177, 3
+    c.Check: _SELECTED,  # RFC 3501, 6.4
+    c.Close: _SELECTED,
+    c.Unselect: _SELECTED,  # RFC 3691
+    c.Expunge: _SELECTED,
+    c.Fetch: _SELECTED,
+    c.Store: _SELECTED,
+    c.Search: _SELECTED,
+    c.Copy: _SELECTED,
+    c.Move: _SELECTED,  # RFC 6851, 3
+}
+
+
+# --- events ----------------------------------------------------------------------------------------
+
+
+@frozen
+class CommandReceived:
+    """Execute it, then `finished`. An APPEND comes so when its message has come as AppendChunks."""
+
+    command: c.Command
+
+
+@frozen
+class AppendOffered:
+    """The message of this APPEND comes next. Answer `accept_literal` or `refuse_literal`, then `finished`."""
+
+    command: c.Append
+
+
+@frozen
+class AppendChunk:
+    """Octets of the message, as they came."""
+
+    data: bytes
+
+
+@frozen
+class AppendFailed:
+    """What followed the message is no end of an APPEND: forget it. The client has its BAD."""
+
+
+@frozen
+class LineReceived:
+    """The line that `expect_line` asked for."""
+
+    line: bytes
+
+
+@frozen
+class Hangup:
+    """Send what there is to send, then close: too many errors, or the stream cannot be followed."""
+
+
+Event = CommandReceived | AppendOffered | AppendChunk | AppendFailed | LineReceived | Hangup
+
+
+class _Doing(Enum):
+    READING = 1
+    EXECUTING = 2  # a command, or deciding on an APPEND; `finished` ends it
+    LINE = 3  # a command, which waits for a line
+    CLOSED = 4
+
+
+class Engine:
+    """Server side of one connection.
+
+    line, skip: limits.line after log-in, and octets of a refused literal to read rather than to close
+    errors:     wrong commands in a row after log-in, then the connection closes
+    """
+
+    def __init__(self, line: int = 65536, skip: int = 100 * 1024 * 1024, errors: int = 20) -> None:
+        self.state = State.NOT_AUTHENTICATED
+        self._fragments = Fragments(BEFORE_LOGIN)
+        self._after_login = FragmentLimits(line=line, literal=line, total=4 * line)
+        self._skip = skip
+        self._errors_allowed = errors
+        self._errors = 0
+        self._doing = _Doing.READING
+        self._append: c.Append | None = None
+        self._synchronizing = False  # the literal of the APPEND
+        self._out = b""
+
+    # --- what the protocol calls ------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Bytes from the client. Stop giving more while `waiting` grows and a command is being executed."""
+        self._fragments.feed(data)
+
+    @property
+    def waiting(self) -> int:
+        """Octets received and not used yet."""
+        return len(self._fragments)
+
+    def data_to_send(self) -> bytes:
+        out, self._out = self._out, b""
+        return out
+
+    def next_event(self) -> Event | None:
+        """The next event, or None: more bytes, or an answer to the last event, are needed."""
+        while self._doing is _Doing.READING:
+            fragment = self._fragments.next()
+            match fragment:
+                case None:
+                    return None
+                case CommandRead():
+                    event = self._command(fragment.parts)
+                case LiteralAnnounced():
+                    event = self._literal(fragment)
+                case StreamChunk():
+                    event = AppendChunk(fragment.data)
+                case CommandSkipped():
+                    event = None
+                case LineOverlong():
+                    event = self._hang_up(b"* BAD Command line too long\r\n* BYE Command line too long\r\n")
+            if event is not None:
+                return event
+        if self._doing is _Doing.LINE:
+            return self._line()
+        return None
+
+    def finished(self, state: State) -> None:
+        """The command has been answered; the session is in `state` now."""
+        if self._doing is _Doing.CLOSED:
+            return
+        if self.state is State.NOT_AUTHENTICATED and state is not State.NOT_AUTHENTICATED:
+            self._fragments.limits = self._after_login
+            self._errors = 0
+        self.state = state
+        self._doing = _Doing.CLOSED if state is State.LOGOUT else _Doing.READING
+
+    def expect_line(self) -> None:
+        """The command being executed has asked the client for a line (AUTHENTICATE, IDLE)."""
+        self._doing = _Doing.LINE
+
+    def accept_literal(self, synchronizing_text: bytes = b"OK") -> None:
+        """Take the message of the APPEND that was offered."""
+        self._fragments.stream()
+        if self._synchronizing:
+            self._out += b"+ %b\r\n" % synchronizing_text
+
+    def refuse_literal(self) -> None:
+        """The APPEND has been answered with NO. A literal that comes all the same is thrown away."""
+        size, self._append = (self._append.size if self._append else 0), None
+        if self._synchronizing:
+            self._fragments.forget()
+        elif size > self._skip:
+            self._hang_up(b"* BYE [TOOBIG] Literal too large\r\n")
+        else:
+            self._fragments.skip()
+
+    @property
+    def closed(self) -> bool:
+        """True where nothing more is read from this client."""
+        return self._doing is _Doing.CLOSED
+
+    def clear(self) -> None:
+        """Forget what was received in clear, also a part of a line (STARTTLS; CASES B2)."""
+        self._fragments.clear()
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def _command(self, parts: tuple[bytes, ...]) -> Event | None:
+        if self._append is not None:
+            return self._append_ended(parts)
+        try:
+            command = parse_command(parts)
+        except BadSyntax as error:
+            return self._bad(parts[0], str(error))
+        except MailError as error:
+            return self._no(parts[0], error)
+        return self._admit(command)
+
+    def _admit(self, command: c.Command) -> Event | None:
+        if self.state not in ALLOWED[type(command)]:
+            return self._bad(command.tag, f"Not allowed in the {self.state.value} state")
+        if self.state is not State.NOT_AUTHENTICATED:
+            self._errors = 0
+        self._doing = _Doing.EXECUTING
+        return CommandReceived(command)
+
+    def _line(self) -> Event | None:
+        line = self._fragments.line()
+        if line is None:
+            return None
+        if isinstance(line, LineOverlong):
+            return self._hang_up(b"* BAD Line too long\r\n* BYE Line too long\r\n")
+        self._doing = _Doing.EXECUTING
+        return LineReceived(line)
+
+    # --- literals ---------------------------------------------------------------------------------
+
+    def _literal(self, announced: LiteralAnnounced) -> Event | None:
+        if not announced.parts:  # of a command that was refused already
+            return self._skip_literal(announced)
+        if self._append is not None:
+            return self._second_literal(announced)
+        self._synchronizing = announced.synchronizing
+        if self.state in _AFTER:
+            try:
+                append = parse_append(announced.parts, announced.size)
+            except MailError as error:
+                self._reply(announced.parts[0], b"NO", error.text, error.imap)
+                return self._refuse(announced)
+            if append is not None:
+                self._append = append
+                self._doing = _Doing.EXECUTING
+                return AppendOffered(append)
+        limits = self._fragments.limits
+        held = sum(map(len, announced.parts))
+        if announced.size > limits.literal or held + announced.size > limits.total:
+            return self._bad(announced.parts[0], "Literal too large", "TOOBIG") or self._refuse(announced)
+        self._fragments.take()
+        if announced.synchronizing:
+            self._out += b"+ OK\r\n"
+        return None
+
+    def _refuse(self, announced: LiteralAnnounced) -> Event | None:
+        """The command has had its reply; what the client sends of it all the same is read and dropped."""
+        if announced.synchronizing:
+            self._fragments.forget()
+            return None
+        return self._skip_literal(announced)
+
+    def _skip_literal(self, announced: LiteralAnnounced) -> Event | None:
+        """RFC 7888, 4: read it, or close."""
+        limit = SKIP_BEFORE_LOGIN if self.state is State.NOT_AUTHENTICATED else self._skip
+        if announced.size > limit:
+            return self._hang_up(b"* BYE [TOOBIG] Literal too large\r\n")
+        self._fragments.skip()
+        return None
+
+    # --- APPEND -----------------------------------------------------------------------------------
+
+    def _append_ended(self, parts: tuple[bytes, ...]) -> Event | None:
+        """The line after the message; MULTIAPPEND and CATENATE are not announced."""
+        append, self._append = self._append, None
+        if append is None:
+            return None
+        self._doing = _Doing.READING
+        if parts[-1]:
+            hangup = self._bad(append.tag, "Unexpected characters after the message")
+            return hangup or AppendFailed()
+        return self._admit(append)
+
+    def _second_literal(self, announced: LiteralAnnounced) -> Event | None:
+        append, self._append = self._append, None
+        self._doing = _Doing.READING
+        hangup = self._bad(append.tag if append else b"", "Only one message in an APPEND")
+        return hangup or self._refuse(announced) or AppendFailed()
+
+    # --- replies of the engine's own --------------------------------------------------------------
+
+    def _reply(self, line: bytes, condition: bytes, text: str, code: str | None = None) -> None:
+        """`line` begins with the tag; a tag that is none is never sent back (CASES H7)."""
+        shown = f"[{code}] {text}" if code else text
+        tag = parse_tag(line) or b"*"
+        self._out += b"%b %b %b\r\n" % (tag, condition, shown.encode("ascii", "replace"))
+
+    def _no(self, line: bytes, error: MailError) -> Event | None:
+        self._reply(line, b"NO", error.text, error.imap)
+        return None
+
+    def _bad(self, line: bytes, text: str, code: str | None = None) -> Event | None:
+        self._reply(line, b"BAD", text, code)
+        self._errors += 1
+        before = self.state is State.NOT_AUTHENTICATED
+        if self._errors >= (ERRORS_BEFORE_LOGIN if before else self._errors_allowed):
+            return self._hang_up(b"* BYE Too many invalid commands\r\n")
+        return None
+
+    def _hang_up(self, farewell: bytes) -> Event:
+        self._out += farewell
+        self._doing = _Doing.CLOSED
+        self._fragments.clear()
+        return Hangup()

@@ -1,0 +1,74 @@
+"""Commands of any state, and IDLE and ENABLE (RFC 3501, 6.1; RFC 2971; RFC 2177; RFC 5161)."""
+
+from __future__ import annotations
+
+from mailserver.imap import replies
+from mailserver.imap.capabilities import capabilities
+from mailserver.imap.commands import Capability, Command, Enable, Id, Idle, Logout, Noop
+from mailserver.imap.session import Handler, Session
+
+IDENTITY = {"name": "mailserver"}  # no version: it helps attackers more than users (RFC 2971, 5)
+ENABLEABLE: frozenset[str] = (
+    frozenset()
+)  # extensions that change responses only when asked to (RFC 5161, 3.1)
+
+
+async def capability(session: Session, command: Capability) -> None:
+    session.send(replies.capability(capabilities(session)))
+    session.ok(command)
+
+
+async def noop(session: Session, command: Noop) -> None:
+    """RFC 3501, 6.1.2: the moment to learn of what others did, other programs included."""
+    if session.selected is not None:
+        await session.selected.mailbox.refresh()
+    session.ok(command)
+
+
+async def logout(session: Session, command: Logout) -> None:
+    """RFC 3501, 6.1.3: BYE comes before the tagged OK."""
+    session.unselect()
+    session.logged_out = True
+    session.send(b"* BYE Logging out\r\n")
+    session.ok(command)
+    session.wire.end()
+
+
+async def identify(session: Session, command: Id) -> None:
+    session.send(replies.identity(IDENTITY))
+    session.ok(command)
+
+
+async def enable(session: Session, command: Enable) -> None:
+    """RFC 5161, 3.1: what is not known is passed over."""
+    wanted = [name for name in command.capabilities if name in ENABLEABLE and name not in session.enabled]
+    session.enabled.update(wanted)
+    session.send(replies.enabled(wanted))
+    session.ok(command)
+
+
+async def idle(session: Session, command: Idle) -> None:
+    """RFC 2177: changes are told as they come, until the client says DONE."""
+    if session.selected is not None:
+        await session.selected.mailbox.refresh()
+    session.send(b"+ idling\r\n")
+    session.idle = True
+    try:
+        session.wake()
+        line = await session.wire.read_line()
+    finally:
+        session.idle = False
+    if line.upper() == b"DONE":
+        session.ok(command)
+    else:
+        session.bad(command, "Expected DONE")
+
+
+TABLE: dict[type[Command], Handler] = {
+    Capability: capability,
+    Noop: noop,
+    Logout: logout,
+    Id: identify,
+    Enable: enable,
+    Idle: idle,
+}

@@ -1,0 +1,213 @@
+"""Commands on mailboxes as such: SELECT, CREATE, LIST, STATUS, quota (RFC 3501, 6.3; RFC 2342; RFC 9208)."""
+
+from __future__ import annotations
+
+from mailserver.errors import CannotName, MailError, NotPermitted
+from mailserver.imap import replies
+from mailserver.imap.commands import (
+    Command,
+    Create,
+    Delete,
+    Examine,
+    GetQuota,
+    GetQuotaRoot,
+    List,
+    Lsub,
+    Namespace,
+    Rename,
+    Select,
+    SetQuota,
+    Status,
+    Subscribe,
+    Unsubscribe,
+)
+from mailserver.imap.listing import SEPARATOR, Listed, list_folders, list_subscribed
+from mailserver.imap.selected import Selected
+from mailserver.imap.session import Handler, Session
+from mailserver.interfaces import Flag, IMailboxListener, MailboxStatus
+
+LINES_PER_TURN = 500  # of LIST, between two turns of the reactor
+
+
+# --- SELECT, EXAMINE -------------------------------------------------------------------------------
+
+
+async def select(session: Session, command: Select | Examine) -> None:
+    """RFC 3501, 6.3.1: the mailbox selected before is left first, also where this one fails (CASES H23)."""
+    session.unselect()
+    selected = Selected(isinstance(command, Examine), session.wake)
+    mailbox = await session.owner.open(command.mailbox, selected, selected.read_only)
+    selected.attach(mailbox)
+    session.select(selected)
+    session.send(_selection(selected))
+    code = "READ-ONLY" if selected.read_only else "READ-WRITE"
+    session.ok(command, code=code)
+
+
+def _selection(selected: Selected) -> bytes:
+    """The untagged responses of SELECT."""
+    mailbox = selected.mailbox
+    lines = [
+        selected.flags_responses(),
+        b"* %d EXISTS\r\n* %d RECENT\r\n" % (selected.told, len(selected.recent)),
+    ]
+    seen = Flag.SEEN.value
+    unseen = next((n for n, flags in enumerate(mailbox.flags, 1) if not flags & seen), 0)
+    if 0 < unseen <= selected.told:
+        lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % unseen)
+    lines.append(b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uidvalidity)
+    lines.append(b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uidnext)
+    return b"".join(lines)
+
+
+# --- names -----------------------------------------------------------------------------------------
+
+
+async def create(session: Session, command: Create) -> None:
+    """RFC 3501, 6.3.3: a separator at the end only says that names below are to come."""
+    name = command.mailbox.removesuffix(SEPARATOR)
+    if not name:
+        raise CannotName
+    await session.owner.create(name)
+    session.ok(command)
+
+
+async def delete(session: Session, command: Delete) -> None:
+    await session.owner.delete(command.mailbox)
+    _leave_what_is_gone(session)
+    session.ok(command)
+
+
+async def rename(session: Session, command: Rename) -> None:
+    await session.owner.rename(command.mailbox, command.new.removesuffix(SEPARATOR))
+    _leave_what_is_gone(session)
+    session.ok(command)
+
+
+def _leave_what_is_gone(session: Session) -> None:
+    """The client's own command took its selected mailbox away: it needs no BYE to know."""
+    if session.selected is not None and session.selected.gone:
+        session.unselect()
+
+
+async def subscribe(session: Session, command: Subscribe) -> None:
+    await session.owner.subscribe(command.mailbox, True)
+    session.ok(command)
+
+
+async def unsubscribe(session: Session, command: Unsubscribe) -> None:
+    await session.owner.subscribe(command.mailbox, False)
+    session.ok(command)
+
+
+# --- lists -----------------------------------------------------------------------------------------
+
+
+async def list_mailboxes(session: Session, command: List) -> None:
+    """RFC 3501, 6.3.8, with the attributes of RFC 3348 and RFC 6154, 2."""
+    if not command.pattern:
+        session.send(replies.root(command.NAME))
+    else:
+        folders = await session.owner.folders()
+        await _send_list(session, command, list_folders(folders, command.reference + command.pattern))
+    session.ok(command)
+
+
+async def list_subscriptions(session: Session, command: Lsub) -> None:
+    """RFC 3501, 6.3.9"""
+    if not command.pattern:
+        session.send(replies.root(command.NAME))
+    else:
+        names = await session.owner.subscriptions()
+        existing = [folder.name for folder in await session.owner.folders()]
+        pattern = command.reference + command.pattern
+        await _send_list(session, command, list_subscribed(names, existing, pattern))
+    session.ok(command)
+
+
+async def _send_list(session: Session, command: Command, entries: list[Listed]) -> None:
+    for start in range(0, len(entries), LINES_PER_TURN):
+        if start:
+            await session.breathe()
+        lines = [replies.listing(command.NAME, entry) for entry in entries[start : start + LINES_PER_TURN]]
+        session.send(b"".join(lines))
+
+
+async def namespace(session: Session, command: Namespace) -> None:
+    session.send(replies.namespace())
+    session.ok(command)
+
+
+# --- STATUS ----------------------------------------------------------------------------------------
+
+
+async def status(session: Session, command: Status) -> None:
+    """RFC 3501, 6.3.10; APPENDLIMIT: RFC 7889, 3.1; DELETED, DELETED-STORAGE: RFC 9208, 4.1.4."""
+    counters = await session.owner.status(command.mailbox)
+    values = {
+        "MESSAGES": counters.messages,
+        "RECENT": counters.recent,
+        "UIDNEXT": counters.uidnext,
+        "UIDVALIDITY": counters.uidvalidity,
+        "UNSEEN": counters.unseen,
+        "APPENDLIMIT": session.settings.now.limits.message_size,
+        "DELETED": counters.deleted,
+    }
+    if "DELETED-STORAGE" in command.items:
+        values["DELETED-STORAGE"] = await _deleted_octets(session, command.mailbox, counters)
+    session.send(replies.status(command.mailbox, [(item, values[item]) for item in command.items]))
+    session.ok(command)
+
+
+async def _deleted_octets(session: Session, name: str, counters: MailboxStatus) -> int:
+    """What EXPUNGE would free; the mailbox is only opened where there is anything to free."""
+    if not counters.deleted:
+        return 0
+    listener: IMailboxListener = Selected(read_only=True)
+    mailbox = await session.owner.open(name, listener, True)
+    try:
+        deleted = Flag.DELETED.value
+        return sum(size for size, flags in zip(mailbox.sizes, mailbox.flags, strict=False) if flags & deleted)
+    finally:
+        mailbox.close(listener)
+
+
+# --- QUOTA (RFC 9208, 4.1) -------------------------------------------------------------------------
+
+
+async def get_quota(session: Session, command: GetQuota) -> None:
+    """An account has one quota root, which is called ""."""
+    if command.root:
+        raise MailError("No such quota root", imap="NONEXISTENT")
+    session.send(replies.quota(await session.owner.quota()))
+    session.ok(command)
+
+
+async def get_quota_root(session: Session, command: GetQuotaRoot) -> None:
+    """The mailbox need not exist (RFC 9208, 4.1.2)."""
+    usage = await session.owner.quota()
+    session.send(replies.quota_root(command.mailbox) + replies.quota(usage))
+    session.ok(command)
+
+
+async def set_quota(session: Session, command: SetQuota) -> None:
+    """Quotas are the administrator's (`users.toml`); QUOTASET is not announced."""
+    raise NotPermitted
+
+
+TABLE: dict[type[Command], Handler] = {
+    Select: select,
+    Examine: select,
+    Create: create,
+    Delete: delete,
+    Rename: rename,
+    Subscribe: subscribe,
+    Unsubscribe: unsubscribe,
+    List: list_mailboxes,
+    Lsub: list_subscriptions,
+    Namespace: namespace,
+    Status: status,
+    GetQuota: get_quota,
+    GetQuotaRoot: get_quota_root,
+    SetQuota: set_quota,
+}

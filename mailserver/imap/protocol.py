@@ -1,0 +1,371 @@
+"""IMAP on a Twisted connection: runs the engine, calls the handlers, keeps the time.
+
+Commands run one after another. Reading stops while a client has more waiting than it is entitled to or does
+not read what it asked for; a run of pipelined commands gives the reactor a turn every `COMMANDS_PER_TURN`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Coroutine
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+
+from mailserver.audit import Audit
+from mailserver.errors import MailError, TemporaryFailure
+from mailserver.imap.capabilities import capability_code
+from mailserver.imap.commands import Append, Command
+from mailserver.imap.engine import (
+    AppendChunk,
+    AppendFailed,
+    AppendOffered,
+    CommandReceived,
+    Engine,
+    Event,
+    Hangup,
+    LineReceived,
+    State,
+)
+from mailserver.imap.handlers import HANDLERS
+from mailserver.imap.handlers.append import offered, refuse
+from mailserver.imap.session import Session
+from mailserver.interfaces import IAuthenticator, IMessageFile, Peer
+from mailserver.net.connection import Connection
+from mailserver.net.factory import ConnectionCounter, ConnectionFactory
+from mailserver.net.files import send_file
+
+COMMANDS_PER_TURN = 50
+READ_AHEAD = 128 * 1024  # octets that may wait behind a command before reading stops
+
+
+class ImapConnection(Connection):
+    """One client."""
+
+    factory: ImapFactory
+
+    def __init__(self, peer: Peer) -> None:
+        super().__init__(peer)
+        self.engine = Engine()
+        self.session = Session(self)
+        self._pumping = False
+        self._pump_later = False
+        self._running: Command | None = None
+        self._line: Deferred[bytes] | None = None
+        self._body: Any = None
+        self._body_error: MailError | None = None
+        self._progress = False
+        self._stopping = False
+
+    # --- what the session uses --------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Any:
+        return self.factory.settings
+
+    @property
+    def authenticator(self) -> IAuthenticator:
+        return self.factory.authenticator
+
+    def breathe(self) -> Deferred[None]:
+        """Fire in the next turn of the reactor; fail when the client is gone."""
+        turn: Deferred[None] = Deferred()
+        self.factory.reactor.callLater(0, self._turn, turn)
+        return turn
+
+    def _turn(self, turn: Deferred[None]) -> None:
+        if self.open:
+            turn.callback(None)
+        else:
+            turn.errback(ConnectionLost())
+
+    async def send_file(self, file: IMessageFile, offset: int, length: int) -> None:
+        await send_file(self, file, offset, length)
+
+    def read_line(self) -> Deferred[bytes]:
+        if not self.open:
+            return fail(ConnectionLost())
+        line = self._line = Deferred()
+        self.engine.expect_line()
+        self._pump_soon()
+        return line
+
+    def tls_available(self) -> bool:
+        return self.factory.tls is not None and not self.peer.tls
+
+    def begin_tls(self) -> None:
+        self.engine.clear()
+        self.start_tls(self.factory.tls)
+
+    def end(self, farewell: bytes = b"") -> None:
+        self.send(farewell)
+        self.close()
+
+    # --- the connection's life --------------------------------------------------------------------
+
+    def started(self) -> None:
+        limits = self.settings.now.limits
+        self.engine = Engine(limits.line, 2 * limits.message_size, limits.errors)
+        self.factory.audit.event("connected", service=self.peer.protocol, ip=self.peer.ip, tls=self.peer.tls)
+        self.set_deadline(limits.login_timeout)
+        self.send(
+            f"* OK [{capability_code(self.session)}] {self.settings.now.hostname} ready\r\n".encode("ascii")
+        )
+
+    def secured(self) -> None:
+        """After STARTTLS: the log-in's time runs on with a new start."""
+        self.set_deadline(self.settings.now.limits.login_timeout)
+
+    def _start_deadline(self) -> None:
+        limits = self.settings.now.limits
+        self.set_deadline(limits.login_timeout if self.session.account is None else limits.idle_timeout)
+
+    def received(self, data: bytes) -> None:
+        if self.session.account is not None:  # before log-in the time is not prolonged (CASES E1)
+            self._start_deadline()
+        self.engine.receive(data)
+        self._pump()
+        if self.engine.waiting > READ_AHEAD and not self._reading_on():
+            self.pause_input()
+
+    def _reading_on(self) -> bool:
+        """Will what waits be used without more from elsewhere?"""
+        return not (self._running or self._pump_later or self.output_full or self._body_full())
+
+    def _body_full(self) -> bool:
+        return self._body is not None and self._body.full
+
+    def output_drained(self) -> None:
+        self._progress = True
+        self.session.wake()
+        self._pump()
+
+    def deadline_passed(self) -> None:
+        """RFC 3501, 5.4. A command that takes long is no idleness, unless the client does not read."""
+        busy = self._running is not None and self._line is None
+        if busy and (self._progress or not self.output_full):
+            self._progress = False
+            self._start_deadline()
+        elif self.output_full:
+            self.abort()
+        else:
+            self.end(b"* BYE Idle for too long\r\n")
+
+    def shut_down(self) -> None:
+        """A command that is being executed ends first: its effect may be durable already."""
+        if self._running is not None and self._line is None:
+            self._stopping = True
+        else:
+            self.end(b"* BYE Server shutting down\r\n")
+
+    def disconnected(self) -> None:
+        self._drop_body()
+        if self.session.exchange is not None:
+            self.session.exchange.abandon()
+        line, self._line = self._line, None
+        if line is not None:
+            line.errback(ConnectionLost())
+        if self._running is None:
+            self.session.unselect()
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def _pump_soon(self) -> None:
+        """Go on where no `_pump` is on the stack to do so."""
+        if not self._pumping and not self._pump_later:
+            self._pump_later = True
+            self.factory.reactor.callLater(0, self._pump_now)
+
+    def _pump_now(self) -> None:
+        self._pump_later = False
+        self._pump()
+
+    def _may_go_on(self) -> bool:
+        return self.open and not (self._closing or self.output_full or self._body_full())
+
+    def _pump(self) -> None:
+        """Take events until the engine waits: for bytes, for a command, for the client to read."""
+        if self._pumping or self._pump_later:
+            return
+        self._pumping = True
+        engine, left = self.engine, COMMANDS_PER_TURN
+        try:
+            while self._may_go_on():
+                event = engine.next_event()
+                self.send(engine.data_to_send())
+                if event is None:
+                    break
+                self._dispatch(event)
+                left -= 1
+                if not left:
+                    break
+        finally:
+            self._pumping = False
+        if not left:
+            self._pump_soon()
+        elif engine.waiting <= READ_AHEAD:
+            self.resume_input()
+
+    def _dispatch(self, event: Event) -> None:
+        match event:
+            case CommandReceived():
+                self._execute(event.command)
+            case AppendChunk():
+                self._append_chunk(event.data)
+            case LineReceived():
+                line, self._line = self._line, None
+                if line is not None:
+                    line.callback(event.line)
+            case AppendOffered():
+                self._run(event.command, self._offer(event.command))
+            case AppendFailed():
+                self._drop_body()
+            case Hangup():
+                self._drop_body()
+                self.close()
+
+    def _execute(self, command: Command) -> None:
+        if isinstance(command, Append):
+            self._run(command, self._append(command))
+        else:
+            self._run(command, HANDLERS[type(command)](self.session, command))
+
+    def _run(self, command: Command, steps: Coroutine[Any, Any, None]) -> None:
+        self._running = command
+        self.session.answered = False
+        Deferred.fromCoroutine(steps).addBoth(self._ran, command)
+
+    def _ran(self, result: object, command: Command) -> None:
+        """The handler has returned, or failed with what becomes the reply."""
+        self._running = None
+        session = self.session
+        if not self.open:
+            session.unselect()
+            return
+        if isinstance(result, Failure):
+            self._failed(result, command)
+        if self._closing:
+            return
+        was, now = self.engine.state, self._state()
+        self.engine.finished(now)
+        if session.selected is not None and session.selected.gone:
+            self.end(b"* BYE The selected mailbox is gone\r\n")
+        elif self._stopping:
+            self.end(b"* BYE Server shutting down\r\n")
+        elif self.engine.closed:
+            self.end(self.engine.data_to_send())
+        else:
+            if now is not was or not self._pumping:
+                self._start_deadline()
+            if not self._pumping:
+                self._pump()
+
+    def _state(self) -> State:
+        session = self.session
+        if session.logged_out:
+            return State.LOGOUT
+        if session.account is None:
+            return State.NOT_AUTHENTICATED
+        return State.AUTHENTICATED if session.selected is None else State.SELECTED
+
+    def _failed(self, failure: Failure, command: Command) -> None:
+        error = failure.value
+        if isinstance(error, MailError):
+            if error.cause is not None and isinstance(error, TemporaryFailure):
+                self.log.warn(
+                    "{command} of {user} failed: {cause}",
+                    command=command.NAME,
+                    user=self.session.user,
+                    cause=error.cause,
+                )
+            if not self.session.answered:
+                self.session.refuse(command, error)
+            return
+        reference = secrets.token_hex(4)
+        self.log.failure(
+            "{command} of {user} failed, reference {reference}",
+            failure,
+            command=command.NAME,
+            user=self.session.user,
+            reference=reference,
+        )
+        if not self.session.answered:
+            self.session.no(command, f"Internal error, reference {reference}", "SERVERBUG")
+
+    # --- APPEND -----------------------------------------------------------------------------------
+
+    async def _offer(self, command: Append) -> None:
+        """Decide, and tell the engine."""
+        try:
+            await offered(self.session, command)
+        except MailError as error:
+            refuse(self.session, command, error)
+            self.engine.refuse_literal()
+            return
+        except BaseException:
+            self.engine.refuse_literal()
+            raise
+        self._body = self.factory.spool.body(on_drained=self._pump_soon)
+        self._body_error = None
+        self.session.answered = True
+        self.engine.accept_literal()
+
+    def _append_chunk(self, data: bytes) -> None:
+        if b"\0" in data and self._body_error is None:  # RFC 3501, 9: CHAR8
+            self._body_error = MailError("NUL in a message", imap="CANNOT")
+            self._body.discard()
+        if self._body_error is None:
+            self._body.write(data)
+
+    async def _append(self, command: Append) -> None:
+        body, self._body = self._body, None
+        try:
+            if self._body_error is not None:
+                raise self._body_error
+            waiting = body.finish()
+            if waiting is not None:
+                await waiting
+        except MailError as error:
+            body.discard()
+            refuse(self.session, command, error)
+            return
+        await HANDLERS[Append](self.session, evolve(command, body=body))
+
+    def _drop_body(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            body.discard()
+
+
+class ImapFactory(ConnectionFactory):
+    """The services "imap" and "imaps".
+
+    spool: makes the body of an APPEND (`delivery.body.Spool`)
+    tls:   what `startTLS` wants (`TlsContexts.server(service)`), None where STARTTLS is not possible
+    """
+
+    protocol_class = ImapConnection
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        settings: Any,
+        audit: Audit,
+        reactor: Any,
+        authenticator: IAuthenticator,
+        spool: Any,
+        tls: object | None,
+        counter: ConnectionCounter | None = None,
+    ) -> None:
+        super().__init__(service=service, settings=settings, audit=audit, reactor=reactor, counter=counter)
+        self.authenticator = authenticator
+        self.spool = spool
+        self.tls = tls
+
+    def refusal(self, peer: Peer) -> bytes:
+        """BYE instead of the greeting (RFC 3501, 7.1.5)."""
+        return b"* BYE [UNAVAILABLE] Too many connections from your address\r\n"
