@@ -23,9 +23,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("mailserver", "twisted"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     target = folder / "target"
+    setup = [sys.executable, "-c", "from setuptools import setup; setup()", "-q"]
     done = subprocess.run(
-        [sys.executable, "-c", "from setuptools import setup; setup()"]
-        + ["-q", "egg_info", "-e", str(folder), "build", "--build-lib", str(target)],
+        [*setup, "egg_info", "-e", str(folder), "build", "--build-lib", str(target)],
         cwd=source, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

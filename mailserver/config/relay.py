@@ -37,8 +37,6 @@ def read_relay(table: Table | None) -> Relay:
         ),
         port=table.value("port", count(1, 65535), default.port),
         allow_loopback=table.value("allow_loopback", boolean, default.allow_loopback),
-        port=table.value("port", count(1, 65535), default.port),
-        allow_loopback=table.value("allow_loopback", boolean, default.allow_loopback),
         routes=_routes(table.table("routes")),
     )
     if table.raw.get("retry") == []:
