@@ -116,6 +116,8 @@ class Selected:
                 if start < stop:
                     found.append((start, stop))
             return found
+        if not told and all(None in pair for pair in numbers.ranges):
+            return []  # 1:* in an empty mailbox: BAD by the letter, but clients send it
         for first, last in numbers.resolve(told):
             if first > told:
                 return None
