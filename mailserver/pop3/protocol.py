@@ -4,6 +4,9 @@ Locking: RFC 1939, 3 wants the maildrop locked for the session. The same mailbox
 in other programs, which know no such lock; so a session works on the snapshot of its log-in instead. Numbers
 are stable; a message that another session removed meanwhile is `-ERR`; QUIT removes what is still there.
 
+A client that did not say UTF8 gets internationalized messages with a surrogate header (RFC 6856, 2.1); LIST
+tells the octets of the original, for to know the others all such messages would have to be read.
+
 Nothing is removed but by QUIT. A session that ends in any other way (lost, timed out, stopped) leaves all.
 """
 
@@ -25,13 +28,12 @@ from mailserver.interfaces import (
     IExchange,
     IMailbox,
     IMailboxListener,
-    IMessageFile,
     Peer,
     Success,
 )
+from mailserver.message.downgrade import surrogate
 from mailserver.net.connection import Connection
 from mailserver.net.factory import ConnectionCounter, ConnectionFactory
-from mailserver.net.files import SLICE, TLS_SLICE, send_file
 from mailserver.pop3 import replies, texts
 from mailserver.pop3.engine import Pop3Engine
 from mailserver.pop3.events import (
@@ -46,9 +48,9 @@ from mailserver.pop3.events import (
     TlsRequested,
     UpdateRequested,
 )
+from mailserver.pop3.stream import stream
 from mailserver.pop3.top import TopCutter
 from mailserver.pop3.transitions import State
-from mailserver.wire.dots import DotStuffer
 
 TURN = 500  # commands in one reactor turn
 TURN_OCTETS = 1024 * 1024  # octets produced in one reactor turn
@@ -311,53 +313,14 @@ class Pop3Connection(Connection):
             return
         data = file.read_all()
         if data is None:
-            self._in_background(self._stream(file, event.lines))
+            self._in_background(stream(self, self._engine, file, event.lines, self._arm))
             return
         file.close()
+        if not self._engine.utf8:
+            data = surrogate(data)
         if event.lines is not None:
             data = TopCutter(event.lines).cut(data)
         self._engine.message(data)
-
-    async def _stream(self, file: IMessageFile, lines: int | None) -> None:
-        """A message that is too large for memory, or not in memory yet."""
-        try:
-            first = await file.read(0, min(file.size, TLS_SLICE if self.peer.tls else SLICE))
-            if not self.open:
-                raise ConnectionLost
-            self._engine.message_began(file.size)
-            self.send(self._engine.data_to_send())
-            try:
-                await self._stream_on(file, lines, first)
-            except ConnectionLost:
-                raise
-            except Exception:  # in the middle of a message there is no other way to say so
-                self.log.failure("POP3: a message could not be read to its end")
-                self.abort()
-                raise ConnectionLost from None
-        finally:
-            file.close()
-        self._engine.message_ended()
-
-    async def _stream_on(self, file: IMessageFile, lines: int | None, data: bytes) -> None:
-        stuffer, cutter = DotStuffer(), None if lines is None else TopCutter(lines)
-
-        def outgoing(data: bytes) -> bytes:
-            self._arm()
-            return stuffer.feed(data if cutter is None else cutter.cut(data))
-
-        self.send(outgoing(data))
-        offset = len(data)
-        if cutter is None:
-            await send_file(self, file, offset, file.size - offset, outgoing)
-        else:
-            while offset < file.size and not cutter.finished:
-                await self.drained()
-                data = await file.read(offset, min(TLS_SLICE, file.size - offset))
-                if not data:
-                    break
-                offset += len(data)
-                self.send(outgoing(data))
-        self.send(stuffer.finish())
 
     # --- QUIT -------------------------------------------------------------------------------------
 

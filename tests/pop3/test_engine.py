@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mailserver import __version__
 from mailserver.errors import AuthenticationFailed, MailError, MessageGone, TemporaryFailure
-from mailserver.pop3 import commands, texts
+from mailserver.pop3 import commands, replies, texts
 from mailserver.pop3.engine import MAX_LINE, Pop3Engine
 from mailserver.pop3.events import (
     AuthCancelled,
@@ -728,3 +728,25 @@ def test_K6_no_input_breaks_the_engine(data: bytes) -> None:
             answer_all()(engine, event)
 
     whole_and_byte_by_byte(Options(("PLAIN",), starttls=True, errors=8), data, answer)
+
+
+@pytest.mark.parametrize(
+    ("message", "sent"),
+    [
+        (b"", b".\r\n"),
+        (b".\r\n", b"..\r\n.\r\n"),
+        (b".", b"..\r\n.\r\n"),
+        (b"..a\r\n.b\r\n...\r\n", b"...a\r\n..b\r\n....\r\n.\r\n"),
+        (b"no line end", b"no line end\r\n.\r\n"),
+        (b"a\r\n.\r\nUSER x\r\n", b"a\r\n..\r\nUSER x\r\n.\r\n"),
+    ],
+)
+def test_A7_dots_and_line_ends(message: bytes, sent: bytes) -> None:
+    """RFC 1939, 3: the answer ends where the message ends, and nowhere else."""
+    assert replies.message("x", message) == b"+OK x\r\n" + sent
+
+
+def test_A20_no_text_breaks_out_of_its_line() -> None:
+    assert replies.err("a\r\n+OK b\x1b[1m\x85\u2028") == b"-ERR a??+OK b?[1m??\r\n"
+    assert replies.ok("[SYS/TEMP] x") == b"+OK  [SYS/TEMP] x\r\n"
+    assert len(replies.ok("é" * 1000)) <= 512

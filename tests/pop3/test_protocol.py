@@ -536,6 +536,29 @@ class StreamTests(Base):
         self.assertTrue(self.transport.disconnecting)
 
 
+class InternationalTests(Base):
+    """RFC 6856, 2.1: a header in UTF-8 goes only to clients that asked for it."""
+
+    messages = ("Subject: Grüße\r\n\r\nschön\r\n".encode(), TWO)
+    surrogate = "Subject: =?utf-8?B?R3LDvMOfZQ==?=\r\n\r\nschön\r\n".encode()
+
+    def test_with_UTF8_it_is_sent_as_it_is(self) -> None:
+        self.say(b"UTF8", b"USER mrose", b"PASS secret")
+
+        self.assertEqual(self.say(b"RETR 1"), b"+OK 28 octets\r\n" + self.messages[0] + b".\r\n")
+
+    def test_without_UTF8_a_surrogate_is_sent(self) -> None:
+        self.say(b"USER mrose", b"PASS secret")
+
+        answer = b"+OK %d octets\r\n" % len(self.surrogate) + self.surrogate + b".\r\n"
+        self.assertEqual(self.say(b"RETR 1"), answer)
+        self.account.inbox.slow_reads = waiting = []
+        self.say(b"RETR 1")
+        waiting.pop().callback(b"")
+        self.clock.advance(0)
+        self.assertEqual(self.transport.value(), answer)
+
+
 class FactoryTests(Base):
     def test_E9_a_connection_over_the_limit_is_told_so(self) -> None:
         peer = Peer("192.0.2.1", 1, "", "pop3")

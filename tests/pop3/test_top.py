@@ -67,3 +67,10 @@ def test_many_short_lines_do_not_hold_the_reactor() -> None:
 
     assert len(cut) == 1_000_000
     assert time.process_time() - began < 0.05
+
+
+def test_every_number_of_lines() -> None:
+    """Halving ends at a line's end, wherever the halves fall."""
+    lines = [b"%d" % (n**3) * (n % 5) + b"\r\n" for n in range(300)]
+    for count in range(301):
+        assert TopCutter(count).cut(b"\r\n" + b"".join(lines)) == b"\r\n" + b"".join(lines[:count])
