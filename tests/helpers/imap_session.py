@@ -116,8 +116,14 @@ class SelectedClient:
     def start(self, line: str | bytes) -> Deferred[None]:
         """Give a command (without tag) and do not wait."""
         raw = line.encode() if isinstance(line, str) else line
-        command = parse_command((b"a " + raw,))
-        return Deferred.fromCoroutine(self._run(command))
+        return Deferred.fromCoroutine(self._run(parse_command((b"a " + raw,))))
+
+    def run_now(self, command: Any) -> list[str]:
+        """A parsed command that has nothing to wait for; the lines that are told."""
+        done: list[Any] = []
+        Deferred.fromCoroutine(self._run(command)).addBoth(done.append)
+        assert done == [None]
+        return self.wire.take().decode("latin-1").split("\r\n")[:-1]
 
     async def _run(self, command: Any) -> None:
         try:
