@@ -18,7 +18,7 @@ from attrs import field, frozen
 from mailserver.imap.flags import FlagNames
 from mailserver.imap.values import FetchItem
 from mailserver.message.envelope import string
-from mailserver.message.structure import Part, find_part
+from mailserver.message.structure import Part, body_start, find_part
 
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class Content:
     cut: Callable[[bytes], bytes] | None = field(default=None, eq=False)
     offset: int = 0
     count: int | None = None
+
+    @property
+    def shallow(self) -> bool:
+        """True where only the end of the message's header must be known."""
+        return not self.numbers
 
     @property
     def whole(self) -> bool:
@@ -152,10 +157,10 @@ def span(content: Content, root: Part) -> tuple[int, int] | None:
 
 
 def extract(content: Content, wire: bytes, root: Part | None) -> bytes | None:
-    """The bytes of a content item. `root`: the scan of `wire`, needed unless that is the whole message."""
-    if root is None:
+    """The bytes of a content item. `root`: the scan of `wire`, needed where a part is asked for."""
+    if content.whole:
         return content.partial(wire)
-    found = span(content, root)
+    found = span(content, root or Part(0, body_start(wire), len(wire)))
     if found is None:
         return None
     data = wire[found[0] : found[1]]

@@ -27,8 +27,9 @@ from mailserver.imap.values import (
     SearchSize,
     SearchText,
 )
+from mailserver.message.headers import unfold_block
 from mailserver.message.parameters import without_comments
-from mailserver.message.structure import scan, unfold
+from mailserver.message.structure import scan
 from mailserver.message.text import body_texts, decode_words, fold, header_text
 
 SLICE = 1000  # messages whose headers are looked at between rests
@@ -303,7 +304,7 @@ def _plain_match(wire: bytes, wanted: str, header: bool) -> bool | None:
     needle = wanted.encode("ascii")
     if needle in (text[2:] if text.startswith(b"\r\n") else body if blank else b""):
         return True
-    return header and not text.startswith(b"\r\n") and needle in unfold(head)
+    return header and not text.startswith(b"\r\n") and needle in unfold_block(head)
 
 
 async def _match(wire: bytes, wanted: str, header: bool, source: Source) -> bool:

@@ -71,6 +71,38 @@ def unfold(value: bytes) -> bytes:
     return _FOLD.sub(b"", value).strip(b" \t\r")
 
 
+def unfold_block(block: bytes) -> bytes:
+    """A header block with each field on one line, ended by LF."""
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n")
+    return block.replace(b"\n ", b" ").replace(b"\n\t", b"\t")
+
+
+def values_by_name(
+    block: bytes, names: frozenset[bytes], joined: frozenset[bytes] = frozenset()
+) -> dict[bytes, bytes]:
+    """Unfolded values of the fields of these (lower-case) names: of each the first; of those in `joined`
+    all, with a comma between. The way to many fields at once: a few microseconds a block."""
+    found: dict[bytes, bytes] = {}
+    more: dict[bytes, list[bytes]] = {}
+    for line in unfold_block(block).split(b"\n"):
+        name, colon, value = line.partition(b":")
+        name = name.lower()
+        if name not in names:
+            name = name.rstrip()  # "Subject : x", obsolete but allowed (RFC 5322, 4.5)
+            if name not in names:
+                continue
+        if not colon:
+            continue
+        if name not in found:
+            found[name] = value.strip()
+        elif name in joined:
+            more.setdefault(name, [found[name]]).append(value.strip())
+    for name, values in more.items():
+        found[name] = b", ".join(values)
+    return found
+
+
 class Headers:
     """The header block of a message, for questions about single fields.
 

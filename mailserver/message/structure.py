@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
+from mailserver.message.headers import values_by_name
 from mailserver.message.parameters import Parameters, get, parse_content_type
 
 MAX_DEPTH = 100
@@ -64,35 +65,6 @@ class Part:
     parts: list[Part] = field(factory=list)
     is_multipart: bool = False
     is_message: bool = False
-
-
-def unfold(block: bytes) -> bytes:
-    """A header block with each field on one line, ended by LF (RFC 5322, 2.2.3)."""
-    if b"\r" in block:
-        block = block.replace(b"\r\n", b"\n")
-    return block.replace(b"\n ", b" ").replace(b"\n\t", b"\t")
-
-
-def scan_fields(block: bytes) -> dict[bytes, bytes]:
-    """The `FIELDS` of a header block: the first of a name, of addresses all, joined by a comma."""
-    found: dict[bytes, bytes] = {}
-    more: dict[bytes, list[bytes]] = {}
-    for line in unfold(block[:MAX_HEADER]).split(b"\n"):
-        name, colon, value = line.partition(b":")
-        name = name.lower()
-        if name not in FIELDS:
-            name = name.rstrip()  # "Subject : x", obsolete but allowed (RFC 5322, 4.5)
-            if name not in FIELDS:
-                continue
-        if not colon:
-            continue
-        if name not in found:
-            found[name] = value.strip()
-        elif name in ADDRESS_FIELDS:
-            more.setdefault(name, [found[name]]).append(value.strip())
-    for name, values in more.items():
-        found[name] = b", ".join(values)
-    return found
 
 
 def scan(data: bytes) -> Part:
@@ -149,7 +121,9 @@ class _Scanner:
             if cut is not None:
                 part.body = header = max(start, cut[0] - len(eol))
         if header > start:
-            part.fields = scan_fields(data[start:header])
+            part.fields = values_by_name(
+                data[start : min(header, start + MAX_HEADER)], FIELDS, ADDRESS_FIELDS
+            )
         part.end = part.body
         self._classify(part, digest)
         self.path.append(part)
@@ -254,6 +228,14 @@ class _Scanner:
                 part.is_message = False
                 part.main, part.sub = OCTET_STREAM
         del self.path[depth:]
+
+
+def body_start(wire: bytes) -> int:
+    """Where the body of a message with CRLF line ends begins: `scan(wire).body` without a scan."""
+    if wire.startswith(b"\r\n"):
+        return 2
+    blank = wire.find(b"\r\n\r\n")
+    return blank + 4 if blank >= 0 else len(wire)
 
 
 def find_part(root: Part, numbers: tuple[int, ...]) -> Part | None:

@@ -12,8 +12,9 @@ import unicodedata
 from collections.abc import Iterator
 
 from mailserver.message.charsets import decode
+from mailserver.message.headers import unfold_block
 from mailserver.message.parameters import get
-from mailserver.message.structure import MAX_HEADER, Part, unfold
+from mailserver.message.structure import MAX_HEADER, Part
 
 MAX_TEXT = 16 * 1024 * 1024
 PIECE = 128 * 1024
@@ -74,17 +75,7 @@ def _word_bytes(encoding: bytes, text: bytes) -> bytes:
 
 def header_text(block: bytes) -> str:
     """A whole header block, each field on one line, encoded words decoded."""
-    return decode_words(unfold(block[:MAX_HEADER]))
-
-
-def field_texts(block: bytes, name: bytes) -> list[str]:
-    """The values of a field by its lower-case name, decoded. `block`: a header block."""
-    found: list[str] = []
-    for line in unfold(block[:MAX_HEADER]).split(b"\n"):
-        key, colon, value = line.partition(b":")
-        if colon and key.rstrip().lower() == name:
-            found.append(decode_words(value.strip()))
-    return found
+    return decode_words(unfold_block(block[:MAX_HEADER]))
 
 
 def body_texts(data: bytes, root: Part) -> Iterator[tuple[bool, str]]:

@@ -85,12 +85,6 @@ def test_long_texts_come_in_pieces() -> None:
         assert 3 <= len(pieces) <= 6
 
 
-def test_field_texts() -> None:
-    block = b"Subject: a\r\n b\r\nsubject :=?utf-8?q?c?=\r\nX-Subject: d\r\n\r\n"
-
-    assert text.field_texts(block, b"subject") == ["a b", "c"]
-
-
 def test_fold() -> None:
     assert text.fold("STRASSE") == text.fold("Straße") == "strasse"
     assert text.fold("u\u0308") == text.fold("Ü")

@@ -29,7 +29,7 @@ from mailserver.imap.handlers.batches import Batch, batch, pieces, take, uids_of
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import Flag, IMessageFile, StoreMode
-from mailserver.message.structure import Part, scan
+from mailserver.message.structure import Part, body_start, scan
 
 END = b")\r\n"
 ARRAY_ROWS = 4096  # rows at a time that come from memory: about 200 KiB, 1 ms
@@ -258,7 +258,7 @@ class RowSender:
             out += (head, b"%b {%d}\r\n" % (content.label, len(data)), data, END)
             self._waiting += len(head) + len(data) + 30
         else:
-            root = None if all(content.whole for content in contents) else scan(data)
+            root = None if all(content.shallow for content in contents) else scan(data)
             values = [literal(c.label, extract(c, data, root)) for c in contents]
             row = head + b" ".join(values) + END
             out.append(row)
@@ -312,7 +312,7 @@ class RowSender:
                 data = await read_whole(file)
         finally:
             file.close()
-        return data[: scan(data).body]
+        return data[: body_start(data)]
 
 
 async def read_whole(file: IMessageFile) -> bytes:

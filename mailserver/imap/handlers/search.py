@@ -12,7 +12,7 @@ from mailserver.imap.search import REST, search
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.imap.values import SearchSet
-from mailserver.message.structure import scan
+from mailserver.message.structure import body_start
 
 
 class MailboxSource:
@@ -57,7 +57,7 @@ class MailboxSource:
         for index, header in enumerate(found):
             if header is None:  # gone, or longer than is kept
                 wire = await self.message(rows[index])
-                found[index] = None if wire is None else wire[: scan(wire).body]
+                found[index] = None if wire is None else wire[: body_start(wire)]
         return found
 
     async def message(self, row: int) -> bytes | None:
