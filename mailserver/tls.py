@@ -95,11 +95,7 @@ def build(config: Config) -> dict[str, _Contexts]:
     for pair in pairs:
         groups.setdefault(frozenset(names(check_pair(pair.certificate, pair.key)[0])), []).append(pair)
     ready = [_Group(found, tuple(group)) for found, group in groups.items()]
-    try:
-        return {service: _Contexts(service, config.tls.minimum, ready) for service in SERVICES}
-    except SSL.Error as error:
-        reasons = ", ".join(str(part[-1]) for part in (error.args[0] if error.args else ()) if part)
-        raise CertificateFault("certificate", f"OpenSSL refuses the files: {reasons or error!r}") from None
+    return {service: _Contexts(service, config.tls.minimum, ready) for service in SERVICES}
 
 
 @implementer(IOpenSSLServerConnectionCreator)

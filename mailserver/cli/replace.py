@@ -16,8 +16,10 @@ def edit_file(path: Path, change: Callable[[str], str]) -> None:
     """Replace the file's text by `change(text)`; an absent file is empty text.
 
     Two editors at once wait for each other. Owner, group and mode stay, except that others lose any right;
-    a new file is 0600. Whatever `change` raises leaves the file as it was. Raises OSError, MailError.
+    a new file is 0600. A symbolic link stays one: what it leads to is replaced. Whatever `change` raises
+    leaves the file as it was. Raises OSError, MailError.
     """
+    path = Path(os.path.realpath(path))
     with _locked(path) as fd:
         old = b"" if fd is None else _read(fd)
         new = change(old.decode("utf-8")).encode("utf-8")

@@ -231,20 +231,22 @@ def _check_domain_users(config: Config, users: Users, report: Report) -> None:
         table = Table({}, report, file, "domains", domain.name)
         for key in ("postmaster", "catch_all"):
             address = getattr(domain, key)
-            if address and address not in users.users and address not in users.aliases:
-                table.fault(f"{address} is no user and no alias (one of the users file)", key)
+            if address and address not in users.users:
+                table.fault(f"{address} is no user (one of the users file)", key)
 
 
 def _check_data_dir(config: Config, top: Table) -> None:
-    """It is a folder, or one can be made; and nothing else stands where the store wants to be."""
+    """It is a folder, or one can be made; and nothing else stands where the store wants to be.
+
+    os.path rather than Path: a folder that may not be looked into is no exception here."""
     for folder in (config.data_dir, config.mail_dir, config.queue_dir):
-        if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        if os.path.lexists(folder) and not os.path.isdir(folder):
             top.fault(f"{folder} is not a directory", "data_dir")
             return
     existing = config.data_dir
-    while not existing.exists() and existing != existing.parent:
+    while not os.path.lexists(existing) and existing != existing.parent:
         existing = existing.parent
-    if not existing.is_dir():
+    if not os.path.isdir(existing):
         top.fault(f"{config.data_dir} cannot be made: {existing} is not a directory", "data_dir")
     elif not os.access(existing, os.W_OK | os.X_OK):
         verb = "written" if existing == config.data_dir else "made"
@@ -332,9 +334,9 @@ def _log(table: Table | None, base: Path) -> Log:
     if table is None:
         return Log()
     file = table.value("file", path_below(base), None)
-    if file is not None and file.is_dir():
+    if file is not None and os.path.isdir(file):
         table.fault(f"{file} is a directory (a file)", "file")
-    elif file is not None and not file.parent.is_dir():
+    elif file is not None and not os.path.isdir(file.parent):
         table.fault(f"{file.parent} is not a directory (a file in a folder that is there)", "file")
     form = table.value("format", one_of("text", "json"), "text")
     table.finish()

@@ -14,6 +14,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from OpenSSL import SSL
 
 
 class CertificateFault(ValueError):
@@ -69,7 +70,22 @@ def check_pair(certificate: Path, key: Path) -> list[x509.Certificate]:
         raise CertificateFault("key", f"{key} does not belong to {certificate}")
     if others_may_read(key):
         raise CertificateFault("key", f"{key} can be read by everybody (chmod 600, or 640 with its group)")
+    _try_in_openssl(certificate, key)
     return chain
+
+
+def _try_in_openssl(certificate: Path, key: Path) -> None:
+    """Keys that are too small, broken signatures, curves that nobody speaks: OpenSSL has the last word."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    try:
+        context.use_certificate_chain_file(str(certificate))
+        context.use_privatekey_file(str(key))
+        context.check_privatekey()
+    except SSL.Error as error:
+        reasons = ", ".join(str(part[-1]) for part in (error.args[0] if error.args else ()))
+        raise CertificateFault(
+            "certificate", f"OpenSSL refuses {certificate}: {reasons or error!r}"
+        ) from None
 
 
 def validity(certificate: x509.Certificate) -> str:

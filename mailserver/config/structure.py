@@ -11,6 +11,7 @@ key without a second pass over nested exception groups.)
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -169,13 +170,13 @@ def one_of(*accepted: str) -> Reader[str]:
 
 
 def path_below(base: Path) -> Reader[Path]:
-    """A path, relative to the file it stands in."""
+    """A path, relative to the file it stands in. Symbolic links stay: where they lead may change."""
 
     def read(value: object) -> Path:
         written = text(value)
         if not written:
             raise ValueError("an empty path (leave the key out for its default)")
-        return (base / Path(written).expanduser()).resolve()
+        return Path(os.path.abspath(base / os.path.expanduser(written)))
 
     return read
 

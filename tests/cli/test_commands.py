@@ -200,6 +200,14 @@ def test_F18_an_edit_keeps_the_group_and_takes_the_others_rights(site: Path) -> 
     assert not list(site.parent.glob("*.new"))
 
 
+def test_an_edit_behind_a_symbolic_link_keeps_the_link(site: Path) -> None:
+    (site.parent / "users.toml").rename(site.parent / "real.toml")
+    (site.parent / "users.toml").symlink_to("real.toml")
+    assert run("user", "remove", "bob@example.org", "-c", site).exit_code == 0
+    assert (site.parent / "users.toml").is_symlink()
+    assert "bob@example.org" not in users_text(site).replace("bob@elsewhere", "")
+
+
 def test_two_edits_at_once_both_count(site: Path) -> None:
     """The second waits for the first, whose file it then reads."""
     file = site.parent / "users.toml"

@@ -57,7 +57,7 @@ def test_units_and_nested_values(tmp_path: Path) -> None:
             CONFIG
             + """
 postmaster = "alice"
-catch_all = "Team@example.org"
+catch_all = "Bob@EXAMPLE.org"
 subaddress = ""
 [limits]
 message_size = "1 MiB"
@@ -77,7 +77,7 @@ retry = ["1s", "1m"]
         )
     )
     assert config.domains["example.org"].postmaster == "alice@example.org"
-    assert config.domains["example.org"].catch_all == "team@example.org"
+    assert config.domains["example.org"].catch_all == "bob@example.org"
     assert config.domains["example.org"].subaddress == ""
     assert (config.limits.message_size, config.limits.idle_timeout) == (1024 * 1024, 3600.0)
     assert config.relay.smarthost == Smarthost("smtp.isp.net", 587, "u", "p")
@@ -89,6 +89,14 @@ retry = ["1s", "1m"]
         "six.example": Smarthost("2001:db8::1", 2525),
         "*.xn--bcher-kva.example": Smarthost("relay.example", 25),
     }
+
+
+def test_symbolic_links_stay_what_they_are(tmp_path: Path) -> None:
+    """A link may lead elsewhere tomorrow (a renewed certificate, a mounted users file)."""
+    path = write_site(tmp_path)
+    (tmp_path / "users.toml").rename(tmp_path / "users-1.toml")
+    (tmp_path / "users.toml").symlink_to("users-1.toml")
+    assert load(path).users_files == (tmp_path / "users.toml",)
 
 
 def test_the_machine_name_is_the_default_hostname(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +205,7 @@ WRONG = {
     ),
     "unknown_postmaster": (
         'postmaster = "carol"\n',
-        'domains."example.org".postmaster: carol@example.org is no user and no alias (one of the users file)',
+        'domains."example.org".postmaster: carol@example.org is no user (one of the users file)',
     ),
     "unknown_catch_all": (
         'catch_all = "carol"\n',
