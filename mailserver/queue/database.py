@@ -81,7 +81,8 @@ def connect(queue_dir: Path, *, create: bool = True) -> tuple[sqlite3.Connection
         raise FileNotFoundError(path)
     database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        path.chmod(0o600)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA temp_store = MEMORY")
@@ -220,10 +221,10 @@ def put_off(database: sqlite3.Connection, recipients: Sequence[int], until: floa
 
 # --- reading -----------------------------------------------------------------------------------------
 
-_MESSAGE_COLUMNS = """m.id, m.name, m.file, m.offset, m.size, m.wire_size, m.eight_bit, m.checksum,
+MESSAGE_COLUMNS = """m.id, m.name, m.file, m.offset, m.size, m.wire_size, m.eight_bit, m.checksum,
     m.reverse_path, m.helo, m.user, m.ip, m.port, m.tls, m.protocol, m.received_at, m.smtputf8,
     m.body_type, m.ret, m.envid"""
-_RECIPIENT_COLUMNS = """r.id, r.address, r.target, r.user, r.domain, r.folder, r.notify, r.orcpt, r.state,
+RECIPIENT_COLUMNS = """r.id, r.address, r.target, r.user, r.domain, r.folder, r.notify, r.orcpt, r.state,
     r.attempts, r.next_try, r.first_attempt, r.last_attempt, r.code, r.status, r.reason, r.host, r.warned"""
 _MESSAGE_WIDTH = 20
 Row = tuple[Any, ...]
@@ -232,7 +233,7 @@ Row = tuple[Any, ...]
 def due_rows(database: sqlite3.Connection, domain: str, now: float, limit: int) -> list[Row]:
     """Recipients of a domain that are due and not under way, longest waiting first."""
     return database.execute(
-        f"SELECT {_MESSAGE_COLUMNS}, {_RECIPIENT_COLUMNS} FROM recipients AS r"
+        f"SELECT {MESSAGE_COLUMNS}, {RECIPIENT_COLUMNS} FROM recipients AS r"
         f" JOIN messages AS m ON m.id = r.message"
         f" WHERE r.domain = ? AND r.state = 0 AND r.next_try <= ? AND {_IDLE}"
         f" ORDER BY r.next_try, r.id LIMIT ?",
@@ -246,7 +247,7 @@ def old_rows(
     """Waiting recipients of messages that came before the one time, or before the other and were tried
     and not warned about."""
     return database.execute(
-        f"SELECT {_MESSAGE_COLUMNS}, {_RECIPIENT_COLUMNS} FROM messages AS m"
+        f"SELECT {MESSAGE_COLUMNS}, {RECIPIENT_COLUMNS} FROM messages AS m"
         f" JOIN recipients AS r ON r.message = m.id"
         f" WHERE m.received_at <= max(?1, ?2) AND r.state = 0 AND {_IDLE} AND (m.received_at <= ?1"
         f" OR (r.warned = 0 AND r.last_attempt > 0 AND m.received_at <= ?2))"
