@@ -11,6 +11,7 @@ import calendar
 import re
 from datetime import date
 
+from mailserver.errors import CannotName
 from mailserver.imap.values import SequenceSet
 from mailserver.wire import utf7
 
@@ -26,6 +27,7 @@ _ESCAPED = re.compile(rb'\\(["\\])')
 _NUMBER = re.compile(rb"[0-9]{1,19}")
 _SEQUENCE = re.compile(rb"(?:\*|[1-9][0-9]{0,9})(?::(?:\*|[1-9][0-9]{0,9}))?+")
 _SEQUENCE_SET = re.compile(_SEQUENCE.pattern + rb"(?:," + _SEQUENCE.pattern + rb")*+")
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f]")
 _FLAG = re.compile(rb'\\?[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=]+")
 _DATE = re.compile(rb"([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})")
@@ -152,8 +154,11 @@ class Cursor:
     # --- mailboxes (RFC 3501, 5.1) ----------------------------------------------------------------
 
     def mailbox(self) -> str:
-        """Raises CannotName for what is no modified UTF-7."""
-        return inbox_in_capitals(utf7.decode(self.astring()))
+        """Raises CannotName for what is no modified UTF-7, and for control characters in it (CASES I1)."""
+        name = utf7.decode(self.astring())
+        if _CONTROL.search(name) is not None:
+            raise CannotName
+        return inbox_in_capitals(name)
 
     def list_mailbox(self) -> str:
         """A pattern, which may hold wildcards outside quotes."""

@@ -391,10 +391,11 @@ class FakeAccount:
                     made._put(box.data[uid], made.flag_mask(box.flag_names(uid), True), 0)
                 box._remove(list(box.uids), None)
                 return
-            for name in [n for n in self.boxes if n == box.name or n.startswith(box.name + "/")]:
+            source = box.name
+            for name in [n for n in self.boxes if n == source or n.startswith(source + "/")]:
                 moved = self.boxes.pop(name)
                 moved.disappear()
-                moved.name = target + name[len(box.name) :]
+                moved.name = target + name[len(source) :]
                 self.boxes[moved.name] = moved
 
         return self.later_call(run)
