@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mailserver.errors import BadAddress, MailError
 from mailserver.wire.address import Mailbox, parse_path
@@ -110,7 +110,7 @@ class Auth:
     """AUTH (RFC 4954, 4). `initial` is decoded; None where there is no initial response."""
 
     mechanism: str
-    initial: bytes | None = None
+    initial: bytes | None = field(default=None, repr=False)  # a secret
 
 
 @frozen

@@ -17,45 +17,12 @@ from collections.abc import Callable
 from typing import Any
 
 from mailserver.errors import MailError, MessageTooLarge
-from mailserver.smtp import replies
-from mailserver.smtp.commands import (
-    MAX_SASL,
-    Auth,
-    Command,
-    CommandError,
-    Data,
-    Foreign,
-    Helo,
-    Help,
-    Mail,
-    Noop,
-    Quit,
-    Rcpt,
-    Rset,
-    StartTls,
-    Vrfy,
-    bad_arguments,
-    decode_sasl,
-    parse,
-)
-from mailserver.smtp.events import (
-    AuthCancelled,
-    Authenticated,
-    AuthOffered,
-    AuthResponse,
-    BodyEnded,
-    BodyFailed,
-    BodyReceived,
-    BodyRefused,
-    Closing,
-    Event,
-    MailOffered,
-    RecipientOffered,
-    TlsRequested,
-)
+from mailserver.smtp import commands, events, replies
+from mailserver.smtp.commands import MAX_SASL, Command, CommandError, bad_arguments, decode_sasl, parse
+from mailserver.smtp.events import Event
 from mailserver.smtp.extensions import NO_PARAMETERS, Options, offer
 from mailserver.smtp.incoming import IncomingBody
-from mailserver.smtp.transitions import MUST_END_A_GROUP, TRANSITIONS, State
+from mailserver.smtp.transitions import MUST_END_A_GROUP, TRANSITIONS, State, out_of_order
 from mailserver.wire.buffer import BareLineFeed, LineBuffer, LineTooLong
 
 MAX_LINE = MAX_SASL + 64  # the buffer's limit: an AUTH command with its initial response
@@ -109,13 +76,8 @@ class SmtpEngine:
         return out[0] if len(out) == 1 else b"".join(out)
 
     @property
-    def waiting(self) -> bool:
-        """A question is open."""
-        return self._question is not None
-
-    @property
     def question(self) -> Event | None:
-        """The open question."""
+        """The open question, None where there is none."""
         return self._question
 
     @property
@@ -215,7 +177,7 @@ class SmtpEngine:
         self.state = State.CLOSED
         self._question = None
         self._buffer.clear()
-        self._told.append(Closing(reason))
+        self._told.append(events.Closing(reason))
 
     def close(self, error: MailError) -> None:
         """End the session from outside: time is up, the server stops (421; RFC 5321, 3.8)."""
@@ -227,24 +189,11 @@ class SmtpEngine:
     def _execute(self, command: Command) -> Event | None:
         kind = type(command)
         if self.state not in TRANSITIONS[kind]:
-            raise self._out_of_order(kind)
+            raise out_of_order(kind, self.state, self._offered_recipients)
         if kind in MUST_END_A_GROUP and len(self._buffer):
             self._close(CommandError("Pipelining not allowed here", code=554, enhanced="5.5.0"), "pipelining")
             return None
         return _HANDLERS[kind](self, command)
-
-    def _out_of_order(self, kind: type) -> CommandError:
-        if self.state is State.START:
-            text = "Send EHLO first"
-        elif kind is Data and self._offered_recipients and self.state is State.MAIL:
-            return CommandError("No valid recipients", code=554, enhanced="5.5.1")
-        elif kind in (Rcpt, Data):
-            text = "Send MAIL first" if self.state is State.READY else "Send RCPT first"
-        elif kind is Mail:
-            text = "Sender already given"
-        else:
-            text = "Not allowed within a transaction"
-        return CommandError(text, code=503, enhanced="5.5.1")
 
     def _done(self, command: Command, reply: bytes) -> None:
         """The command was carried out: reply and go where the table says."""
@@ -260,7 +209,7 @@ class SmtpEngine:
         self._question = question
         return question
 
-    def _helo(self, command: Helo) -> None:
+    def _helo(self, command: commands.Helo) -> None:
         self.helo, self.extended, self._utf8 = command.name, command.extended, False
         if command.extended:
             reply = replies.lines(250, list(offer(self.options).ehlo))
@@ -268,24 +217,24 @@ class SmtpEngine:
             reply = replies.encode(250, "", self.options.hostname)
         self._junk_command(command, reply)
 
-    def _mail(self, command: Mail) -> Event:
+    def _mail(self, command: commands.Mail) -> Event:
         if command.size is not None and command.size > self.options.max_size:
             raise MessageTooLarge
-        return self._ask(MailOffered(command))
+        return self._ask(events.MailOffered(command))
 
-    def _rcpt(self, command: Rcpt) -> Event:
+    def _rcpt(self, command: commands.Rcpt) -> Event:
         self._offered_recipients += 1
-        return self._ask(RecipientOffered(command))
+        return self._ask(events.RecipientOffered(command))
 
-    def _data(self, command: Data) -> None:
+    def _data(self, command: commands.Data) -> None:
         self._body = IncomingBody(self.options.max_size)
         self._done(command, replies.START_DATA)
 
-    def _rset(self, command: Rset) -> None:
+    def _rset(self, command: commands.Rset) -> None:
         self._utf8 = False
         self._junk_command(command, replies.OK)
 
-    def _simple(self, command: Noop | Vrfy | Help) -> None:
+    def _simple(self, command: commands.Noop | commands.Vrfy | commands.Help) -> None:
         self._junk_command(command, _SIMPLE_REPLIES[type(command)])
 
     def _junk_command(self, command: Command, reply: bytes) -> None:
@@ -296,17 +245,17 @@ class SmtpEngine:
             self._out.append(replies.encode(421, "4.7.0", "Too many commands without a message"))
             self._end("too many commands")
 
-    def _quit(self, command: Quit) -> None:
+    def _quit(self, command: commands.Quit) -> None:
         self._out.append(replies.encode(221, "2.0.0", f"{self.options.hostname} closing connection"))
         self._end("quit")
 
-    def _foreign(self, command: Foreign) -> None:
+    def _foreign(self, command: commands.Foreign) -> None:
         self._close(CommandError("This is a mail server", code=421, enhanced="4.7.0"), "other protocol")
 
-    def _starttls(self, command: StartTls) -> Event:
+    def _starttls(self, command: commands.StartTls) -> Event:
         if self.secured or self.authenticated or not self.extended or not self.options.starttls:
             raise CommandError("STARTTLS is not available now", code=503, enhanced="5.5.1")
-        return self._ask(TlsRequested())
+        return self._ask(events.TlsRequested())
 
     def tls_started(self) -> None:
         """The handshake is done: the session begins anew, nothing said in clear counts (RFC 3207, 4.2)."""
@@ -318,12 +267,12 @@ class SmtpEngine:
 
     # --- AUTH (RFC 4954) --------------------------------------------------------------------------
 
-    def _auth(self, command: Auth) -> Event:
+    def _auth(self, command: commands.Auth) -> Event:
         if self.options.needs_tls:
             raise CommandError("Must issue a STARTTLS command first", code=530, enhanced="5.7.0")
         if self.authenticated or not self.extended or not self.options.mechanisms:
             raise CommandError("AUTH is not available now", code=503, enhanced="5.5.1")
-        return self._ask(AuthOffered(command))
+        return self._ask(events.AuthOffered(command))
 
     def _sasl_line(self, line: bytes) -> Event | None:
         try:
@@ -331,7 +280,7 @@ class SmtpEngine:
                 raise CommandError("Authentication cancelled", code=501, enhanced="5.7.0")
             data = decode_sasl(line)
             if not self._last_word:
-                return self._ask(AuthResponse(data))
+                return self._ask(events.AuthResponse(data))
             if data:
                 raise bad_arguments("An empty response was expected")
         except CommandError as error:
@@ -342,14 +291,14 @@ class SmtpEngine:
 
     def _cancel(self, error: MailError) -> None:
         self.state = State.READY
-        self._told.append(AuthCancelled())
+        self._told.append(events.AuthCancelled())
         self._reply_error(error)
 
     def _authenticated(self) -> None:
         self._out.append(replies.AUTHENTICATED)
         self.state = State.READY
         self.authenticated = True
-        self._told.append(Authenticated())
+        self._told.append(events.Authenticated())
 
     # --- the message ------------------------------------------------------------------------------
 
@@ -362,23 +311,23 @@ class SmtpEngine:
             return None
         piece = body.take(self._buffer)
         if body.size > DRAIN * body.max_size:
-            self._told.append(BodyRefused(MessageTooLarge()))
+            self._told.append(events.BodyRefused(MessageTooLarge()))
             self._close(MessageTooLarge(), "message too large")
             return None
         if body.dropped:
             return None
         if body.failed:
             body.dropped = True
-            return BodyFailed()
-        return BodyReceived(piece) if piece else None
+            return events.BodyFailed()
+        return events.BodyReceived(piece) if piece else None
 
     def _body_ended(self) -> Event:
         error = self._body.error()
         if error is None:
-            return self._ask(BodyEnded(self._body.size))
+            return self._ask(events.BodyEnded(self._body.size))
         self._end_transaction()
         self._reply_error(error)
-        return BodyRefused(error)
+        return events.BodyRefused(error)
 
     def _end_transaction(self) -> None:
         self.state = State.READY
@@ -389,28 +338,28 @@ class SmtpEngine:
     def accept(self, text: str = "Ok") -> None:
         """Yes to the open question; `text` is told at the end of a message."""
         question = self._answer()
-        if isinstance(question, MailOffered):
+        if isinstance(question, events.MailOffered):
             self._offered_recipients = 0
             self._utf8 = question.command.smtputf8
             self._done(question.command, replies.SENDER_OK)
-        elif isinstance(question, RecipientOffered):
+        elif isinstance(question, events.RecipientOffered):
             self._done(question.command, replies.RECIPIENT_OK)
-        elif isinstance(question, BodyEnded):
+        elif isinstance(question, events.BodyEnded):
             self.failures = self._junk = 0
             self._end_transaction()
             self._out.append(replies.encode(250, "2.0.0", text))
-        elif isinstance(question, AuthOffered | AuthResponse):
+        elif isinstance(question, events.AuthOffered | events.AuthResponse):
             self._authenticated()
-        elif isinstance(question, TlsRequested):
+        elif isinstance(question, events.TlsRequested):
             self._buffer.clear()
-            self._done(StartTls(), replies.READY_FOR_TLS)
+            self._done(commands.StartTls(), replies.READY_FOR_TLS)
 
     def refuse(self, error: MailError) -> None:
         """No to the open question."""
         question = self._answer()
-        if isinstance(question, BodyEnded):
+        if isinstance(question, events.BodyEnded):
             self._end_transaction()
-        elif isinstance(question, AuthOffered | AuthResponse):
+        elif isinstance(question, events.AuthOffered | events.AuthResponse):
             self.state = State.READY
         if question is not None:
             self._reply_error(error)
@@ -431,18 +380,22 @@ class SmtpEngine:
         return question
 
 
-_SIMPLE_REPLIES: dict[type, bytes] = {Noop: replies.OK, Vrfy: replies.CANNOT_VERIFY, Help: replies.HELP}
+_SIMPLE_REPLIES: dict[type, bytes] = {
+    commands.Noop: replies.OK,
+    commands.Vrfy: replies.CANNOT_VERIFY,
+    commands.Help: replies.HELP,
+}
 _HANDLERS: dict[type, Callable[[SmtpEngine, Any], Event | None]] = {
-    Helo: SmtpEngine._helo,
-    Mail: SmtpEngine._mail,
-    Rcpt: SmtpEngine._rcpt,
-    Data: SmtpEngine._data,
-    Rset: SmtpEngine._rset,
-    StartTls: SmtpEngine._starttls,
-    Auth: SmtpEngine._auth,
-    Noop: SmtpEngine._simple,
-    Vrfy: SmtpEngine._simple,
-    Help: SmtpEngine._simple,
-    Quit: SmtpEngine._quit,
-    Foreign: SmtpEngine._foreign,
+    commands.Helo: SmtpEngine._helo,
+    commands.Mail: SmtpEngine._mail,
+    commands.Rcpt: SmtpEngine._rcpt,
+    commands.Data: SmtpEngine._data,
+    commands.Rset: SmtpEngine._rset,
+    commands.StartTls: SmtpEngine._starttls,
+    commands.Auth: SmtpEngine._auth,
+    commands.Noop: SmtpEngine._simple,
+    commands.Vrfy: SmtpEngine._simple,
+    commands.Help: SmtpEngine._simple,
+    commands.Quit: SmtpEngine._quit,
+    commands.Foreign: SmtpEngine._foreign,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mailserver.errors import MailError
 from mailserver.smtp.commands import Auth, Mail, Rcpt
@@ -50,22 +50,16 @@ class BodyEnded:
 
 @frozen
 class AuthOffered:
-    """AUTH. Answer `challenge`, `accept` or `refuse`. The repr hides the secret."""
+    """AUTH. Answer `challenge`, `accept` or `refuse`."""
 
     command: Auth
-
-    def __repr__(self) -> str:
-        return f"AuthOffered({self.command.mechanism})"
 
 
 @frozen
 class AuthResponse:
     """A SASL response, decoded. Answer `challenge`, `accept` or `refuse`."""
 
-    data: bytes
-
-    def __repr__(self) -> str:
-        return "AuthResponse(…)"
+    data: bytes = field(repr=False)  # a secret
 
 
 @frozen

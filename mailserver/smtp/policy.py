@@ -7,15 +7,11 @@ and the settings are looked at when a rule is asked: a reload holds from the nex
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
-from attrs import Factory, define
 from twisted.internet.defer import Deferred
-from zope.interface import implementer
 
 from mailserver.errors import (
     LimitReached,
@@ -26,61 +22,17 @@ from mailserver.errors import (
     RelayDenied,
     RoutingLoop,
 )
-from mailserver.interfaces import IMessageBody, IRouter, ISender, Peer, QuotaUsage, Recipient, Target
+from mailserver.interfaces import IMessageBody, IRouter, QuotaUsage, Target
 from mailserver.message import headers, trace
 from mailserver.message.headers import Headers
-from mailserver.smtp.commands import Mail, Rcpt
+from mailserver.smtp.commands import Rcpt
+from mailserver.smtp.transaction import Transaction
 
 MAX_HEADER = 256 * 1024  # octets of a header block
+MAX_FROM = 4096  # octets of a From or Sender value: one address and a name
 _SPACE_SECONDS = 5.0  # how long an answer about free disk space is believed
 
 Answer = Deferred[None] | None
-
-
-@implementer(ISender)
-class Anonymous:
-    """The sender that has not logged in. It may relay from `relay.networks` only."""
-
-    user = ""
-
-    def __init__(self, settings: Any, peer: Peer) -> None:
-        self._settings = settings
-        self._ip = peer.ip
-
-    def may_relay(self) -> bool:
-        return in_networks(self._ip, self._settings.now.relay.networks)
-
-    def owns(self, address: str) -> bool:
-        return False
-
-
-@lru_cache(maxsize=1024)
-def in_networks(ip: str, networks: tuple[str, ...]) -> bool:
-    """Is the address in one of these CIDR networks? An IPv4-mapped one counts as IPv4."""
-    if not networks:
-        return False
-    address = ipaddress.ip_address(ip.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in ipaddress.ip_network(network, strict=False) for network in networks)
-
-
-@define
-class Transaction:
-    """One mail transaction as far as it has come."""
-
-    id: str
-    peer: Peer
-    helo: str
-    extended: bool
-    sender: Any  # ISender
-    mail: Mail
-    started: float  # seconds since the epoch
-    recipients: list[Recipient] = Factory(list)
-
-    @property
-    def reverse_path(self) -> str:
-        return self.mail.reverse_path
 
 
 class Policy:
@@ -259,7 +211,7 @@ class Complete(Policy):
             raise MailError("From must be one address of yours", code=550, enhanced="5.7.1")
 
     def _is_own(self, transaction: Transaction, value: bytes) -> bool:
-        found = self._addresses(value)
+        found = self._addresses(value) if len(value) <= MAX_FROM else None
         return found is not None and len(found) == 1 and bool(transaction.sender.owns(found[0]))
 
     def _missing(self, transaction: Transaction, names: set[bytes]) -> list[bytes]:

@@ -7,49 +7,38 @@ by going away in the middle of a message is that message, and nothing is left of
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from mailserver.audit import Audit
-from mailserver.delivery.body import Body, Spool
-from mailserver.errors import AuthenticationFailed, MailError, ServiceUnavailable, TemporaryFailure
+from mailserver.delivery.body import Body
+from mailserver.errors import MailError, ServiceUnavailable, TemporaryFailure
 from mailserver.interfaces import (
-    Challenge,
-    Envelope,
-    IAcceptor,
-    IAuthenticator,
-    IExchange,
-    IRouter,
-    ISender,
     Peer,
-    QuotaUsage,
     Recipient,
-    Success,
 )
-from mailserver.message import trace
 from mailserver.net.connection import Connection
-from mailserver.net.factory import ConnectionCounter, ConnectionFactory
-from mailserver.smtp import events, replies, rules
+from mailserver.smtp import events
 from mailserver.smtp.engine import SmtpEngine
 from mailserver.smtp.extensions import Options
-from mailserver.smtp.ids import MessageIds
-from mailserver.smtp.policy import Anonymous, Policy, Transaction, ask
+from mailserver.smtp.login import LogIn
+from mailserver.smtp.policy import ask
+from mailserver.smtp.transaction import Transaction
 from mailserver.smtp.transitions import State
+
+if TYPE_CHECKING:
+    from mailserver.smtp.factory import SmtpFactory
 
 MAX_WAITING = 64 * 1024  # octets that wait behind an open question before reading stops
 EVENTS_AT_ONCE = 100  # then other connections have their turn
 TARPIT_AFTER = 5  # refused commands of a stranger, after which each refused recipient costs time (CASES D9)
 TARPIT_SECONDS = 2.0
 MIN_PROGRESS = 4096  # octets of a message that count as a sign of life (CASES E1)
-LOGGED_RECIPIENTS = 100
 
 TIMEOUT = MailError("Timeout, closing connection", code=421, enhanced="4.4.2")
-TOO_MANY_FAILURES = MailError("Too many failed log-ins", code=421, enhanced="4.7.0")
 
 
 class SmtpConnection(Connection):
@@ -63,9 +52,6 @@ class SmtpConnection(Connection):
         self._stopping = False
         self._transaction: Transaction | None = None
         self._body: Body | None = None
-        self._exchange: IExchange | None = None
-        self._success: Success | None = None
-        self._auth_failures = 0
         self._progress = 0
         self._later: IDelayedCall | None = None
 
@@ -73,8 +59,9 @@ class SmtpConnection(Connection):
 
     def started(self) -> None:
         factory = self.factory
-        self.sender: Any = Anonymous(factory.settings, self.peer)
+        self.sender: Any = factory.authenticator.anonymous(self.peer)
         self.engine = SmtpEngine(self._options())
+        self._log_in = LogIn(factory.authenticator, self.engine)
         factory.audit.event("connected", service=factory.service, ip=self.peer.ip, tls=self.peer.tls)
         self.engine.greet()
         self._run()
@@ -100,16 +87,14 @@ class SmtpConnection(Connection):
 
     def secured(self) -> None:
         """All that was said in clear is void (RFC 3207, 4.2)."""
-        self.sender = Anonymous(self.factory.settings, self.peer)
+        self.sender = self.factory.authenticator.anonymous(self.peer)
         self.engine.options = self._options()
         self.engine.tls_started()
         self._arm()
 
     def disconnected(self) -> None:
         self._cancel_later()
-        if self._exchange is not None:
-            self._exchange.abandon()
-            self._exchange = None
+        self._log_in.abandon()
         if not isinstance(self.engine.question, events.BodyEnded):
             self._drop_body()
         self.engine.close(ServiceUnavailable())
@@ -142,12 +127,15 @@ class SmtpConnection(Connection):
         self._running = True
         try:
             self._handle_events()
+        except Exception:
+            self.log.failure("a connection from {ip} broke the SMTP server", ip=self.peer.ip)
+            self.abort()
         finally:
             self._running = False
         out = self.engine.data_to_send()
         if out:
             self.send(out)
-        if self.engine.waiting:
+        if self.engine.question is not None:
             self.set_deadline(None)  # we are the slow ones now
         elif out:
             self._arm()  # a whole command is a sign of life; single octets are not (CASES E1)
@@ -191,16 +179,22 @@ class SmtpConnection(Connection):
         self.engine.refuse(error)
         self._answered()
 
-    def _guard(self, function: Callable[..., Deferred[Any] | None], *args: Any) -> Deferred[Any] | None:
-        """Call what answers a question; whatever goes wrong in it is the answer."""
+    def _guard(
+        self,
+        function: Callable[..., Deferred[Any] | None],
+        *args: Any,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Call what answers a question, and `then` once it has; whatever goes wrong in it is the answer."""
         try:
             waiting = function(*args)
         except Exception:
             self._went_wrong(Failure())  # type: ignore[no-untyped-call]
-            return None
+            return
         if waiting is not None:
+            if then is not None:
+                waiting.addCallback(lambda _: then())
             waiting.addErrback(self._went_wrong)
-        return waiting
 
     def _went_wrong(self, failure: Failure) -> None:
         error = failure.value
@@ -209,14 +203,16 @@ class SmtpConnection(Connection):
             self.log.failure("SMTP failed for {ip}, message {id}", failure, ip=self.peer.ip, id=name)
             error = TemporaryFailure(cause=error)
         question = self.engine.question
-        if isinstance(question, events.RecipientOffered | events.BodyEnded | events.MailOffered):
+        if isinstance(question, events.AuthOffered | events.AuthResponse):
+            self._log_in.failed(error, self.peer)
+            self._answered()
+            return
+        if question is not None:
             self._log_rejected(error, question)
         if isinstance(question, events.BodyEnded) or not self.open:
             self._drop_body()
             self._transaction = None
-        if isinstance(question, events.AuthOffered | events.AuthResponse):
-            self._auth_failed(error)
-        elif isinstance(question, events.RecipientOffered) and self._is_suspect(error):
+        if isinstance(question, events.RecipientOffered) and self._is_suspect(error):
             self._later = self.factory.reactor.callLater(TARPIT_SECONDS, self._refuse_late, error)
         else:
             self._refuse(error)
@@ -328,125 +324,42 @@ class SmtpConnection(Connection):
         return waiting.addCallback(self._accept_message, transaction, body)
 
     def _accept_message(self, result: object, transaction: Transaction, body: Body) -> Deferred[Any]:
-        envelope = self._envelope(transaction)
-        taken: Deferred[Any] = self.factory.acceptor.accept(envelope, self._received_field(envelope), body)
-        return taken.addCallback(self._taken, envelope, body.size)
+        factory = self.factory
+        now = factory.clock()
+        envelope = transaction.envelope(now)
+        trace = transaction.received_field(factory.settings.now.hostname, now)
+        size = body.size
+        taken: Deferred[Any] = factory.acceptor.accept(envelope, trace, body)
+        return taken.addCallback(self._taken, transaction, size)
 
-    def _taken(self, result: object, envelope: Envelope, size: int) -> None:
+    def _taken(self, result: object, transaction: Transaction, size: int) -> None:
         """The message is ours; nothing from here on may say otherwise (CASES F12)."""
         self._body = self._transaction = None
         try:
-            self.factory.audit.event(
-                "received",
-                id=envelope.id,
-                ip=self.peer.ip,
-                sender=envelope.reverse_path,
-                to=_listed([recipient.address for recipient in envelope.recipients]),
-                size=size,
-                user=envelope.user,
-            )
+            transaction.log_received(self.factory.audit, size)
         except Exception:
             self.log.failure("the event log failed")
-        self._accept(f"Ok, id {envelope.id}")
-
-    def _envelope(self, transaction: Transaction) -> Envelope:
-        mail = transaction.mail
-        return Envelope(
-            id=transaction.id,
-            reverse_path=transaction.reverse_path,
-            recipients=tuple(transaction.recipients),
-            peer=transaction.peer,
-            helo=transaction.helo,
-            user=transaction.sender.user,
-            received_at=self.factory.clock(),
-            smtputf8=mail.smtputf8,
-            body_type=mail.body,
-            ret=mail.ret,
-            envid=mail.envid,
-        )
-
-    def _received_field(self, envelope: Envelope) -> bytes:
-        recipients = envelope.recipients
-        return trace.received(
-            peer=envelope.peer,
-            helo=envelope.helo,
-            extended=self.engine.extended,
-            authenticated=bool(envelope.user),
-            hostname=self.factory.settings.now.hostname,
-            message_id=envelope.id,
-            recipient=recipients[0].address if len(recipients) == 1 else "",
-            when=envelope.received_at,
-        )
+        self._accept(f"Ok, id {transaction.id}")
 
     def _log_rejected(self, error: MailError, event: events.Event) -> None:
-        transaction = self._transaction
-        if transaction is None:
-            return
-        if isinstance(event, events.RecipientOffered):
-            to = str(event.command.path)
-        else:
-            to = _listed([recipient.address for recipient in transaction.recipients])
-        cause = f"{error.text}: {error.cause}" if error.cause is not None else error.text
-        self.factory.audit.event(
-            "rejected",
-            id=transaction.id,
-            ip=self.peer.ip,
-            sender=transaction.reverse_path,
-            to=to,
-            code=f"{error.code} {error.enhanced}",
-            reason=cause,
-        )
+        if self._transaction is not None:
+            recipient = str(event.command.path) if isinstance(event, events.RecipientOffered) else ""
+            self._transaction.log_rejected(self.factory.audit, error, recipient)
 
     # --- AUTH and STARTTLS ------------------------------------------------------------------------
 
     def _on_auth(self, event: events.AuthOffered) -> None:
-        command = event.command
-        self._guard(self._begin_exchange, command.mechanism, command.initial)
-
-    def _begin_exchange(self, mechanism: str, initial: bytes | None) -> Deferred[Any]:
-        self._exchange = self.factory.authenticator.exchange(mechanism, self.peer, ISender)
-        return self._respond(self._exchange, initial)
+        self._guard(self._log_in.begin, event, self.peer, then=self._answered)
 
     def _on_response(self, event: events.AuthResponse) -> None:
-        exchange = self._exchange
-        if exchange is not None:
-            self._guard(self._respond, exchange, event.data)
-
-    def _respond(self, exchange: IExchange, data: bytes | None) -> Deferred[Any]:
-        step: Deferred[Any] = exchange.respond(data)
-        return step.addCallback(self._stepped)
-
-    def _stepped(self, step: Challenge | Success) -> None:
-        if isinstance(step, Challenge):
-            self.engine.challenge(step.data)
-        else:
-            self._exchange, self._success = None, step
-            if step.data is None:
-                self.engine.accept()
-            else:
-                self.engine.challenge(step.data, last=True)
-        self._answered()
+        self._guard(self._log_in.go_on, event, then=self._answered)
 
     def _on_authenticated(self, event: events.Authenticated) -> None:
-        success, self._success = self._success, None
-        if success is not None:
-            self.sender = success.avatar
-            self.engine.options = self._options()
+        self.sender = self._log_in.avatar() or self.sender
+        self.engine.options = self._options()
 
     def _on_auth_cancelled(self, event: events.AuthCancelled) -> None:
-        self._success = None
-        if self._exchange is not None:
-            self._exchange.abandon()
-            self._exchange = None
-
-    def _auth_failed(self, error: MailError) -> None:
-        self._exchange = self._success = None
-        self.engine.refuse(error)
-        if isinstance(error, AuthenticationFailed):
-            self._auth_failures += 1
-            if self.factory.authenticator.refuse(self.peer, self._auth_failures):
-                self.engine.close(TOO_MANY_FAILURES)
-        self._answered()
+        self._log_in.abandon()
 
     def _on_starttls(self, event: events.TlsRequested) -> None:
         self.engine.accept()
@@ -474,55 +387,3 @@ _HANDLERS: dict[type, Callable[[SmtpConnection, Any], None]] = {
     events.TlsRequested: SmtpConnection._on_starttls,
     events.Closing: SmtpConnection._on_closing,
 }
-
-
-def _listed(addresses: list[str]) -> str:
-    """Recipients for one log line."""
-    shown = ",".join(addresses[:LOGGED_RECIPIENTS])
-    return shown if len(addresses) <= LOGGED_RECIPIENTS else f"{shown},… {len(addresses)} in all"
-
-
-class SmtpFactory(ConnectionFactory):
-    """The services "smtp" (MX), "submission" and "submissions".
-
-    tls:    what `startTLS` wants (`TlsContexts.server(service)`), None where STARTTLS is not possible
-    quota:  usage of a mailbox as far as it is known (`IMailStore.quota`)
-    clock:  seconds since the epoch
-    filters: further policies, asked last
-    """
-
-    protocol_class = SmtpConnection
-
-    def __init__(
-        self,
-        *,
-        service: str,
-        settings: Any,
-        audit: Audit,
-        reactor: Any,
-        router: IRouter,
-        acceptor: IAcceptor,
-        authenticator: IAuthenticator,
-        spool: Spool,
-        quota: Callable[[str], QuotaUsage | None],
-        tls: object | None,
-        counter: ConnectionCounter | None = None,
-        clock: Callable[[], float] = time.time,
-        filters: Sequence[Policy] = (),
-    ) -> None:
-        super().__init__(service=service, settings=settings, audit=audit, reactor=reactor, counter=counter)
-        make = rules.mx if service == "smtp" else rules.submission
-        self.rules = make(settings, router, quota, clock, filters)
-        self.router = router
-        self.acceptor = acceptor
-        self.authenticator = authenticator
-        self.spool = spool
-        self.tls = tls
-        self.clock = clock
-        self.ids = MessageIds(clock)
-
-    def refusal(self, peer: Peer) -> bytes:
-        """421 instead of the greeting (RFC 5321, 3.1)."""
-        return replies.encode(
-            421, "4.7.0", f"{self.settings.now.hostname} Too many connections, try again later"
-        )

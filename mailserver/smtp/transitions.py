@@ -6,6 +6,7 @@ from enum import Enum, auto
 
 from mailserver.smtp.commands import (
     Auth,
+    CommandError,
     Data,
     Foreign,
     Helo,
@@ -56,3 +57,18 @@ TRANSITIONS: dict[type, dict[State, State | None]] = {
 # RFC 2920, 3.1: these must be the last command of a group. A client that sends on does not know what it
 # talks to (an attack by way of another protocol), or wants clear text to pass for encrypted (CASES A14, B1).
 MUST_END_A_GROUP = (Helo, Data, StartTls)
+
+
+def out_of_order(kind: type, state: State, offered_recipients: int) -> CommandError:
+    """The refusal of a command that may not come now. `offered_recipients`: RCPTs of this transaction."""
+    if state is State.START:
+        text = "Send EHLO first"
+    elif kind is Data and state is State.MAIL and offered_recipients:
+        return CommandError("No valid recipients", code=554, enhanced="5.5.1")
+    elif kind in (Rcpt, Data):
+        text = "Send MAIL first" if state is State.READY else "Send RCPT first"
+    elif kind is Mail:
+        text = "Sender already given"
+    else:
+        text = "Not allowed within a transaction"
+    return CommandError(text, code=503, enhanced="5.5.1")

@@ -16,21 +16,23 @@ from mailserver.delivery.body import Spool
 from mailserver.delivery.routes import Router
 from mailserver.errors import AuthenticationFailed, EncryptionRequired, MailError
 from mailserver.interfaces import Challenge, Envelope, Peer, QuotaUsage, Success
-from mailserver.smtp.protocol import SmtpConnection, SmtpFactory
+from mailserver.smtp.factory import SmtpFactory
+from mailserver.smtp.protocol import SmtpConnection
 from tests.helpers.settings import make_settings
 
 NOW = 1_790_000_000.0
 
 
 @define
-class User:
-    """ISender of a user that logged in."""
+class Sender:
+    """ISender; the anonymous one is `user` ""."""
 
     user: str
     router: Router
+    relays: bool = True
 
     def may_relay(self) -> bool:
-        return True
+        return self.relays
 
     def owns(self, address: str) -> bool:
         return self.router.owns(self.user, address)
@@ -54,7 +56,7 @@ class Exchange:
         if password not in (b"secret", b"scram"):
             return fail(AuthenticationFailed())
         name = user.decode()
-        return succeed(Success(User(name, self.router), name, b"v=1" if password == b"scram" else None))
+        return succeed(Success(Sender(name, self.router), name, b"v=1" if password == b"scram" else None))
 
     def abandon(self) -> None:
         self.abandoned = True
@@ -64,10 +66,14 @@ class Exchange:
 class Authenticator:
     router: Router
     cleartext: bool = True
+    strangers_relay: bool = False
     exchanges: list[Exchange] = field(factory=list)
 
     def mechanisms(self, peer: Peer) -> tuple[str, ...]:
         return ("PLAIN",) if peer.tls or self.cleartext else ()
+
+    def anonymous(self, peer: Peer) -> Sender:
+        return Sender("", self.router, self.strangers_relay)
 
     def exchange(self, mechanism: str, peer: Peer, interface: object) -> Exchange:
         if mechanism != "PLAIN":

@@ -82,8 +82,9 @@ class MxTests(SynchronousTestCase):
                     expected = "250 2.1.5 "  # still local, never relayed
                 self.assertEqual(reply[:10], expected, form)
 
-    def test_networks_that_may_relay(self) -> None:
-        world = World(relay={"networks": ["127.0.0.0/8"]})
+    def test_strangers_that_may_relay(self) -> None:
+        world = World()
+        world.authenticator.strangers_relay = True
         self.assertEqual(world.connect().hello().send("a@b.example", ["x@remote.example"], TEXT)[:4], "250 ")
         self.assertEqual(world.acceptor.messages[0][0].recipients[0].targets[0].domain, "remote.example")
 
