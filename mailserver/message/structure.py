@@ -141,7 +141,10 @@ class _Scanner:
         else:
             part.parameters = US_ASCII
             return
-        if main == b"multipart":
+        if main == b"text":
+            if get(part.parameters, b"charset") is None:  # RFC 2046, 4.1.2
+                part.parameters += US_ASCII
+        elif main == b"multipart":
             part.is_multipart = True
         elif main == b"message" and sub == b"rfc822":
             # An encoded message (not allowed by RFC 2046, 5.2.1) cannot be looked into.
@@ -218,8 +221,8 @@ class _Scanner:
 
     def _close(self, depth: int, end: int) -> None:
         """End the bodies of all open parts from this depth on."""
-        for part in self.path[depth:]:
-            part.end = max(part.body, end)
+        for part in reversed(self.path[depth:]):
+            part.end = end = max(part.body, end)  # a header that ends here holds its parents open
             if part.is_multipart and not part.parts:
                 # Without a single part it is none: its text stays readable as a leaf (RFC 2045, 5.2).
                 part.is_multipart = False

@@ -82,7 +82,7 @@ def test_fast(client: SelectedClient) -> None:
 
 def test_full(client: SelectedClient) -> None:
     fred = '(("Fred Foobar" NIL "foobar" "Blurdybloop.COM"))'
-    text = '("text" "plain" NIL NIL NIL "7bit" 9 0)'
+    text = '("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 9 0)'
     inner = '(NIL "inner" NIL NIL NIL NIL NIL NIL NIL NIL)'
     assert client.told("FETCH 1 FULL")[0].endswith(
         f' RFC822.SIZE {len(WIRE)} ENVELOPE ("Mon, 7 Feb 1994 21:52:25 -0800 (PST)" "afternoon meeting" '

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailserver.message.envelope import BodyWriter
 from mailserver.message.render import render
 from mailserver.message.structure import MAX_DEPTH, MAX_PARTS, Part, find_part, scan
 
@@ -293,6 +294,9 @@ def test_anything_is_scanned_within_its_bounds_and_lf_equals_crlf(junk: bytes) -
     assert render(junk)
     assert render(raw)
     from_bare, from_wire = scan(bare), scan(wire)
+    for part in flat(from_bare):
+        assert all(part.body <= inner.start and inner.end <= part.end for inner in part.parts)
+    assert BodyWriter(bare, True).write(from_bare) == BodyWriter(wire, False).write(from_wire)
     assert [header(bare, p).replace(b"\n", b"\r\n") for p in flat(from_bare)] == [
         header(wire, p) for p in flat(from_wire)
     ]
