@@ -28,10 +28,12 @@ $(VENV)/bin/python:
 	$(INSTALL) --upgrade 'setuptools>=69' wheel
 
 $(VENV)/.run: $(SOURCES) | $(VENV)/bin/python
+	@rm -rf build  # what setuptools built before may name modules that are gone
 	$(INSTALL) --no-build-isolation .
 	@touch $@
 
 $(VENV)/.test: $(SOURCES) | $(VENV)/bin/python
+	@rm -rf build
 	$(INSTALL) --no-build-isolation '.[test]'
 	@touch $@
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 import click
@@ -116,6 +117,7 @@ def _how_to(config: Path, ports: dict[str, int], people: dict[str, str]) -> str:
     log_ins = "\n".join(f"    {who:<24} password  {word}" for who, word in people.items())
     first, word = next(iter(people.items()))
     second = [*people, first][1]
+    command = sys.argv[0] if Path(sys.argv[0]).name == "mailserver" else "mailserver"
     return f"""\
 A mail server for {DOMAIN} on this machine, in {config.parent}/ (kept between runs).
 
@@ -130,11 +132,12 @@ A mail server for {DOMAIN} on this machine, in {config.parent}/ (kept between ru
     (the certificate is self-signed: accept the exception)
 
   Or from a shell, a message from {first} to {second}, and its mailbox:
-    curl -sv smtp://{HOST}:{ports["submission"]} -u {first}:{word} --mail-from {first} \\
-         --mail-rcpt {second} -T - <<< $'Subject: hello\\n\\nIt works.'
-    curl -s imap://{HOST}:{ports["imap"]}/INBOX -u {second}:{people[second]} -X 'FETCH 1:* (FLAGS ENVELOPE)'
+    printf 'Subject: hello\r\n\r\nIt works.\r\n' | curl -s smtp://{HOST}:{ports["submission"]} \
+         -u {first}:{word} --mail-from {first} --mail-rcpt {second} -T -
+    curl -s imap://{HOST}:{ports["imap"]}/INBOX -u {second}:{people[second]} \
+         -X 'FETCH 1:* (FLAGS ENVELOPE)'
 
   As another server would deliver (no log-in): port {ports["smtp"]}, for {DOMAIN} only.
-  New users: mailserver user add carol@{DOMAIN} -c {config}
+  New users: {command} user add carol@{DOMAIN} -c {config}
   Mail to other domains is really sent out.
 """
