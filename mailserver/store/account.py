@@ -1,0 +1,151 @@
+"""An account: what a session does before and beside a selected mailbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from twisted.internet.defer import Deferred, fail
+from zope.interface import implementer
+
+from mailserver.errors import CannotName, MailError, NoSuchMailbox
+from mailserver.interfaces import (
+    CopyResult,
+    FolderInfo,
+    IAccount,
+    IMailbox,
+    IMailboxListener,
+    MailboxStatus,
+    NewMessage,
+    QuotaUsage,
+)
+from mailserver.store import copying, folders, maildir, operations
+from mailserver.store.filing import AccountPlace, Deposit
+from mailserver.store.index import Index
+from mailserver.store.ledger import Ledger
+from mailserver.store.mailbox import Mailbox
+from mailserver.store.quota import limit_of, usage_of
+from mailserver.store.read_only import ReadOnlyMailbox
+from mailserver.store.spool import AppendJob
+
+if TYPE_CHECKING:
+    from mailserver.store.store import MailStore
+
+T = TypeVar("T")
+
+
+@implementer(IAccount)
+class Account:
+    """One for each user, kept by the store. In the reactor thread only."""
+
+    def __init__(self, store: MailStore, user: str, ledger: Ledger) -> None:
+        self.store = store
+        self.user = user
+        self.ledger = ledger
+        self.place = AccountPlace(ledger, folders.prepare)
+
+    def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+        """`function(ledger, index, …)` in a thread, after what was asked before."""
+        self.store.used(self)
+        return self.store.threads.run(self.user, self._work, partial(function, **kwargs), args)
+
+    def _work(self, function: Callable[..., T], args: tuple[Any, ...]) -> T:
+        """[thread]"""
+        self.place.make_ready()
+        return self.ledger.run(function, *args)
+
+    def make_ready(self) -> Deferred[None]:
+        return self.store.threads.run(self.user, self.place.make_ready)
+
+    # --- folders ---------------------------------------------------------------------------------
+
+    def folders(self) -> Deferred[Sequence[FolderInfo]]:
+        return self.run(folders.list_folders)
+
+    def create(self, name: str, special_use: str = "") -> Deferred[None]:
+        limit = self.store.settings.now.limits.mailboxes
+        return self.run(folders.create, name, special_use, limit)
+
+    def delete(self, name: str) -> Deferred[None]:
+        return self.run(folders.delete, name)
+
+    def rename(self, old: str, new: str) -> Deferred[None]:
+        if maildir.normal_name(old) == maildir.INBOX:
+            limit = self.store.settings.now.limits.mailboxes
+            return self.run(_empty_inbox_into, new, limit)
+        return self.run(folders.rename, old, new)
+
+    def subscribe(self, name: str, wanted: bool) -> Deferred[None]:
+        return self.run(folders.subscribe, name, wanted)
+
+    def subscriptions(self) -> Deferred[Sequence[str]]:
+        return self.run(folders.subscriptions)
+
+    # --- mailboxes -------------------------------------------------------------------------------
+
+    def status(self, name: str) -> Deferred[MailboxStatus]:
+        try:
+            directory = _existing(name)
+        except MailError as error:
+            return fail(error)
+        return self.run(operations.status, directory)
+
+    def open(self, name: str, listener: IMailboxListener, read_only: bool = False) -> Deferred[IMailbox]:
+        return Deferred.fromCoroutine(self._open(name, listener, read_only))
+
+    async def _open(self, name: str, listener: IMailboxListener, read_only: bool) -> IMailbox:
+        directory = _existing(name)
+        mailbox = self.store.mailbox(self, directory) or Mailbox(
+            self, maildir.folder_of(directory) or name, directory
+        )
+        self.store.keep(self, mailbox)
+        try:
+            await mailbox.prepare()
+        except BaseException:
+            if not mailbox.has_listeners:
+                self.store.drop(mailbox)
+                mailbox.rest()
+            raise
+        mailbox.attach(listener)
+        self.store.make_room()
+        return cast(IMailbox, ReadOnlyMailbox(mailbox)) if read_only else mailbox
+
+    def append(self, name: str, messages: Sequence[NewMessage]) -> Deferred[CopyResult]:
+        try:
+            directory = _existing(name)
+        except MailError as error:
+            return fail(error)
+        self.store.used(self)
+        deposit = Deposit(
+            directory,
+            (),
+            limit_of(self.store.settings, self.user),
+            keywords=self.store.settings.now.limits.keywords,
+        )
+        job = AppendJob(self.store.spool, self.place, deposit, list(messages))
+        return self.store.writer.submit(job)
+
+    def quota(self) -> Deferred[QuotaUsage]:
+        return self.run(_usage).addCallback(lambda _: usage_of(self.store.settings, self.ledger))
+
+
+def _existing(name: str) -> str:
+    """The directory of a folder that should be there: a name that none can have is no folder's."""
+    try:
+        return maildir.directory_of(name)
+    except CannotName as error:
+        raise NoSuchMailbox(cause=error) from error
+
+
+def _usage(ledger: Ledger, opened: Index) -> None:
+    ledger.committed(opened)
+
+
+def _empty_inbox_into(ledger: Ledger, opened: Index, new: str, limit: int) -> None:
+    """RENAME INBOX: its messages go to a new folder, INBOX stays and is empty."""
+    folders.create(ledger, opened, new, "", limit)
+    inbox = ledger.folder(opened, "")
+    uids = [row.uid for row in opened.rows(inbox)]
+    target = maildir.directory_of(new.removesuffix("/"))
+    copying.copy(ledger, opened, "", uids, target=target, move=True)

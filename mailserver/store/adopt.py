@@ -1,0 +1,117 @@
+"""[disk] Files that the index does not know become messages of the folder.
+
+A file keeps the UID in its name (`I=`) where that is this folder's UIDVALIDITY, nobody else has the UID and
+the index cannot have given it to another since: at or above `floor`. So a lost index comes back with the
+same UIDs, a delivery that a crash cut off between link and commit is completed, and a file that another
+program moved in from another folder, or copied, is known for a stranger and gets a new UID.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+
+from attrs import frozen
+
+from mailserver import durable
+from mailserver.errors import MailError
+from mailserver.store import files, maildir
+from mailserver.store.ledger import Ledger
+from mailserver.store.rows import Folder, Row
+
+
+@frozen
+class _Found:
+    name: str
+    parsed: maildir.Name
+    size: int
+    date: int
+    uid: int  # the UID it keeps, 0 for a new one
+
+
+def adopt(
+    ledger: Ledger,
+    folder: Folder,
+    names: Iterable[str],
+    *,
+    taken: set[int],
+    floor: int,
+    given: Mapping[str, int],
+) -> list[Row]:
+    """Rows for these files, ascending by UID; `folder.uidnext` is raised above them.
+
+    taken: UIDs that are in use. given: UIDs that another server gave, by base name.
+    """
+    path = ledger.folder_path(folder.dir)
+    found = [one for name in names if (one := _look(ledger, folder, path, name, floor=floor, given=given))]
+    keep: dict[int, _Found] = {}
+    strangers: list[_Found] = []
+    for one in found:
+        if one.uid and one.uid not in taken and one.uid not in keep:
+            keep[one.uid] = one
+        else:
+            strangers.append(one)
+    folder.uidnext = max([folder.uidnext, *(uid + 1 for uid in keep)])
+    ledger.reserve(folder, len(strangers))
+    rows = [_row(folder, path, keep[uid], uid) for uid in sorted(keep)]
+    strangers.sort(key=lambda one: (one.date, one.name))
+    for one in strangers:
+        rows.append(_row(folder, path, one, folder.uidnext))
+        folder.uidnext += 1
+    return [row for row in rows if row.wire >= 0]
+
+
+def _look(
+    ledger: Ledger, folder: Folder, path: str, name: str, *, floor: int, given: Mapping[str, int]
+) -> _Found | None:
+    try:
+        status = os.lstat(os.path.join(path, name))
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    if not name.isascii():
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:  # no program of ours could ever name it again
+            renamed = rename_afresh(ledger, path, name, status.st_mtime)
+            if renamed is None:
+                return None
+            name = renamed
+    parsed = maildir.parse(name[4:])
+    uid = given.get(parsed.base, 0)
+    if not uid and parsed.uidvalidity == folder.uidvalidity and parsed.uid >= floor:
+        uid = parsed.uid
+    return _Found(name, parsed, status.st_size, int(status.st_mtime), uid)
+
+
+def rename_afresh(ledger: Ledger, path: str, name: str, when: float) -> str | None:
+    """A name of our own for a file whose name cannot stay; None where that fails."""
+    sub, _, rest = name.partition("/")
+    letters = maildir.letters_of(rest)
+    fresh = ledger.around.names.unique(max(when, 0.0)) + (f":2,{letters}" if sub == "cur" else "")
+    if not fresh.isascii():
+        fresh = fresh.partition(":")[0] + (":2," if sub == "cur" else "")
+    for one in (rest, fresh):
+        ledger.around.expect(os.path.join(path, sub), one)
+    try:
+        durable.rename_noreplace(os.path.join(path, name), os.path.join(path, sub, fresh))
+    except MailError:
+        return None
+    return f"{sub}/{fresh}"
+
+
+def _row(folder: Folder, path: str, one: _Found, uid: int) -> Row:
+    parsed = one.parsed
+    ours = (parsed.uidvalidity, parsed.uid) == (folder.uidvalidity, uid)
+    keywords = folder.keywords.count("\n") + 1 if folder.keywords else 0
+    if ours and parsed.wire is not None and parsed.size == one.size:
+        wire = parsed.wire
+    else:
+        try:
+            wire = files.wire_size(os.path.join(path, one.name))
+        except OSError:
+            wire = -1  # it vanished, or cannot be read: not a message now
+    flags = maildir.flags_of(parsed.letters, keywords)
+    return Row(uid, flags, folder.modseq, one.date, wire, 0 if ours else 1, one.name)

@@ -1,0 +1,271 @@
+"""[disk] New files into an account: deliveries and APPEND, many in one commit.
+
+The message lies whole and synced in the spool; here it gets a UID and a name in its folder (a link, or a
+rename where this is its only way), the folders are synced once, and the index is committed once. Then it is
+visible. What fails is undone: a file without a row would come up as a message nobody was promised.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+
+from attrs import define, field, frozen
+
+from mailserver import durable
+from mailserver.durable import Exists
+from mailserver.errors import LimitReached, MailError, NoSuchMailbox, OverQuota, TemporaryFailure
+from mailserver.interfaces import KEYWORD, Flag
+from mailserver.store import files, maildir
+from mailserver.store.index import Index
+from mailserver.store.ledger import Ledger
+from mailserver.store.rows import Folder, Row
+
+SYSTEM_FLAGS = {
+    "\\answered": int(Flag.ANSWERED),
+    "\\flagged": int(Flag.FLAGGED),
+    "\\deleted": int(Flag.DELETED),
+    "\\seen": int(Flag.SEEN),
+    "\\draft": int(Flag.DRAFT),
+}
+_TRIES = 5
+
+
+@frozen
+class Paper:
+    """A file in the spool, LF line ends. `moves`: it goes to this folder only, so it may be renamed."""
+
+    path: str
+    size: int
+    wire: int
+    date: int
+    flags: frozenset[str] = frozenset()
+    moves: bool = False
+
+
+@define(eq=False)
+class Deposit:
+    """Messages for one folder: all or none. `limit`: the account's quota (0: none). `or_inbox`: what has no
+    folder of that name goes to the inbox. After the commit: the folder's UIDVALIDITY and the UIDs."""
+
+    directory: str
+    papers: Sequence[Paper]
+    limit: int = 0
+    or_inbox: bool = False
+    keywords: int | None = None  # how many different keywords the folder may have
+    uidvalidity: int = 0
+    uids: list[int] = field(factory=list)
+    placed: list[tuple[str, Paper]] = field(factory=list)
+    rows: list[Row] = field(factory=list)
+
+
+def file_deposits(ledger: Ledger, opened: Index, deposits: Sequence[Deposit]) -> list[Exception | None]:
+    """One commit; one outcome for each deposit."""
+    outcomes: list[Exception | None] = [None] * len(deposits)
+    folders: dict[str, tuple[Folder, list[int]]] = {}
+    used, _ = opened.usage()
+    with ExitStack() as mtimes:
+        try:
+            for number, deposit in enumerate(deposits):
+                try:
+                    size = sum(paper.wire for paper in deposit.papers)
+                    if deposit.limit and used + size > deposit.limit:
+                        raise OverQuota
+                    folder = _folder(ledger, opened, deposit, folders, mtimes)
+                    folders[folder.dir][1].append(number)
+                    _place(ledger, folder, deposit)
+                    used += size
+                except MailError as error:
+                    outcomes[number] = error
+                    undo(deposit)
+            _sync(ledger, deposits, outcomes)
+        except BaseException:
+            for deposit in deposits:
+                undo(deposit)
+            raise
+    try:
+        _commit(ledger, opened, deposits, outcomes, folders)
+    except BaseException:
+        for deposit in deposits:
+            undo(deposit)
+        raise
+    return outcomes
+
+
+def _folder(
+    ledger: Ledger,
+    opened: Index,
+    deposit: Deposit,
+    folders: dict[str, tuple[Folder, list[int]]],
+    mtimes: ExitStack,
+) -> Folder:
+    """The folder's row, read once in a batch; the MODSEQ is the batch's."""
+    if deposit.directory not in folders:
+        try:
+            folder = ledger.folder(opened, deposit.directory)
+        except NoSuchMailbox:
+            if not deposit.or_inbox or not deposit.directory:
+                raise
+            deposit.directory = ""
+            return _folder(ledger, opened, deposit, folders, mtimes)
+        ledger.reserve(folder)
+        folder.modseq += 1
+        mtimes.enter_context(ledger.own_changes(folder, "new", "cur"))
+        folders[deposit.directory] = (folder, [])
+    return folders[deposit.directory][0]
+
+
+def _place(ledger: Ledger, folder: Folder, deposit: Deposit) -> None:
+    ledger.reserve(folder, len(deposit.papers))
+    path = ledger.folder_path(folder.dir)
+    deposit.uidvalidity = folder.uidvalidity
+    for paper in deposit.papers:
+        flags = flag_bits(ledger, folder, paper.flags, deposit.keywords)
+        uid = folder.uidnext
+        name = put(ledger, folder, path, paper, uid=uid, flags=flags)
+        folder.uidnext += 1
+        deposit.placed.append((os.path.join(path, name), paper))
+        deposit.uids.append(uid)
+        deposit.rows.append(Row(uid, flags, folder.modseq, paper.date, paper.wire, 0, name))
+
+
+def flag_bits(ledger: Ledger, folder: Folder, names: Iterable[str], limit: int | None) -> int:
+    """Flags by name to bits of this folder; keywords are entered."""
+    flags = 0
+    for name in names:
+        bit = SYSTEM_FLAGS.get(name.lower())
+        if bit is None and not name.startswith("\\"):
+            number = ledger.keywords_of(folder).number(name, limit)
+            if number < 0:
+                raise LimitReached()
+            bit = 1 << (KEYWORD + number)
+        flags |= bit or 0
+    return flags
+
+
+def put(ledger: Ledger, folder: Folder, path: str, paper: Paper, *, uid: int, flags: int) -> str:
+    """Give the file its name in the folder, a fresh one if the first is taken; the name."""
+    letters = maildir.letters_for(flags & maildir.LETTER_BITS)
+    for attempt in range(_TRIES):
+        when = ledger.around.clock()
+        base = ledger.around.names.message(when, paper.size, paper.wire, folder.uidvalidity, uid)
+        name = f"cur/{base}:2,{letters}" if flags else f"new/{base}"
+        ledger.around.expect(os.path.join(path, name[:3]), name[4:])
+        target = os.path.join(path, name)
+        try:
+            if paper.moves:
+                durable.rename_noreplace(paper.path, target)
+            else:
+                link_or_copy(paper.path, target, path)
+        except Exists:
+            if attempt == _TRIES - 1:
+                raise
+        else:
+            return name
+    raise TemporaryFailure(cause="no name is free")
+
+
+def link_or_copy(source: str, target: str, folder: str) -> None:
+    """A second name, or where the file system gives none (other device, too many links) a copy."""
+    try:
+        durable.link(source, target)
+    except (Exists, durable.Missing):
+        raise
+    except TemporaryFailure as error:
+        number = getattr(error.cause, "errno", None)
+        if number not in durable.NO_LINK:
+            raise
+        copy_through_tmp(source, target, folder)
+
+
+def copy_through_tmp(source: str, target: str, folder: str) -> None:
+    """Durable when it returns, but for the entry of the target's directory."""
+    beside = os.path.join(folder, "tmp", os.path.basename(target).partition(":")[0])
+    with durable.told():
+        original = files.open_message(source)
+    try:
+        status = os.fstat(original)
+        fd = durable.write_new(beside, files.chunks_of(original))
+        try:
+            with suppress(OSError):  # the internal date
+                os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+            durable.sync_close(fd)
+            durable.rename_noreplace(beside, target)
+        except TemporaryFailure:
+            durable.unlink_quietly(beside)
+            raise
+    finally:
+        os.close(original)
+
+
+def undo(deposit: Deposit) -> None:
+    """Take the files out again; what was renamed goes back to the spool, whose owner removes it."""
+    for path, paper in deposit.placed:
+        if paper.moves:
+            with suppress(TemporaryFailure):
+                durable.rename(path, paper.path)
+        else:
+            durable.unlink_quietly(path)
+    deposit.placed.clear()
+    deposit.rows.clear()
+    deposit.uids.clear()
+
+
+def _sync(ledger: Ledger, deposits: Sequence[Deposit], outcomes: list[Exception | None]) -> None:
+    """Each directory once; a failure is that of everything placed there."""
+    synced: dict[str, Exception | None] = {}
+    for number, deposit in enumerate(deposits):
+        for path in sorted({os.path.dirname(path) for path, _ in deposit.placed}):
+            if path not in synced:
+                try:
+                    durable.sync_dir(path)
+                    synced[path] = None
+                except MailError as error:
+                    synced[path] = error
+            outcomes[number] = outcomes[number] or synced[path]
+        if outcomes[number] is not None:
+            undo(deposit)
+
+
+def _commit(
+    ledger: Ledger,
+    opened: Index,
+    deposits: Sequence[Deposit],
+    outcomes: list[Exception | None],
+    folders: dict[str, tuple[Folder, list[int]]],
+) -> None:
+    added: list[tuple[Folder, list[Row]]] = []
+    for folder, numbers in folders.values():
+        rows = [row for number in numbers if outcomes[number] is None for row in deposits[number].rows]
+        for row in rows:
+            folder.count(row, 1)
+        added.append((folder, rows))
+    with opened.transaction():
+        for folder, rows in added:
+            ledger.save_keywords(folder)
+            opened.insert(folder, rows)
+            opened.save_folder(folder)
+    ledger.committed(opened)
+    for folder, rows in added:
+        if rows:
+            ledger.tell(folder.dir, modseq=folder.modseq, uidnext=folder.uidnext, added=rows)
+
+
+class AccountPlace:
+    """An account as the group writer sees it; one object for each account."""
+
+    def __init__(self, ledger: Ledger, prepare: Callable[[Ledger], None]) -> None:
+        self.ledger = ledger
+        self._prepare = prepare
+        self.ready = False
+
+    def make_ready(self) -> None:
+        """[thread] The account's directories, once."""
+        if not self.ready:
+            self._prepare(self.ledger)
+            self.ready = True
+
+    def commit(self, parts: Sequence[Deposit]) -> Sequence[Exception | None]:
+        self.make_ready()
+        return self.ledger.run(file_deposits, parts)

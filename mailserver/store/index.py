@@ -1,0 +1,418 @@
+"""[disk] The index of one account: a SQLite database (WAL, synchronous=NORMAL) beside the mail.
+
+A cache with memory. It can be lost and is rebuilt from the files; what must survive that (UIDVALIDITY,
+UIDNEXT, MODSEQ ceilings, keywords) stands in small files of the folders (`files`). Rows of a folder are
+ranges of one integer key, `folder << 32 | uid`, so every question about a mailbox is one scan of a
+b-tree. Counters stand in the folder's row and are changed with what they count.
+
+Not thread-safe: the account's lock is held around every call.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain
+
+from attrs import define, field
+
+from mailserver import durable
+from mailserver.errors import TemporaryFailure
+from mailserver.store.rows import Columns, Folder, Row
+
+FILE = "mailserver-index.sqlite"
+DAMAGED = "mailserver-index.damaged"
+VERSION = 1
+_SLICE = 500  # parameters of one IN (…)
+_CHECKED = 64 << 20  # a larger database is not checked as a whole when it is opened
+
+_SCHEMA = """
+CREATE TABLE folders(
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  dir TEXT NOT NULL UNIQUE,
+  uidvalidity INTEGER NOT NULL,
+  uidnext INTEGER NOT NULL,
+  modseq INTEGER NOT NULL,
+  recent_from INTEGER NOT NULL DEFAULT 1,
+  messages INTEGER NOT NULL DEFAULT 0,
+  unseen INTEGER NOT NULL DEFAULT 0,
+  deleted INTEGER NOT NULL DEFAULT 0,
+  recent INTEGER NOT NULL DEFAULT 0,
+  size INTEGER NOT NULL DEFAULT 0,
+  new_mtime INTEGER NOT NULL DEFAULT -1,
+  new_young INTEGER NOT NULL DEFAULT 1,
+  cur_mtime INTEGER NOT NULL DEFAULT -1,
+  cur_young INTEGER NOT NULL DEFAULT 1,
+  keywords TEXT NOT NULL DEFAULT '',
+  special TEXT NOT NULL DEFAULT '');
+CREATE TABLE messages(
+  id INTEGER PRIMARY KEY, flags NOT NULL, modseq INTEGER NOT NULL, date INTEGER NOT NULL,
+  wire INTEGER NOT NULL, dirty INTEGER NOT NULL, name TEXT NOT NULL);
+CREATE INDEX dirty ON messages(id) WHERE dirty;
+CREATE TABLE expunged(
+  folder INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INTEGER NOT NULL,
+  PRIMARY KEY(folder, modseq, uid)) WITHOUT ROWID;
+CREATE TABLE envelopes(id INTEGER PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE structures(id INTEGER PRIMARY KEY, value BLOB NOT NULL, body BLOB NOT NULL);
+CREATE TABLE headers(id INTEGER PRIMARY KEY, value BLOB NOT NULL);
+PRAGMA user_version = 1;
+"""
+RENDERED = {
+    "ENVELOPE": ("envelopes", "value"),
+    "BODYSTRUCTURE": ("structures", "value"),
+    "BODY": ("structures", "body"),
+    "HEADER": ("headers", "value"),
+}
+_TABLES = ("messages", "envelopes", "structures", "headers")
+
+
+class IndexTooNew(TemporaryFailure):
+    """Written by a later version of this program; it is left alone."""
+
+
+class IndexDamaged(Exception):
+    """The database is no use any more: it is put aside and rebuilt."""
+
+
+_COLUMNS = (
+    "id, dir, uidvalidity, uidnext, modseq, recent_from, messages, unseen, deleted, recent, size, "
+    "new_mtime, new_young, cur_mtime, cur_young, keywords, special"
+)
+_UPDATE = (
+    f"UPDATE folders SET {', '.join(f'{name.strip()} = ?' for name in _COLUMNS.split(',')[1:])} WHERE id = ?"
+)
+
+
+def _flags_in(value: int | str) -> int:
+    """SQLite's integers end at 63 bits; the flags of a folder with more keywords are hexadecimal text."""
+    return value if isinstance(value, int) else int(value, 16)
+
+
+def _flags_out(flags: int) -> int | str:
+    return flags if flags < 1 << 63 else f"{flags:x}"
+
+
+@define(eq=False)
+class Index:
+    """An open database. Every method but `open` may raise IndexDamaged or a MailError."""
+
+    path: str
+    _db: sqlite3.Connection = field(repr=False)
+
+    @classmethod
+    def open(cls, account: str, check: bool) -> Index:
+        """Open or make. Raises IndexDamaged, IndexTooNew. `check`: look through the whole of it."""
+        path = os.path.join(account, FILE)
+        with _told():
+            fresh = not os.path.exists(path)
+            if fresh:  # SQLite would take the mode from the umask
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+            elif os.path.islink(path):
+                raise TemporaryFailure(cause=f"{path} is a symbolic link")
+            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+            index = cls(path, db)
+            try:
+                index._prepare(check and not fresh)
+            except BaseException:
+                db.close()
+                raise
+        return index
+
+    def _prepare(self, check: bool) -> None:
+        db = self._db
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise IndexTooNew(cause=f"{self.path} has version {version}, this program knows {VERSION}")
+        if version == 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            raise IndexDamaged(f"{self.path}: not an index")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA cache_size = -4096")
+        db.execute("PRAGMA wal_autocheckpoint = 1000")
+        if version == 0:
+            db.executescript("BEGIN IMMEDIATE;" + _SCHEMA + "COMMIT;")
+        elif check and os.path.getsize(self.path) <= _CHECKED:
+            answer = db.execute("PRAGMA quick_check(1)").fetchone()
+            if answer != ("ok",):
+                raise IndexDamaged(f"{self.path}: {answer}")
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self._db.close()
+
+    def make_durable(self) -> None:
+        """All that was committed is on the disk: for a clean stop."""
+        with _told():
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._db.execute("PRAGMA synchronous = NORMAL")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commits at the end, rolls back when left by an exception."""
+        with _told():
+            self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            with _told():
+                self._db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+
+    # --- folders ---------------------------------------------------------------------------------
+
+    def folder(self, directory: str) -> Folder | None:
+        with _told():
+            row = self._db.execute(f"SELECT {_COLUMNS} FROM folders WHERE dir = ?", (directory,)).fetchone()
+        return Folder(*row) if row else None
+
+    def folders(self) -> list[Folder]:
+        with _told():
+            return [Folder(*row) for row in self._db.execute(f"SELECT {_COLUMNS} FROM folders")]
+
+    def add_folder(self, directory: str, uidvalidity: int, uidnext: int, modseq: int) -> Folder:
+        with _told():
+            cursor = self._db.execute(
+                "INSERT INTO folders(dir, uidvalidity, uidnext, modseq) VALUES (?, ?, ?, ?)",
+                (directory, uidvalidity, uidnext, modseq),
+            )
+        return Folder(int(cursor.lastrowid or 0), directory, uidvalidity, uidnext, modseq)
+
+    def save_folder(self, folder: Folder) -> None:
+        f = folder
+        with _told():
+            self._db.execute(
+                _UPDATE,
+                (
+                    *(f.dir, f.uidvalidity, f.uidnext, f.modseq, f.recent_from, f.messages, f.unseen),
+                    *(f.deleted, f.recent, f.size, f.new_mtime, f.new_young, f.cur_mtime, f.cur_young),
+                    *(f.keywords, f.special, f.id),
+                ),
+            )
+
+    def remove_folder(self, folder: Folder) -> None:
+        with _told():
+            for table in _TABLES:
+                self._db.execute(f"DELETE FROM {table} WHERE id >= ? AND id < ?", (folder.first, folder.last))
+            self._db.execute("DELETE FROM expunged WHERE folder = ?", (folder.id,))
+            self._db.execute("DELETE FROM folders WHERE id = ?", (folder.id,))
+
+    def usage(self) -> tuple[int, int]:
+        """Octets and messages of the account."""
+        with _told():
+            size, messages = self._db.execute("SELECT sum(size), sum(messages) FROM folders").fetchone()
+        return size or 0, messages or 0
+
+    # --- messages --------------------------------------------------------------------------------
+
+    def load(self, folder: Folder) -> Columns:
+        """The whole folder: some 1 µs a message."""
+        span = (folder.first, folder.last)
+        with _told():
+            flat = list(
+                chain.from_iterable(
+                    self._db.execute(
+                        "SELECT id, flags, modseq, date, wire FROM messages WHERE id >= ? AND id < ?", span
+                    )
+                )
+            )
+            select = "SELECT name FROM messages WHERE id >= ? AND id < ?"
+            names = [row[0] for row in self._db.execute(select, span)]
+            first = folder.first
+            flags = flat[1::5]
+            if any(type(value) is str for value in flags):
+                flags = [_flags_in(value) for value in flags]
+            return Columns(
+                array("Q", [key - first for key in flat[0::5]]),
+                flags,
+                array("Q", flat[2::5]),
+                array("q", flat[3::5]),
+                array("Q", flat[4::5]),
+                names,
+            )
+
+    def rows(self, folder: Folder, uids: Sequence[int] | None = None) -> list[Row]:
+        """Rows of these UIDs (ascending), or of all; what is gone is left out."""
+        columns = "SELECT id, flags, modseq, date, wire, dirty, name FROM messages WHERE "
+        first = folder.first
+        if uids is None:
+            uids = ()
+            spans = [(columns + "id >= ? AND id < ?", [first, folder.last])]
+            wanted = None
+        elif len(uids) > _SLICE and uids[-1] - uids[0] < 4 * len(uids):
+            spans = [(columns + "id >= ? AND id <= ?", [first + uids[0], first + uids[-1]])]
+            wanted = set(uids)
+        else:
+            wanted = None
+            spans = []
+            for start in range(0, len(uids), _SLICE):
+                keys = [first + uid for uid in uids[start : start + _SLICE]]
+                spans.append((f"{columns}id IN ({','.join('?' * len(keys))}) ORDER BY id", keys))
+        found: list[Row] = []
+        with _told():
+            for query, keys in spans:
+                for key, flags, *rest in self._db.execute(query, keys):
+                    if wanted is None or key - first in wanted:
+                        found.append(Row(key - first, _flags_in(flags), *rest))
+        return found
+
+    def rows_from(self, folder: Folder, uid: int) -> int:
+        """How many messages have this UID or a greater one."""
+        query = "SELECT count(*) FROM messages WHERE id >= ? AND id < ?"
+        with _told():
+            return int(self._db.execute(query, (folder.first + uid, folder.last)).fetchone()[0])
+
+    def dirty(self, folder: Folder, limit: int, after: int = 0) -> list[Row]:
+        """Messages whose file name does not show their flags yet."""
+        query = (
+            "SELECT id, flags, modseq, date, wire, dirty, name FROM messages INDEXED BY dirty "
+            "WHERE dirty AND id > ? AND id < ? ORDER BY id LIMIT ?"
+        )
+        first = folder.first
+        with _told():
+            rows = self._db.execute(query, (first + after, folder.last, limit)).fetchall()
+        return [Row(key - first, _flags_in(flags), *rest) for key, flags, *rest in rows]
+
+    def dirty_folders(self) -> set[int]:
+        with _told():
+            return {row[0] for row in self._db.execute("SELECT DISTINCT id >> 32 FROM messages WHERE dirty")}
+
+    def names(self, folder: Folder) -> dict[str, int]:
+        """File name -> UID."""
+        first = folder.first
+        query = "SELECT name, id - ? FROM messages WHERE id >= ? AND id < ?"
+        with _told():
+            return dict(self._db.execute(query, (first, first, folder.last)))
+
+    def insert(self, folder: Folder, rows: Iterable[Row]) -> None:
+        first = folder.first
+        with _told():
+            self._db.executemany(
+                "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (first + r.uid, _flags_out(r.flags), r.modseq, r.date, r.wire, r.dirty, r.name)
+                    for r in rows
+                ],
+            )
+
+    def set_flags(self, folder: Folder, rows: Iterable[Row]) -> None:
+        first = folder.first
+        with _told():
+            self._db.executemany(
+                "UPDATE messages SET flags = ?, modseq = ?, dirty = ? WHERE id = ?",
+                [(_flags_out(r.flags), r.modseq, r.dirty, first + r.uid) for r in rows],
+            )
+
+    def set_names(self, folder: Folder, rows: Iterable[Row]) -> None:
+        first = folder.first
+        with _told():
+            self._db.executemany(
+                "UPDATE messages SET name = ?, dirty = ? WHERE id = ?",
+                [(r.name, r.dirty, first + r.uid) for r in rows],
+            )
+
+    def set_dirty_in_new(self, folder: Folder) -> None:
+        """All that still lies in new/ is to be moved to cur/."""
+        query = "UPDATE messages SET dirty = 2 WHERE id >= ? AND id < ? AND name < 'new0' AND name >= 'new/'"
+        with _told():
+            self._db.execute(query, (folder.first, folder.last))
+
+    def set_wire(self, folder: Folder, uid: int, wire: int) -> None:
+        with _told():
+            self._db.execute("UPDATE messages SET wire = ? WHERE id = ?", (wire, folder.first + uid))
+
+    def expunge(self, folder: Folder, uids: Sequence[int], modseq: int) -> None:
+        """Remove the rows and remember the UIDs."""
+        keys = [(folder.first + uid,) for uid in uids]
+        with _told():
+            for table in _TABLES:
+                self._db.executemany(f"DELETE FROM {table} WHERE id = ?", keys)
+            self._db.executemany(
+                "INSERT OR IGNORE INTO expunged VALUES (?, ?, ?)", [(folder.id, modseq, uid) for uid in uids]
+            )
+
+    def expunged_since(self, folder: Folder, modseq: int) -> list[int]:
+        query = "SELECT uid FROM expunged WHERE folder = ? AND modseq > ?"
+        with _told():
+            return sorted(row[0] for row in self._db.execute(query, (folder.id, modseq)))
+
+    # --- rendered --------------------------------------------------------------------------------
+
+    def rendered(self, folder: Folder, item: str, uids: Sequence[int]) -> dict[int, bytes]:
+        """What is kept of `item`, by UID: one query for a dense range."""
+        table, column = RENDERED[item]
+        first = folder.first
+        if not uids:
+            return {}
+        low, high = first + min(uids), first + max(uids)
+        with _told():
+            if high - low < 4 * len(uids) + 16:
+                query = f"SELECT id - ?, {column} FROM {table} WHERE id >= ? AND id <= ?"
+                return dict(self._db.execute(query, (first, low, high)))
+            found: dict[int, bytes] = {}
+            for start in range(0, len(uids), _SLICE):
+                keys = [first + uid for uid in uids[start : start + _SLICE]]
+                marks = ",".join("?" * len(keys))
+                query = f"SELECT id - ?, {column} FROM {table} WHERE id IN ({marks})"
+                found.update(self._db.execute(query, [first, *keys]))
+            return found
+
+    def keep_rendered(
+        self, folder: Folder, rows: Iterable[tuple[int, bytes, bytes, bytes, bytes | None]]
+    ) -> None:
+        """(uid, ENVELOPE, BODYSTRUCTURE, BODY, HEADER or None)."""
+        first = folder.first
+        every = list(rows)
+        with _told():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO envelopes VALUES (?, ?)", [(first + r[0], r[1]) for r in every]
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO structures VALUES (?, ?, ?)",
+                [(first + r[0], r[2], r[3]) for r in every],
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO headers VALUES (?, ?)",
+                [(first + r[0], r[4]) for r in every if r[4] is not None],
+            )
+
+    def forget_rendered(self, folder: Folder, uid: int) -> None:
+        with _told():
+            for table in _TABLES[1:]:
+                self._db.execute(f"DELETE FROM {table} WHERE id = ?", (folder.first + uid,))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """sqlite3's errors to ours: a damaged file, a full disk, all else."""
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.InterfaceError) as error:
+        code = getattr(error, "sqlite_errorname", "") or ""
+        if code == "SQLITE_FULL":
+            raise durable.mail_error(OSError(28, str(error))) from error
+        if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "no such" in str(error):
+            raise IndexDamaged(str(error)) from error
+        raise TemporaryFailure(cause=error) from error
+    except sqlite3.IntegrityError as error:
+        raise IndexDamaged(str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise IndexDamaged(str(error)) from error
+    except (TypeError, ValueError, OverflowError) as error:  # a value of a kind that we never write
+        raise IndexDamaged(str(error)) from error
+    except OSError as error:
+        raise durable.mail_error(error) from error
+
+
+def put_aside(account: str) -> None:
+    """A damaged index is kept once, for whoever wants to know, and is out of the way."""
+    path = os.path.join(account, FILE)
+    for suffix in ("-wal", "-shm"):
+        durable.unlink_quietly(path + suffix)
+    with suppress(durable.Missing):
+        durable.rename(path, os.path.join(account, DAMAGED))

@@ -1,0 +1,354 @@
+"""[disk] One account on the disk: its lock, its index, the UIDs it may give.
+
+Everything that reads or changes an account happens under `run`: the thread lock of the account and a
+`flock` on its lock file, so that neither another thread nor another process gives the same UID. The index
+is opened when it is needed and may be closed whenever nobody holds the lock. An index that proves damaged
+is put aside, made anew from the files, and the work is done again.
+
+UIDs: a folder's file `mailserver-uidvalidity` names a UIDNEXT and a MODSEQ ahead of what was given. After
+an unclean stop numbering goes on from there, whatever the index remembers.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from attrs import evolve
+from twisted.logger import Logger
+
+from mailserver import durable
+from mailserver.errors import NoSuchMailbox, TemporaryFailure
+from mailserver.store import files, index, maildir
+from mailserver.store.changes import Change
+from mailserver.store.files import Uids
+from mailserver.store.index import Index, IndexDamaged
+from mailserver.store.rows import Folder
+
+LOCK = "mailserver-lock"
+UID_RESERVE = 1000
+MODSEQ_RESERVE = 1_000_000
+_MARKER = "maildirfolder"  # what tells a Maildir++ folder from an inbox
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Surroundings:
+    """What all accounts of a store share."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        names: maildir.NameMaker,
+        post: Callable[[Change], None],
+        expect: Callable[[str, str], None],
+        enter: Callable[[Ledger, Index, str], tuple[Folder, Uids]],
+    ) -> None:
+        self.clock = clock
+        self.names = names
+        self.post = post
+        self.expect = expect  # (path of a directory, name): a change there that is ours
+        self.enter = enter  # reconcile.enter_folder
+
+
+class Ledger:
+    """An account. `run` is the only way in; the other methods are for what runs there."""
+
+    log = Logger()
+
+    def __init__(self, path: str, user: str, around: Surroundings) -> None:
+        self.path = path
+        self.user = user
+        self.around = around
+        self.usage = (0, 0)  # octets and messages after the last commit; read without the lock
+        self.number = 0  # of the last change
+        self.dirty: set[str] = set()  # folders with file names to be brought up to date
+        self.keywords: dict[str, Keywords] = {}
+        self._lock = threading.RLock()
+        self._lock_fd = -1
+        self._index: Index | None = None
+        self._checked = False
+        self._reserved: dict[str, Uids] = {}
+
+    # --- the way in ------------------------------------------------------------------------------
+
+    def run(
+        self, function: Callable[Concatenate[Ledger, Index, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call `function(ledger, index, …)` with the account locked."""
+        with self._lock:
+            self._open()
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+            try:
+                try:
+                    return function(self, self._opened(), *args, **kwargs)
+                except IndexDamaged as error:
+                    self._rebuild(error)
+                try:
+                    return function(self, self._opened(), *args, **kwargs)
+                except IndexDamaged as error:
+                    raise TemporaryFailure(cause=error) from error
+            finally:
+                fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+    def _opened(self) -> Index:
+        if self._index is None:
+            self._open_index()
+        assert self._index is not None
+        return self._index
+
+    def _open(self) -> None:
+        if self._lock_fd < 0:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            with durable.told():
+                self._lock_fd = os.open(os.path.join(self.path, LOCK), flags, 0o600)
+
+    def _open_index(self) -> None:
+        try:
+            self._index = Index.open(self.path, not self._checked)
+        except IndexDamaged as error:
+            self.log.error("{user}: the index is damaged: {error}", user=self.user, error=str(error))
+            index.put_aside(self.path)
+            self._index = Index.open(self.path, False)
+        self._checked = True
+        self.dirty |= self._dirty_directories(self._index)
+        self.usage = self._index.usage()
+
+    @staticmethod
+    def _dirty_directories(opened: Index) -> set[str]:
+        ids = opened.dirty_folders()
+        return {folder.dir for folder in opened.folders() if folder.id in ids} if ids else set()
+
+    def _rebuild(self, error: IndexDamaged) -> None:
+        """Put the index aside; sessions on this account have to open their mailboxes again."""
+        self.log.error("{user}: the index is damaged: {error}", user=self.user, error=str(error))
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+        index.put_aside(self.path)
+        for directory in list(self._reserved):
+            self.tell(directory, gone=True)
+        self._reserved.clear()
+        self.keywords.clear()
+        self.dirty.clear()
+
+    def close(self, wait: bool = True) -> bool:
+        """Close the index (it is opened again when needed). False where it is in use and `wait` is not."""
+        if not self._lock.acquire(blocking=wait):
+            return False
+        try:
+            if self._index is not None:
+                self._index.close()
+                self._index = None
+            if self._lock_fd >= 0:
+                os.close(self._lock_fd)
+                self._lock_fd = -1
+        finally:
+            self._lock.release()
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        return self._index is not None
+
+    # --- what runs in there ----------------------------------------------------------------------
+
+    def folder_path(self, directory: str) -> str:
+        return os.path.join(self.path, directory) if directory else self.path
+
+    def tell(self, directory: str, **what: Any) -> None:
+        """Post a change; after the commit, with the lock held."""
+        self.number += 1
+        self.around.post(Change(self.user, directory, self.number, **what))
+
+    def committed(self, opened: Index) -> None:
+        """Counters that are known without the disk."""
+        self.usage = opened.usage()
+
+    def folder(self, opened: Index, directory: str) -> Folder:
+        """The row of a folder; one that another program made is entered. Raises NoSuchMailbox."""
+        if directory in self._reserved:
+            row = opened.folder(directory)
+            if row is not None:
+                return row
+        return self._enter(opened, directory)
+
+    def _enter(self, opened: Index, directory: str) -> Folder:
+        """First touch since the start: row and file of the folder are made to agree."""
+        path = self.folder_path(directory)
+        if not (files.is_directory(path) and files.is_directory(os.path.join(path, "cur"))):
+            raise NoSuchMailbox()
+        row, uids = self.around.enter(self, opened, directory)
+        self._reserved[directory] = uids
+        self.committed(opened)
+        return row
+
+    def next_uidvalidity(self, opened: Index) -> int:
+        """Greater than any that this account has or had, whatever the clock says."""
+        last = max((folder.uidvalidity for folder in opened.folders()), default=0)
+        last = max(last, files.read_last(self.path), *(uids.uidvalidity for uids in self.all_uids()))
+        return max(int(self.around.clock()), last + 1)
+
+    def all_uids(self) -> Sequence[Uids]:
+        found = [files.read_uids(self.folder_path(directory)) for directory in self.directories()]
+        return [uids for uids in found if uids is not None] or [Uids()]
+
+    def directories(self) -> list[str]:
+        """Directories of this account that are folders, INBOX first."""
+        found = [""]
+        with durable.told(), os.scandir(self.path) as entries:
+            for entry in entries:
+                name = entry.name
+                if (
+                    name[0] == "."
+                    and entry.is_dir(follow_symlinks=False)
+                    and maildir.folder_of(name) is not None
+                    and files.is_directory(os.path.join(entry.path, "cur"))
+                ):
+                    found.append(name)
+        return found
+
+    def reserve(self, folder: Folder, uids: int = 0) -> None:
+        """Before `uids` UIDs and one MODSEQ are given. Durable when it returns."""
+        reserved = self._reserved[folder.dir]
+        if folder.uidnext + uids <= reserved.uidnext and folder.modseq < reserved.modseq:
+            return
+        if folder.uidnext + uids + UID_RESERVE >= 1 << 32:
+            raise TemporaryFailure(cause="no UIDs left")
+        ahead = folder.uidnext + uids + UID_RESERVE if uids else reserved.uidnext
+        more = reserved.reserved(max(ahead, reserved.uidnext), folder.modseq + MODSEQ_RESERVE)
+        self.write_uids(folder.dir, more)
+        self._reserved[folder.dir] = more
+
+    def write_uids(self, directory: str, uids: Uids) -> None:
+        """The file of a folder. Where we may not write we do not number messages either: that is borne."""
+        path = self.folder_path(directory)
+        try:
+            files.write_uids(path, uids)
+        except TemporaryFailure as error:
+            if os.access(path, os.W_OK):
+                raise
+            self.log.warn("{path} cannot be written: {error}", path=path, error=error.cause)
+
+    @contextmanager
+    def own_changes(self, folder: Folder, *subs: str) -> Iterator[None]:
+        """Changes of ours to new/ or cur/: the mtimes that were known are known afterwards as well."""
+        path = self.folder_path(folder.dir)
+        before = [files.directory_mtime(path, sub) for sub in subs]
+        yield
+        for sub, mtime in zip(subs, before, strict=True):
+            if sub == "new" and mtime == folder.new_mtime:
+                folder.new_mtime, folder.new_young = files.directory_mtime(path, sub), 1
+            elif sub == "cur" and mtime == folder.cur_mtime:
+                folder.cur_mtime, folder.cur_young = files.directory_mtime(path, sub), 1
+
+    def uids_of(self, directory: str) -> Uids:
+        return self._reserved[directory]
+
+    def set_uids(self, directory: str, uids: Uids | None) -> None:
+        """The file of a folder was written (or is gone)."""
+        if uids is None:
+            self._reserved.pop(directory, None)
+        else:
+            self._reserved[directory] = uids
+
+    def forget_folder(self, directory: str) -> None:
+        """It is gone from the disk."""
+        self._reserved.pop(directory, None)
+        self.keywords.pop(directory, None)
+        self.dirty.discard(directory)
+
+    def move_folder(self, directory: str, to: str) -> None:
+        """Its directory has another name now."""
+        self._reserved[to] = self._reserved.pop(directory)
+        self.keywords.pop(directory, None)
+        if directory in self.dirty:
+            self.dirty.discard(directory)
+            self.dirty.add(to)
+
+    def make_folder(self, opened: Index, directory: str, special: str = "") -> Folder:
+        """Directories, file and row of a new folder, durable. Raises NoSpace and the like."""
+        path = self.folder_path(directory)
+        uids = Uids(self.next_uidvalidity(opened), 1, 1, special)
+        durable.make_dir(path)
+        for sub in ("tmp", "new", "cur"):
+            durable.make_dir(os.path.join(path, sub))
+        if directory:
+            with suppress(durable.Exists):
+                durable.close(durable.write_new(os.path.join(path, _MARKER), ()))
+        files.write_uids(path, uids)
+        durable.sync_dir(self.path)
+        with opened.transaction():
+            row = opened.add_folder(directory, uids.uidvalidity, 1, 1)
+            row.special = special
+            opened.save_folder(row)
+        self._reserved[directory] = uids
+        return row
+
+    def keywords_of(self, folder: Folder) -> Keywords:
+        """Shared with the mailbox in memory: numbers are given in one place."""
+        keywords = self.keywords.get(folder.dir)
+        if keywords is None:
+            names = folder.keywords.split("\n") if folder.keywords else []
+            keywords = self.keywords[folder.dir] = Keywords(names)
+        return keywords
+
+    def save_keywords(self, folder: Folder) -> None:
+        """Before flags that use new keywords are committed."""
+        keywords = self.keywords_of(folder)
+        text = "\n".join(keywords.names)
+        if text != folder.keywords:
+            files.write_keywords(self.folder_path(folder.dir), text.split("\n"))
+            folder.keywords = text
+
+    # --- stop ------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """A clean stop: the index is durable, then the files say exactly what was given."""
+        with self._lock:
+            if not self._reserved or not files.is_directory(self.path):
+                return
+            self.run(_settle)
+
+    def settle_files(self, opened: Index) -> None:
+        for directory, reserved in list(self._reserved.items()):
+            row = opened.folder(directory)
+            if row is None or (reserved.uidnext, reserved.modseq) == (row.uidnext, row.modseq):
+                continue
+            exact = evolve(reserved, uidnext=row.uidnext, modseq=row.modseq)
+            files.write_uids(self.folder_path(directory), exact)
+            self._reserved[directory] = exact
+
+
+def _settle(ledger: Ledger, opened: Index) -> None:
+    opened.make_durable()
+    ledger.settle_files(opened)
+
+
+class Keywords:
+    """Keywords of a folder by number, appended to by the reactor (STORE) and by threads (COPY)."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self._numbers = {name.lower(): number for number, name in enumerate(names)}
+        self._lock = threading.Lock()
+
+    def number(self, name: str, limit: int | None) -> int:
+        """The number of a keyword (case-blind), a new one up to `limit` (None: no limit); -1 else."""
+        number = self._numbers.get(name.lower())
+        if number is not None:
+            return number
+        with self._lock:
+            number = self._numbers.get(name.lower())
+            if number is None:
+                if limit is not None and len(self.names) >= limit:
+                    return -1
+                number = len(self.names)
+                self.names.append(name)
+                self._numbers[name.lower()] = number
+            return number

@@ -1,0 +1,413 @@
+"""A mailbox in memory, shared by all sessions of the process that have it open.
+
+The reactor owns the arrays. Nothing but `take` changes them, with what a thread has committed, in the order
+of the commits; so they never show what could still fail. See `IMailbox` for what sessions rely on.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailserver.errors import LimitReached, MessageGone, NoSuchMailbox
+from mailserver.interfaces import (
+    KEYWORD,
+    CopyResult,
+    IMailbox,
+    IMailboxListener,
+    IMessageFile,
+    StoreMode,
+    StoreResult,
+)
+from mailserver.store import maildir, operations, rendering
+from mailserver.store.changes import Change
+from mailserver.store.copying import copy
+from mailserver.store.filing import SYSTEM_FLAGS
+from mailserver.store.ledger import Keywords
+from mailserver.store.message import MessageFile, open_file
+from mailserver.store.operations import Loaded
+from mailserver.store.quota import limit_of
+from mailserver.store.reconcile import refresh
+from mailserver.store.watches import Watch
+
+if TYPE_CHECKING:
+    from mailserver.store.account import Account
+
+T = TypeVar("T")
+_DEBOUNCE = 0.03  # seconds between another program's change and our look at it
+_POLL = 10.0  # seconds between looks where inotify is not to be had
+
+
+@implementer(IMailbox)
+class Mailbox:
+    """In the reactor thread only."""
+
+    log = Logger()
+    read_only = False
+
+    def __init__(self, account: Account, name: str, directory: str) -> None:
+        self.name = name
+        self.directory = directory
+        self.user = account.user
+        self._account = account
+        self._store = account.store
+        self._path = account.ledger.folder_path(directory)
+        self._listeners: list[IMailboxListener] = []
+        self._number = 0
+        self._loaded = False
+        self._early: list[Change] = []
+        self._watch: Watch | None = None
+        self._foreign = True
+        self._timer: Any = None
+        self.gone = False
+        self.uidvalidity = self.uidnext = self.highestmodseq = 0
+        self._recent_from = 1
+        self.uids: array[int] = array("Q")
+        self.flags: list[int] = []
+        self.modseqs: array[int] = array("Q")
+        self.sizes: array[int] = array("Q")
+        self.dates: array[int] = array("q")
+        self._keywords = Keywords([])
+        self.keywords: list[str] = []
+        self._names: list[str] = []
+
+    # --- in and out of memory --------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """Load, or look at the directories again. Fails with NoSuchMailbox."""
+        if self._watch is None:
+            self._watch = self._store.watches.watch(self._path, self._touched)
+            self._foreign = True
+        if self._loaded:
+            await self.refresh()
+        else:
+            loaded = await self._run(operations.load)
+            if not self._loaded:
+                self._fill(loaded)
+        if self.gone:
+            raise NoSuchMailbox()
+
+    def _fill(self, loaded: Loaded) -> None:
+        self._number = loaded.number
+        columns = loaded.columns
+        self.uids, self.flags, self.modseqs = columns.uids, columns.flags, columns.modseqs
+        self.sizes, self.dates, self._names = columns.sizes, columns.dates, columns.names
+        self._keywords = loaded.keywords
+        self.keywords = loaded.keywords.names
+        self.uidvalidity, self.uidnext = loaded.uidvalidity, loaded.uidnext
+        self.highestmodseq = loaded.modseq
+        self._recent_from = loaded.recent_from
+        self.read_only = not loaded.writable
+        self._loaded = True
+        early, self._early = self._early, []
+        for change in early:
+            self.take(change)
+
+    def attach(self, listener: IMailboxListener) -> None:
+        self._listeners.append(listener)
+        if self._watch is None and self._timer is None:
+            self._timer = self._store.reactor.callLater(_POLL, self._look)
+
+    def close(self, listener: IMailboxListener) -> None:
+        self._listeners = [one for one in self._listeners if one is not listener]
+        if not self._listeners:
+            self.rest()
+
+    def rest(self) -> None:
+        """No session has it open: nothing is watched any more, the arrays stay for the next."""
+        if self._watch is not None:
+            self._store.watches.unwatch(self._watch)
+            self._watch = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @property
+    def has_listeners(self) -> bool:
+        return bool(self._listeners)
+
+    @property
+    def in_use(self) -> bool:
+        return bool(self._listeners) or not self._loaded
+
+    # --- what was committed ----------------------------------------------------------------------
+
+    def take(self, change: Change) -> None:
+        """A commit, in the order of commits; sessions are told."""
+        if not self._loaded:
+            self._early.append(change)
+            return
+        if change.number <= self._number:
+            return
+        self._number = change.number
+        if change.gone:
+            self._go()
+            return
+        self.highestmodseq = max(self.highestmodseq, change.modseq)
+        self.uidnext = max(self.uidnext, change.uidnext)
+        for uid, name in change.renamed:
+            index = self.index_of(uid)
+            if index >= 0:
+                self._names[index] = name
+        if change.resized is not None:
+            self._resize(*change.resized)
+        if change.changed:
+            self._set_flags(change)
+        if change.removed:
+            self._remove(change)
+        if change.added:
+            self._add(change)
+
+    def _go(self) -> None:
+        self.gone = True
+        self._store.drop(self)
+        listeners, self._listeners = self._listeners, []
+        self._tell("mailbox_gone", listeners=listeners)
+        self.rest()
+
+    def _tell(self, method: str, *args: Any, listeners: Sequence[IMailboxListener] | None = None) -> None:
+        for listener in list(self._listeners) if listeners is None else listeners:
+            try:
+                getattr(listener, method)(*args)
+            except Exception:
+                self.log.failure("a session failed at {method}", method=method)
+
+    def _set_flags(self, change: Change) -> None:
+        changed = change.changed
+        first = bisect_left(self.uids, changed[0][0])
+        last = first + len(changed)
+        if last <= len(self.uids) and self.uids[last - 1] == changed[-1][0]:  # one run: as a slice
+            self.flags[first:last] = [flags for _, flags in changed]
+            self.modseqs[first:last] = array("Q", (change.modseq,)) * len(changed)
+        else:
+            for uid, flags in changed:
+                index = self.index_of(uid)
+                if index >= 0:
+                    self.flags[index] = flags
+                    self.modseqs[index] = change.modseq
+        self._tell("flags_changed", [uid for uid, _ in changed], change.by)
+
+    def _resize(self, uid: int, wire: int) -> None:
+        index = self.index_of(uid)
+        if index >= 0:
+            self.sizes[index] = wire
+            self._store.kept.forget(id(self), uid)
+
+    def _remove(self, change: Change) -> None:
+        """New arrays without these messages: what lies between them is copied in runs."""
+        indexes = [index for uid in change.removed if (index := self.index_of(uid)) >= 0]
+        if not indexes:
+            return
+        runs: list[tuple[int, int]] = []
+        start = 0
+        for index in indexes:
+            if index > start:
+                runs.append((start, index))
+            start = index + 1
+        runs.append((start, len(self.uids)))
+        self.uids = _without(self.uids, runs, array("Q"))
+        self.flags = _without(self.flags, runs, [])
+        self.modseqs = _without(self.modseqs, runs, array("Q"))
+        self.sizes = _without(self.sizes, runs, array("Q"))
+        self.dates = _without(self.dates, runs, array("q"))
+        self._names = _without(self._names, runs, [])
+        self._tell("messages_removed", list(change.removed), change.by)
+
+    def _add(self, change: Change) -> None:
+        last = self.uids[-1] if self.uids else 0
+        rows = [row for row in change.added if row.uid > last]
+        self.uids.extend(row.uid for row in rows)
+        self.flags.extend(row.flags for row in rows)
+        self.modseqs.extend(row.modseq for row in rows)
+        self.sizes.extend(row.wire for row in rows)
+        self.dates.extend(row.date for row in rows)
+        self._names.extend(row.name for row in rows)
+        if rows:
+            self._tell("messages_added", len(rows))
+
+    # --- other programs --------------------------------------------------------------------------
+
+    def _touched(self) -> None:
+        """inotify: somebody else changed the directories."""
+        self._foreign = True
+        if self._timer is None:
+            self._timer = self._store.reactor.callLater(_DEBOUNCE, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self.refresh().addErrback(lambda failure: self.log.warn("refresh: {error}", error=failure.value))
+        if self._watch is None and self._listeners:
+            self._timer = self._store.reactor.callLater(_POLL, self._look)
+
+    def refresh(self) -> Deferred[None]:
+        if self._watch is not None:
+            self._store.watches.doRead()
+            if not self._foreign:
+                return succeed(None)
+            self._foreign = False
+        done = self._run(refresh)
+        done.addCallback(lambda _: self._store.tidy(self._account))
+        return done.addCallback(lambda _: None)
+
+    # --- questions -------------------------------------------------------------------------------
+
+    def index_of(self, uid: int) -> int:
+        uids = self.uids
+        index = bisect_left(uids, uid)
+        return index if index < len(uids) and uids[index] == uid else -1
+
+    def flag_mask(self, names: Iterable[str], create: bool) -> int:
+        mask = 0
+        for name in names:
+            bit = SYSTEM_FLAGS.get(name.lower())
+            if bit is not None:
+                mask |= bit
+            elif not name.startswith("\\"):
+                limit = self._store.settings.now.limits.keywords if create else 0
+                number = self._keywords.number(name, limit)
+                if number >= 0:
+                    mask |= 1 << (KEYWORD + number)
+                elif create:
+                    raise LimitReached()
+        return mask
+
+    def take_recent(self, listener: IMailboxListener, read_only: bool) -> frozenset[int]:
+        first = bisect_left(self.uids, self._recent_from)
+        recent = frozenset(self.uids[first:])
+        if recent and not (read_only or self.read_only):
+            self._recent_from = self.uids[-1] + 1
+            done = self._run(operations.take_recent, self._recent_from)
+            done.addCallback(lambda _: self._store.tidy(self._account))
+            done.addErrback(lambda failure: self.log.warn("recent: {error}", error=failure.value))
+        return recent
+
+    def expunged_since(self, modseq: int) -> Deferred[Sequence[int]]:
+        return self._run(operations.expunged_since, modseq)
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    def store(
+        self,
+        uids: Sequence[int],
+        mode: StoreMode,
+        mask: int,
+        unchanged_since: int | None,
+        by: IMailboxListener | None,
+    ) -> Deferred[StoreResult]:
+        done = self._run(
+            operations.set_flags,
+            _ascending(uids),
+            mode=mode,
+            mask=mask,
+            unchanged_since=unchanged_since,
+            by=by,
+        )
+        return done.addCallback(self._tidied)
+
+    def expunge(self, uids: Sequence[int] | None, by: IMailboxListener | None) -> Deferred[Sequence[int]]:
+        if uids is None:
+            uids = [uid for uid, flags in zip(self.uids, self.flags, strict=True) if flags & 4]
+        return self._run(operations.remove, _ascending(uids), deleted_only=True, by=by)
+
+    def remove(self, uids: Sequence[int], by: IMailboxListener | None) -> Deferred[Sequence[int]]:
+        return self._run(operations.remove, _ascending(uids), deleted_only=False, by=by)
+
+    def copy(self, uids: Sequence[int], folder: str) -> Deferred[CopyResult]:
+        return self._copy(uids, folder, move=False, by=None)
+
+    def move(self, uids: Sequence[int], folder: str, by: IMailboxListener | None) -> Deferred[CopyResult]:
+        return self._copy(uids, folder, move=True, by=by)
+
+    def _copy(self, uids: Sequence[int], folder: str, **how: Any) -> Deferred[CopyResult]:
+        try:
+            target = maildir.directory_of(folder)
+        except Exception:
+            return fail(NoSuchMailbox())  # what cannot be a name is nobody's
+        limit = limit_of(self._store.settings, self._account.user)
+        return self._run(copy, _ascending(uids), target=target, limit=limit, **how)
+
+    # --- content ---------------------------------------------------------------------------------
+
+    def open_message(self, uid: int) -> IMessageFile:
+        index = self.index_of(uid)
+        if index < 0:
+            raise MessageGone()
+        name = self._names[index]
+        try:
+            opened = open_file(f"{self._path}/{name}")
+        except OSError as error:
+            opened = self._open_elsewhere(index, name, error)
+        return MessageFile(
+            opened,
+            self.sizes[index],
+            pool=self._store.threads,
+            maps=self._store.maps,
+            correct=partial(self._correct, uid),
+        )
+
+    def _open_elsewhere(self, index: int, name: str, error: OSError) -> tuple[int, os.stat_result]:
+        """Renamed by another program, or by us and the news is on its way."""
+        letters = maildir.letters_for(self.flags[index] & maildir.LETTER_BITS)
+        candidates: list[Callable[[], str | None]] = [
+            lambda: f"cur/{maildir.base_of(name)}:2,{letters}",
+            lambda: operations.locate(self._path, name),
+        ]
+        for candidate in candidates:
+            found = candidate()
+            if found is not None and found != name:
+                try:
+                    opened = open_file(f"{self._path}/{found}")
+                except OSError:
+                    continue
+                self._names[index] = found
+                self._touched()
+                return opened
+        self._touched()
+        raise MessageGone(cause=error) from error
+
+    def _correct(self, uid: int, size: int) -> None:
+        index = self.index_of(uid)
+        if index >= 0:
+            self.sizes[index] = size
+        done = self._run(operations.correct_size, uid, size)
+        done.addErrback(lambda failure: self.log.warn("size: {error}", error=failure.value))
+
+    def rendered(self, item: str, uids: Sequence[int]) -> Deferred[Sequence[bytes | None]]:
+        kept = self._store.kept.get(id(self), item, uids)
+        if kept is not None:
+            return succeed(kept)
+        done = self._run(rendering.rendered, item, list(uids), renderer=self._store.renderer)
+
+        def keep(values: list[bytes | None]) -> list[bytes | None]:
+            if not self.gone:
+                self._store.kept.put(id(self), item, uids, values)
+            return values
+
+        return done.addCallback(keep)
+
+    # --- help ------------------------------------------------------------------------------------
+
+    def _run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+        return self._account.run(function, self.directory, *args, **kwargs)
+
+    def _tidied(self, result: T) -> T:
+        self._store.tidy(self._account)
+        return result
+
+
+def _ascending(uids: Sequence[int]) -> list[int]:
+    return sorted(set(uids))
+
+
+def _without(values: Any, runs: Sequence[tuple[int, int]], into: Any) -> Any:
+    for start, end in runs:
+        into += values[start:end]
+    return into

@@ -1,0 +1,293 @@
+"""[disk] What sessions do to a mailbox, each a function for `Ledger.run`.
+
+The index is the truth of flags and UIDs: it is committed, then told, then the caller is answered. File
+names follow in the background (`rename_dirty`), for a row is marked until they have, and the mark survives
+a crash. What removes or makes files does that first and durably, then commits: a crash in between
+leaves files without rows or rows without files, and reading the directories mends both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from mailserver import durable
+from mailserver.errors import NoSpace, TemporaryFailure
+from mailserver.interfaces import IMailboxListener, MailboxStatus, StoreMode, StoreResult
+from mailserver.store import files, maildir
+from mailserver.store.index import Index
+from mailserver.store.ledger import Keywords, Ledger
+from mailserver.store.reconcile import refresh
+from mailserver.store.rows import Columns, Folder, Row
+
+
+@frozen
+class Loaded:
+    """A mailbox as it was when the lock was held."""
+
+    number: int
+    columns: Columns
+    keywords: Keywords
+    uidvalidity: int
+    uidnext: int
+    modseq: int
+    recent_from: int
+    writable: bool
+
+
+def load(ledger: Ledger, opened: Index, directory: str) -> Loaded:
+    """The whole mailbox, after a look at the directories."""
+    refresh(ledger, opened, directory)
+    folder = ledger.folder(opened, directory)
+    return Loaded(
+        ledger.number,
+        opened.load(folder),
+        ledger.keywords_of(folder),
+        folder.uidvalidity,
+        folder.uidnext,
+        folder.modseq,
+        folder.recent_from,
+        os.access(os.path.join(ledger.folder_path(directory), "cur"), os.W_OK),
+    )
+
+
+def status(ledger: Ledger, opened: Index, directory: str) -> MailboxStatus:
+    refresh(ledger, opened, directory)
+    folder = ledger.folder(opened, directory)
+    return MailboxStatus(
+        folder.messages,
+        folder.recent,
+        folder.unseen,
+        folder.uidnext,
+        folder.uidvalidity,
+        folder.modseq,
+        folder.size,
+        folder.deleted,
+    )
+
+
+def set_flags(
+    ledger: Ledger,
+    opened: Index,
+    directory: str,
+    uids: Sequence[int],
+    *,
+    mode: StoreMode,
+    mask: int,
+    unchanged_since: int | None,
+    by: IMailboxListener | None,
+) -> StoreResult:
+    """STORE. A message whose flags stay what they were keeps its MODSEQ (RFC 7162, 3.1.3)."""
+    folder = ledger.folder(opened, directory)
+    modified: list[int] = []
+    changed: list[Row] = []
+    for row in opened.rows(folder, uids):
+        if unchanged_since is not None and row.modseq > unchanged_since:
+            modified.append(row.uid)
+            continue
+        old = row.flags
+        if mode is StoreMode.ADD:
+            new = old | mask
+        elif mode is StoreMode.REMOVE:
+            new = old & ~mask
+        else:
+            new = mask
+        if new != old:
+            folder.count_flags(old, new)
+            if (new ^ old) & maildir.LETTER_BITS:
+                row.dirty = row.dirty or 1
+            row.flags = new
+            changed.append(row)
+    if changed:
+        ledger.reserve(folder)
+        folder.modseq += 1
+        for row in changed:
+            row.modseq = folder.modseq
+        ledger.save_keywords(folder)
+        with opened.transaction():
+            opened.set_flags(folder, changed)
+            opened.save_folder(folder)
+        ledger.dirty.add(directory)
+        ledger.tell(
+            directory,
+            modseq=folder.modseq,
+            uidnext=folder.uidnext,
+            changed=[(row.uid, row.flags) for row in changed],
+            by=by,
+        )
+    return StoreResult(tuple(row.uid for row in changed), tuple(modified))
+
+
+def remove(
+    ledger: Ledger,
+    opened: Index,
+    directory: str,
+    uids: Sequence[int] | None,
+    *,
+    deleted_only: bool,
+    by: IMailboxListener | None,
+) -> Sequence[int]:
+    """EXPUNGE, or POP3's removal. The files are gone for good when this returns; where one cannot be
+    removed, those before it are, and the failure is told."""
+    folder = ledger.folder(opened, directory)
+    rows = opened.rows(folder, uids)
+    if deleted_only:
+        rows = [row for row in rows if row.flags & 4]
+    if not rows:
+        return ()
+    path = ledger.folder_path(directory)
+    done: list[Row] = []
+    failure: TemporaryFailure | None = None
+    with ledger.own_changes(folder, *_subs(rows)):
+        for row in rows:
+            try:
+                name = locate(path, row.name)
+                if name is not None:
+                    ledger.around.expect(os.path.join(path, name[:3]), name[4:])
+                    durable.unlink(os.path.join(path, name))
+            except TemporaryFailure as error:
+                failure = error
+                break
+            done.append(row)
+        for sub in _subs(done):
+            durable.sync_dir(os.path.join(path, sub))
+    commit_removal(ledger, opened, folder, done, by)
+    if failure is not None:
+        raise failure
+    return tuple(row.uid for row in done)
+
+
+def commit_removal(
+    ledger: Ledger, opened: Index, folder: Folder, rows: Sequence[Row], by: IMailboxListener | None
+) -> None:
+    if not rows:
+        return
+    ledger.reserve(folder)
+    folder.modseq += 1
+    for row in rows:
+        folder.count(row, -1)
+    uids = [row.uid for row in rows]
+    with opened.transaction():
+        opened.expunge(folder, uids, folder.modseq)
+        opened.save_folder(folder)
+    ledger.committed(opened)
+    ledger.tell(folder.dir, modseq=folder.modseq, uidnext=folder.uidnext, removed=uids, by=by)
+
+
+def _subs(rows: Sequence[Row]) -> list[str]:
+    return sorted({row.name[:3] for row in rows})
+
+
+def locate(path: str, name: str) -> str | None:
+    """Where a message lies now: under the name we know, or another program renamed it (None: it is gone)."""
+    if os.path.lexists(os.path.join(path, name)):
+        return name
+    base = maildir.base_of(name)
+    for sub in ("cur", "new"):
+        for other in files.message_names(path, sub):
+            if maildir.base_of(other) == base:
+                return other
+    return None
+
+
+def rename_dirty(ledger: Ledger, opened: Index, directory: str, limit: int = 200, after: int = 0) -> int:
+    """Give up to `limit` files the names that show their flags; the UID to go on after, 0 for the end.
+
+    A file that another program renamed or removed keeps its mark: the next reading of the directory will
+    find out. A disk without space leaves all as it is: the flags stand in the index.
+    """
+    folder = ledger.folder(opened, directory)
+    path = ledger.folder_path(directory)
+    rows = opened.dirty(folder, limit, after)
+    done: list[Row] = []
+    full = False
+    with ledger.own_changes(folder, "new", "cur"):
+        for row in rows:
+            name = proper_name(ledger, folder, path, row)
+            if name == row.name:
+                row.dirty = 0
+                done.append(row)
+                continue
+            for one in (row.name, name):
+                ledger.around.expect(os.path.join(path, one[:3]), one[4:])
+            try:
+                durable.rename_noreplace(os.path.join(path, row.name), os.path.join(path, name))
+            except NoSpace:
+                full = True
+                break
+            except TemporaryFailure:
+                continue
+            row.name, row.dirty = name, 0
+            done.append(row)
+    if done:
+        with opened.transaction():
+            opened.set_names(folder, done)
+            opened.save_folder(folder)
+        ledger.tell(
+            directory,
+            modseq=folder.modseq,
+            uidnext=folder.uidnext,
+            renamed=[(row.uid, row.name) for row in done],
+        )
+    if full or len(rows) < limit:
+        if not full and not opened.dirty(folder, 1):
+            ledger.dirty.discard(directory)
+        return 0
+    return rows[-1].uid
+
+
+def proper_name(ledger: Ledger, folder: Folder, path: str, row: Row) -> str:
+    """The name that shows UID and flags. Messages stay in new/ until a session has seen them (mark 2)."""
+    old = maildir.parse(row.name[4:])
+    keywords = len(ledger.keywords_of(folder).names)
+    letters = maildir.letters_for(
+        row.flags & maildir.LETTER_BITS, maildir.other_letters(old.letters, keywords)
+    )
+    base = old.base
+    if (old.uidvalidity, old.uid) != (folder.uidvalidity, row.uid):
+        try:
+            size = os.lstat(os.path.join(path, row.name)).st_size
+        except OSError:
+            return row.name
+        plain = ",".join(part for part in base.split(",") if part[:2] not in ("S=", "W=", "I="))
+        base = f"{plain},S={size},W={row.wire},I={folder.uidvalidity}-{row.uid}"
+        if len(os.fsencode(base)) > maildir.LONGEST - 40:
+            base = ledger.around.names.message(row.date, size, row.wire, folder.uidvalidity, row.uid)
+    if row.name.startswith("new/") and row.dirty != 2 and not letters:
+        return f"new/{base}"
+    return f"cur/{base}:2,{letters}"
+
+
+def take_recent(ledger: Ledger, opened: Index, directory: str, up_to: int) -> None:
+    """A session has been told of everything below `up_to`: it is \\Recent no more, and leaves new/."""
+    folder = ledger.folder(opened, directory)
+    if folder.recent_from >= up_to:
+        return
+    folder.recent_from = up_to
+    above = opened.rows_from(folder, up_to)
+    folder.recent = above
+    with opened.transaction():
+        opened.set_dirty_in_new(folder)
+        opened.save_folder(folder)
+    ledger.dirty.add(directory)
+
+
+def expunged_since(ledger: Ledger, opened: Index, directory: str, modseq: int) -> Sequence[int]:
+    return opened.expunged_since(ledger.folder(opened, directory), modseq)
+
+
+def correct_size(ledger: Ledger, opened: Index, directory: str, uid: int, wire: int) -> None:
+    """A recorded size proved wrong: the file was changed in place, or its name lied."""
+    folder = ledger.folder(opened, directory)
+    rows = opened.rows(folder, [uid])
+    if not rows or rows[0].wire == wire:
+        return
+    folder.size += wire - rows[0].wire
+    with opened.transaction():
+        opened.set_wire(folder, uid, wire)
+        opened.forget_rendered(folder, uid)
+        opened.save_folder(folder)
+    ledger.committed(opened)
+    ledger.tell(directory, modseq=folder.modseq, uidnext=folder.uidnext, resized=(uid, wire))

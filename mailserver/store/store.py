@@ -1,0 +1,204 @@
+"""All accounts under one mail root.
+
+    store = MailStore(settings, reactor, threads, writer, inbox)
+    store.start()
+    …
+    yield store.stop()      # before the threads and the writer are stopped
+
+`threads` is an `OrderedPool`, `writer` a `GroupWriter`, both made with `inbox`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailserver.errors import MailError
+from mailserver.interfaces import IAccount, IMailStore, QuotaUsage
+from mailserver.message.render import render
+from mailserver.store import maildir, operations
+from mailserver.store.account import Account
+from mailserver.store.changes import Changes
+from mailserver.store.ledger import Ledger, Surroundings
+from mailserver.store.mailbox import Mailbox
+from mailserver.store.message import LineMaps
+from mailserver.store.quota import usage_of
+from mailserver.store.reconcile import enter_folder
+from mailserver.store.rendering import Kept, Renderer
+from mailserver.store.spool import Spool
+from mailserver.store.watches import Watches
+from mailserver.threads import GroupWriter, Inbox, OrderedPool
+
+OPEN_INDEXES = 256
+KEPT_MAILBOXES = 64
+KEPT_MESSAGES = 500_000
+_TIDY_AFTER = 0.2  # seconds after a change of flags, so that several are one rename
+_TIDY_AGAIN = 60.0  # where a disk was full
+_RENAMES = 100  # in one job, so that other work of the account comes in between
+
+
+@implementer(IMailStore)
+class MailStore:
+    """In the reactor thread only, but for what says otherwise."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: Any,
+        reactor: Any,
+        threads: OrderedPool,
+        writer: GroupWriter,
+        inbox: Inbox,
+        *,
+        renderer: Renderer = render,
+        clock: Callable[[], float] = time.time,
+        host: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self.reactor = reactor
+        self.threads = threads
+        self.writer = writer
+        self.renderer = renderer
+        self.root = str(settings.now.mail_dir)
+        self.changes = Changes(inbox)
+        self.watches = Watches(reactor)
+        self.maps = LineMaps()
+        self.kept = Kept()
+        names = maildir.NameMaker(host or settings.now.hostname)
+        self.spool = Spool(
+            self.root,
+            str(settings.now.queue_dir),
+            names,
+            clock,
+            lambda: int(self.settings.now.limits.min_free),
+        )
+        self._around = Surroundings(clock, names, self.changes.post, self.watches.expect, enter_folder)
+        self._accounts: dict[str, Account] = {}
+        self._recently: OrderedDict[str, Account] = OrderedDict()
+        self._mailboxes: OrderedDict[tuple[str, str], Mailbox] = OrderedDict()
+        self._tidying: dict[str, Any] = {}
+        self._stopping = False
+
+    def start(self) -> None:
+        """Make the directories that are missing. Raises MailError."""
+        self.spool.prepare()
+        self.watches.start()
+
+    def stop(self) -> Deferred[None]:
+        """Fires when file names show all flags and every account can go on with the very next UID."""
+        self._stopping = True
+        self.watches.stop()
+        for call in self._tidying.values():
+            call.cancel()
+        self._tidying.clear()
+        for mailbox in self._mailboxes.values():
+            mailbox.rest()
+        done = [
+            self.threads.run(user, self._settle, account.ledger) for user, account in self._accounts.items()
+        ]
+        return gatherResults(done, consumeErrors=True).addCallback(lambda _: None)
+
+    def _settle(self, ledger: Ledger) -> None:
+        """[thread] What cannot be done is done at the next start."""
+        try:
+            for directory in list(ledger.dirty):
+                after = 0
+                while after := ledger.run(operations.rename_dirty, directory, 500, after):
+                    pass
+            ledger.settle()
+        except MailError as error:
+            self.log.warn("{user}: {error} {cause}", user=ledger.user, error=error, cause=error.cause)
+        finally:
+            ledger.close()
+
+    # --- accounts --------------------------------------------------------------------------------
+
+    def account(self, user: str) -> Deferred[IAccount]:
+        try:
+            account = self.get(user)
+        except MailError as error:
+            failed: Deferred[IAccount] = Deferred()
+            failed.errback(error)
+            return failed
+        if account.place.ready:
+            return succeed(account)
+        return account.make_ready().addCallback(lambda _: account)
+
+    def get(self, user: str) -> Account:
+        """The account, whose directories may be still to make. Raises CannotName."""
+        account = self._accounts.get(user)
+        if account is None:
+            ledger = Ledger(maildir.account_path(self.root, user), user, self._around)
+            account = self._accounts[user] = Account(self, user, ledger)
+        return account
+
+    def quota(self, user: str) -> QuotaUsage | None:
+        account = self._accounts.get(user)
+        if account is None or not account.place.ready:
+            return None
+        return usage_of(self.settings, account.ledger)
+
+    def used(self, account: Account) -> None:
+        """An index is about to be opened; the one that rested longest is closed."""
+        self._recently[account.user] = account
+        self._recently.move_to_end(account.user)
+        while len(self._recently) > OPEN_INDEXES:
+            user, oldest = self._recently.popitem(last=False)
+            self.threads.run(user, oldest.ledger.close)
+
+    # --- mailboxes in memory ---------------------------------------------------------------------
+
+    def mailbox(self, account: Account, directory: str) -> Mailbox | None:
+        return self._mailboxes.get((account.user, directory))
+
+    def keep(self, account: Account, mailbox: Mailbox) -> None:
+        key = (account.user, mailbox.directory)
+        self._mailboxes[key] = mailbox
+        self._mailboxes.move_to_end(key)
+        self.changes.register(*key, mailbox)
+
+    def drop(self, mailbox: Mailbox) -> None:
+        key = (mailbox.user, mailbox.directory)
+        if self._mailboxes.get(key) is mailbox:
+            del self._mailboxes[key]
+        self.changes.forget(*key, mailbox)
+        self.kept.forget(id(mailbox))
+
+    def make_room(self) -> None:
+        """Mailboxes that no session has open leave memory, the longest unused first."""
+        messages = sum(len(mailbox.uids) for mailbox in self._mailboxes.values())
+        for mailbox in list(self._mailboxes.values()):
+            if len(self._mailboxes) <= KEPT_MAILBOXES and messages <= KEPT_MESSAGES:
+                break
+            if not mailbox.in_use:
+                messages -= len(mailbox.uids)
+                self.drop(mailbox)
+
+    # --- file names ------------------------------------------------------------------------------
+
+    def tidy(self, account: Account, after: float = _TIDY_AFTER) -> None:
+        """Bring file names up to date, soon and in the background."""
+        if account.ledger.dirty and account.user not in self._tidying and not self._stopping:
+            self._tidying[account.user] = self.reactor.callLater(after, self._tidy, account)
+
+    def _tidy(self, account: Account) -> None:
+        del self._tidying[account.user]
+        Deferred.fromCoroutine(self._rename(account)).addErrback(
+            lambda failure: self.log.warn("{user}: {error}", user=account.user, error=failure.value)
+        )
+
+    async def _rename(self, account: Account) -> None:
+        for directory in list(account.ledger.dirty):
+            after = 0
+            while not self._stopping:
+                after = await account.run(operations.rename_dirty, directory, _RENAMES, after)
+                if not after:
+                    break
+        self.tidy(account, _TIDY_AGAIN)
