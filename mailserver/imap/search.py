@@ -313,7 +313,7 @@ async def _match(wire: bytes, wanted: str, header: bool, source: Source) -> bool
         return True
     finder = Finder(wanted)
     octets = 0
-    for fresh, piece in body_texts(wire, root):
+    for fresh, piece in body_texts(wire, root, header):
         if finder.feed(fresh, piece):
             return True
         octets += len(piece)

@@ -78,21 +78,22 @@ def header_text(block: bytes) -> str:
     return decode_words(unfold_block(block[:MAX_HEADER]))
 
 
-def body_texts(data: bytes, root: Part) -> Iterator[tuple[bool, str]]:
-    """The text of each part in order: headers of inner parts and messages, bodies of text parts.
+def body_texts(data: bytes, root: Part, headers: bool = False) -> Iterator[tuple[bool, str]]:
+    """The text of each part in order: bodies of text parts, headers of messages within; with `headers` those
+    of all parts, file names and the like.
 
     Comes in pieces of about `PIECE` octets, so that a caller can rest between them; each with True where it
     begins a new text, False where it goes on with the last. data: what was scanned. Other media (images,
     archives) have no text.
     """
     budget = MAX_TEXT
-    waiting = [root]
+    waiting = [(root, False)]
     while waiting and budget > 0:
-        part = waiting.pop()
-        if part is not root:
+        part, header = waiting.pop()
+        if header:
             yield True, header_text(data[part.start : part.body])
         if part.parts:
-            waiting.extend(reversed(part.parts))
+            waiting.extend((inner, headers or part.is_message) for inner in reversed(part.parts))
         elif part.main.lower() in (b"text", b"message"):
             end = min(part.end, part.body + budget)
             budget -= end - part.body
