@@ -1,37 +1,270 @@
-"""The server as a tree of services: the one place where the parts are wired together."""
+"""The server as one Twisted service: the one place where the parts are wired together.
+
+`Parts` builds every part without touching the disk or a socket; `MailServer` opens and closes them in order.
+Ports are bound in `privilegedStartService`, before twistd gives up its privileges; everything else happens
+after that, as the user the server runs as.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService, Service
+from twisted.cred.checkers import AllowAnonymousAccess
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
 
+from mailserver import durable
+from mailserver.audit import Audit
+from mailserver.auth.checkers import UsersChecker
+from mailserver.auth.login import Authenticator
+from mailserver.auth.pool import HashPool
+from mailserver.auth.realm import Realm
+from mailserver.auth.users import Directory
 from mailserver.config.load import Loaded
 from mailserver.config.watch import Settings
-from mailserver.instance import InstanceLock
+from mailserver.delivery.accept import Acceptor
+from mailserver.delivery.body import Spool as BodySpool
+from mailserver.delivery.local import LocalDelivery
+from mailserver.delivery.mx import HostFinder, names_of_hosts_file
+from mailserver.delivery.relay import Relay
+from mailserver.delivery.routes import Router
+from mailserver.dns.resolver import Resolver, SystemServers, parse_server
+from mailserver.errors import MailError
+from mailserver.imap.protocol import ImapFactory
+from mailserver.instance import AlreadyRunning, InstanceLock
+from mailserver.interfaces import Listener
+from mailserver.net.factory import ConnectionCounter, ConnectionFactory
+from mailserver.net.listen import listen
+from mailserver.net.polling import quicken
+from mailserver.pop3.protocol import Pop3Factory
+from mailserver.queue.manager import QueueManager
+from mailserver.queue.reports import Reporter
+from mailserver.queue.spool import Spool as QueueSpool
+from mailserver.smtp.factory import SmtpFactory
+from mailserver.store.store import MailStore
+from mailserver.threads import GroupWriter, Inbox, OrderedPool
+from mailserver.tls import TlsContexts
+
+SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
+SALT_FILE = "salt"  # in data_dir: what invented SCRAM salts are made of
+
+
+class Parts:
+    """Every part of one server, made from the settings, not yet started."""
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        now = settings.now
+        self.settings = settings
+        self.reactor = reactor
+        self.audit = Audit(audit_path(now.log.file, now.data_dir), now.log.format, self._at_turn_end)
+        inbox = Inbox(reactor, reactor.seconds)
+        self.threads = OrderedPool(inbox)
+        self.writer = GroupWriter(inbox)
+        self.store = MailStore(settings, reactor, self.threads, self.writer, inbox)
+        self.router = Router(settings)
+        self.bodies = BodySpool(now.queue_dir / "bodies", self.threads)
+        self.queue = QueueSpool(now.queue_dir, reactor)
+        self.hashing = HashPool(reactor, settings)
+        local = LocalDelivery(self.store)
+        self.acceptor = Acceptor(local, self.queue, self.audit, reactor)
+        self.manager = QueueManager(
+            settings,
+            self.queue,
+            relay=Relay(settings, reactor, self._host_finder()),
+            local=local,
+            reporter=Reporter(settings, self.router),
+            audit=self.audit,
+            reactor=reactor,
+        )
+
+    def _at_turn_end(self, call: Callable[[], None]) -> None:
+        self.reactor.callLater(0, call)
+
+    def _host_finder(self) -> HostFinder:
+        system = SystemServers()
+
+        def servers() -> list[tuple[str, int]]:
+            configured = self.settings.now.relay.resolver
+            return [parse_server(configured)] if configured else system()
+
+        resolver = Resolver(self.reactor, servers)
+        return HostFinder(resolver.query, lambda: self.settings.now, local_names=names_of_hosts_file)
+
+    def authenticator(self, secret: bytes) -> Authenticator:
+        """The portal of all three protocols. Another place for users is another checker here."""
+        checker = UsersChecker(
+            Directory(self.settings), self.hashing, self.settings, self.reactor.seconds, secret
+        )
+        realm: Any = Realm(self.settings, self.router, self.store)
+        portal = Portal(realm, [AllowAnonymousAccess(), checker])
+        return Authenticator(self.reactor, self.settings, self.audit, portal)
+
+
+def audit_path(configured: Path | None, data_dir: Path) -> Path | None:
+    """Where events go: the file that is configured, else standard output (None), else data_dir/mail.log
+    where standard output leads nowhere (a daemon's)."""
+    if configured is not None:
+        return configured
+    try:
+        status = os.fstat(1)
+    except OSError:
+        return data_dir / "mail.log"
+    nowhere = stat.S_ISCHR(status.st_mode) and status.st_rdev == os.stat(os.devnull).st_rdev
+    return data_dir / "mail.log" if nowhere else None
 
 
 class MailServer(Service):
-    """Holds the settings and the lock of data_dir; SIGHUP reloads."""
+    """The whole server."""
+
+    log = Logger()
 
     def __init__(self, loaded: Loaded, reactor: Any) -> None:
         self.settings = Settings(loaded, reactor)
-        self._reactor = reactor
+        self.reactor = reactor
+        self.factories: list[ConnectionFactory] = []
+        self.listeners: list[Listener] = []
+        self._tls: TlsContexts | None = None
+        self._parts: Parts | None = None
         self._lock = InstanceLock(loaded.config.data_dir)
 
-    def startService(self) -> None:
-        """After twistd has become a daemon and given up its privileges."""
-        self.settings.now.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock.acquire()
-        self.settings.start()
-        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.settings.reload))
-        super().startService()
+    # --- start ------------------------------------------------------------------------------------
 
-    def stopService(self) -> None:
+    def privilegedStartService(self) -> None:
+        """Lock data_dir, read certificates, bind the ports. Ends the launch with one line where one of these
+        cannot be."""
+        now = self.settings.now
+        try:
+            durable.make_dirs(str(now.data_dir))
+            self._lock.acquire()
+            secret = read_secret(now.data_dir / SALT_FILE)
+            self._tls = TlsContexts(self.settings, self.reactor)
+        except (AlreadyRunning, MailError, OSError, ValueError) as error:
+            detail = getattr(error, "cause", None) or error
+            raise SystemExit(f"mailserver: {detail}") from None
+        self._parts = Parts(self.settings, self.reactor)
+        self._listen(self._parts, self._tls, self._parts.authenticator(secret))
+
+    def _listen(self, parts: Parts, tls: TlsContexts, authenticator: Authenticator) -> None:
+        counter = ConnectionCounter()
+        for service in SERVICES:
+            descriptions = getattr(self.settings.now.listen, service)
+            if not descriptions:
+                continue
+            factory = make_factory(service, parts, tls, authenticator, counter)
+            self.factories.append(factory)
+            for description in descriptions:
+                context = tls.server(service) if factory.implicit_tls else None
+                opening = Deferred.fromCoroutine(listen(self.reactor, description, factory, context))
+                opening.addCallbacks(self.listeners.append, self._cannot_listen, errbackArgs=(description,))
+
+    def _cannot_listen(self, failure: Any, description: str) -> None:
+        failure.trap(CannotListenError)
+        raise SystemExit(f"mailserver: cannot listen on {description}: {failure.value.socketError}")
+
+    def startService(self) -> None:
+        """Open the store and the queue; from now on mail is taken."""
+        parts = self._parts
+        assert parts is not None
+        try:
+            parts.audit.open()
+            parts.store.start()
+            parts.bodies.clean()
+            parts.queue.open()
+        except (MailError, OSError) as error:
+            raise SystemExit(f"mailserver: {getattr(error, 'cause', None) or error}") from None
+        parts.threads.start()
+        parts.writer.start()
+        parts.hashing.start()
+        parts.manager.start()
+        self.settings.start()
+        signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.reload))
+        quicken(self.reactor)
+        for listener in self.listeners:
+            self.log.info("{service} on {port}", service=listener.service, port=listener.port.getHost())
+        super().startService()  # type: ignore[no-untyped-call]
+
+    def reload(self) -> None:
+        """SIGHUP: read everything again, and open the log anew (log rotation)."""
+        self.settings.reload()
+        if self._parts is not None:
+            with suppress(OSError):
+                self._parts.audit.open()
+
+    # --- stop -------------------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        """No new connections; open transactions end; what was accepted is on the disk before we go."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
         self.settings.stop()
+        closing = [listener.port.stopListening() for listener in self.listeners]
+        await gatherResults([port for port in closing if port is not None], consumeErrors=True)
+        await gatherResults([factory.stop() for factory in self.factories], consumeErrors=True)
+        if self._parts is not None:
+            await self._stop_parts(self._parts)
+        if self._tls is not None:
+            self._tls.stop()
         self._lock.release()
-        super().stopService()
+
+    async def _stop_parts(self, parts: Parts) -> None:
+        for step in (
+            parts.manager.stop,
+            parts.store.stop,
+            parts.threads.stop,
+            parts.writer.stop,
+            parts.queue.close,
+        ):
+            try:
+                await step()
+            except Exception:
+                self.log.failure("{step} failed while the server stopped", step=step.__qualname__)
+        parts.hashing.stop()
+        parts.audit.close()
+
+
+def make_factory(
+    service: str, parts: Parts, tls: TlsContexts, authenticator: Any, counter: ConnectionCounter
+) -> ConnectionFactory:
+    """The factory of one service of [listen]."""
+    common: dict[str, Any] = {
+        "service": service,
+        "settings": parts.settings,
+        "audit": parts.audit,
+        "reactor": parts.reactor,
+        "authenticator": authenticator,
+        "counter": counter,
+        "tls": None if service in ("submissions", "imaps", "pop3s") else tls.server(service),
+    }
+    if service in ("imap", "imaps"):
+        return ImapFactory(spool=parts.bodies, **common)
+    if service in ("pop3", "pop3s"):
+        return Pop3Factory(**common)
+    return SmtpFactory(
+        router=parts.router, acceptor=parts.acceptor, spool=parts.bodies, quota=parts.store.quota, **common
+    )
+
+
+def read_secret(path: Path) -> bytes:
+    """[disk] 32 random octets, made once. Raises OSError, MailError, ValueError."""
+    with suppress(FileNotFoundError):
+        secret = path.read_bytes()
+        if len(secret) != 32:
+            raise ValueError(f"{path} is damaged: remove it, and a new one is made")
+        return secret
+    secret = os.urandom(32)
+    durable.write_file_atomic(str(path), secret)
+    return secret
 
 
 def build(loaded: Loaded) -> IService:
