@@ -52,7 +52,7 @@ class SearchArguments:
 
 def search_arguments(cursor: Cursor) -> SearchArguments:
     """["CHARSET" SP astring SP] search-key *(SP search-key)"""
-    charset = ""
+    charset: str | None = None
     if cursor.text[cursor.pos : cursor.pos + 8].upper() == b"CHARSET ":
         cursor.pos += 8
         charset = cursor.astring().decode("ascii", "replace").upper()
@@ -61,7 +61,7 @@ def search_arguments(cursor: Cursor) -> SearchArguments:
     keys = [parser.key()]
     while cursor.skip(b" "):
         keys.append(parser.key())
-    if charset and charsets.codec(charset) is None:
+    if charset is not None and charsets.codec(charset) is None:
         raise BadCharset
     return SearchArguments(keys[0] if len(keys) == 1 else SearchAnd(tuple(keys)), charset or "US-ASCII")
 
@@ -69,9 +69,9 @@ def search_arguments(cursor: Cursor) -> SearchArguments:
 class _Keys:
     """search-key; one method for each form of arguments."""
 
-    def __init__(self, cursor: Cursor, charset: str) -> None:
+    def __init__(self, cursor: Cursor, charset: str | None) -> None:
         self._cursor = cursor
-        self._charset = charset or None
+        self._charset = charset
 
     def key(self) -> SearchKey:
         cursor = self._cursor
