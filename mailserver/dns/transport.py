@@ -52,8 +52,13 @@ class _Udp(DatagramProtocol):
     def finish(self, result: Answer | Alias | Exception) -> None:
         waiting, self._result = self._result, None
         if waiting is not None:
-            self.transport.stopListening()
+            if self.transport is not None:
+                self.transport.stopListening()
             _fire(waiting, result)
+
+    def stopProtocol(self) -> None:
+        """The socket broke (no route, interface down): the reactor has closed it."""
+        self.finish(DnsFailure(f"no way to {self._server[0]}"))
 
 
 class _Tcp(Protocol):
