@@ -18,7 +18,6 @@ from mailserver.imap.handlers import change, fetch, search
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.interfaces import IMessageFile, Peer
-from tests.helpers.fake_store import FakeAccount
 from tests.helpers.settings import make_settings
 
 HANDLERS = {**fetch.TABLE, **search.TABLE, **change.TABLE}
@@ -37,10 +36,14 @@ class FakeWire:
         self.sent: list[bytes] = []
         self.breaths = 0
         self.ended = b""
+        self.closed = False
+        self.failing: MailError | None = None  # what reading a large message fails with
         self.largest = 0
         self._waiting: list[Deferred[None]] = []
 
     def send(self, data: bytes) -> None:
+        if self.closed:
+            return
         self.sent.append(data)
         self.largest = max(self.largest, len(data))
         if self.stalled:
@@ -71,6 +74,8 @@ class FakeWire:
         return succeed(None)
 
     async def send_file(self, file: IMessageFile, offset: int, length: int) -> None:
+        if self.failing is not None:
+            raise self.failing
         while length > 0:
             await self.drained()
             data = await file.read(offset, min(length, 256 * 1024))
@@ -90,6 +95,7 @@ class FakeWire:
 
     def end(self, farewell: bytes = b"") -> None:
         self.ended = farewell
+        self.closed = True
 
     def take(self) -> bytes:
         sent, self.sent = b"".join(self.sent), []
@@ -97,18 +103,20 @@ class FakeWire:
 
 
 class SelectedClient:
-    """A session that has a mailbox of `account` selected."""
+    """A session that has a mailbox of `account` selected (a FakeAccount, or one of a real store whose results
+    come at once)."""
 
-    def __init__(self, account: FakeAccount, name: str = "INBOX", read_only: bool = False) -> None:
+    def __init__(self, account: Any, name: str = "INBOX", read_only: bool = False) -> None:
         self.account = account
         self.wire = FakeWire()
         self.session = Session(self.wire)
-        self.session.account = account  # type: ignore[assignment]
+        self.session.account = account
         self.view = Selected(read_only, self.session.wake)
-        clock, account.clock = account.clock, None
+        self.clock: Any = getattr(account, "clock", None)
         opened: list[Any] = []
         account.open(name, self.view, read_only).addCallback(opened.append)
-        account.clock = clock
+        if not opened:
+            self.clock.advance(0)
         self.view.attach(opened[0])
         self.session.select(self.view)
         self.failures: list[Any] = []
@@ -140,9 +148,9 @@ class SelectedClient:
         done: list[Any] = []
         self.start(line).addBoth(done.append)
         while not done:
-            if self.account.clock is None or not self.account.clock.getDelayedCalls():
+            if self.clock is None or not self.clock.getDelayedCalls():
                 raise AssertionError("the command waits for something that does not come")
-            self.account.clock.advance(0)
+            self.clock.advance(0)
         if done[0] is not None:
             done[0].raiseException()
         return self.wire.take()

@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.task import Clock
 
 import mailserver.imap.handlers.fetch as handler
+from mailserver.errors import TemporaryFailure
 from mailserver.imap.fetch import compile_plan, header_cutter, internal_dates
 from mailserver.imap.grammar import parse_command
 from tests.helpers.fake_store import FakeAccount
@@ -295,6 +296,19 @@ def test_E6_a_client_that_goes_ends_the_fetch(account: FakeAccount) -> None:
     client.wire.lose()
 
     assert done == ["ConnectionLost"]
+    assert account.open_files == 0
+
+
+def test_a_disk_that_fails_within_a_literal_ends_the_connection(account: FakeAccount) -> None:
+    """No tagged reply may stand where the client reads a message."""
+    account.inbox.add(b"\n" + b"y" * 2_000_000)
+    client = SelectedClient(account)
+    client.wire.failing = TemporaryFailure()
+
+    answer = client.raw("FETCH 1:2 BODY.PEEK[]")
+    assert client.wire.closed
+    assert answer.startswith(b"* 1 FETCH (BODY[] {")
+    assert answer.endswith(b"* 2 FETCH (BODY[] {2000002}\r\n")
     assert account.open_files == 0
 
 

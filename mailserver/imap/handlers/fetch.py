@@ -268,12 +268,19 @@ class RowSender:
 
     async def _send_large(self, head: bytes, uid: int, file: IMessageFile) -> None:
         """A message that is not held in memory: its parts go from the file to the client."""
-        contents = self.plan.contents
         root = None
-        if not all(content.whole for content in contents):
+        if not all(content.whole for content in self.plan.contents):
             root = await self._scan_large(uid, file)
+        try:
+            await self._stream(head, file, root)
+        except BaseException:
+            # In the middle of a literal no reply would be understood: the connection is cut.
+            self.session.wire.end()
+            raise
+
+    async def _stream(self, head: bytes, file: IMessageFile, root: Part | None) -> None:
         self._put(head)
-        for number, content in enumerate(contents):
+        for number, content in enumerate(self.plan.contents):
             self._put(b" " + content.label if number else content.label)
             found = (0, file.size) if root is None else span(content, root)
             if found is None:
