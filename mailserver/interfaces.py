@@ -140,6 +140,9 @@ class IAuthenticator(Interface):
     def mechanisms(peer: Peer) -> Sequence[str]:
         """SASL mechanisms to announce to this peer now; none where clear text is refused."""
 
+    def anonymous(peer: Peer) -> Any:
+        """The ISender of a client that has not logged in."""
+
     def login(user: str, password: bytes, peer: Peer, interface: type[Interface]) -> Deferred[Any]:
         """The avatar for a clear-text password. Fails with AuthenticationFailed, EncryptionRequired,
         Busy; a failure fires after the penalty delay."""

@@ -68,7 +68,7 @@ _SALTED = {"SSHA": "sha1", "SSHA256": "sha256", "SSHA512": "sha512"}
 def hash_password(password: str, scheme: str = "argon2id") -> str:
     """What to store of a password. Raises ValueError for one that could never log in."""
     prepared = prepare(password.encode("utf-8"))
-    if not prepared or b"\0" in prepared or len(prepared) > MAX_PASSWORD:
+    if not is_possible(prepared):
         raise ValueError(f"a password has 1 to {MAX_PASSWORD} octets and no NUL")
     if scheme == "argon2id":
         return argon2.hash_secret(
@@ -90,9 +90,14 @@ def hash_password(password: str, scheme: str = "argon2id") -> str:
     raise ValueError(f"unknown scheme {scheme!r} ({', '.join(SCHEMES)})")
 
 
+def is_possible(password: bytes) -> bool:
+    """False for what can be nobody's password."""
+    return 0 < len(password) <= MAX_PASSWORD and b"\0" not in password
+
+
 def verify(stored: str, password: bytes) -> bool:
     """Is this the password? Never raises. Costly but for `is_cheap` ones: call it in a thread."""
-    if not password or b"\0" in password or len(password) > MAX_PASSWORD:
+    if not is_possible(password):
         return False
     parts = _split(stored)
     if parts is None:
