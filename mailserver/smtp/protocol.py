@@ -67,6 +67,8 @@ class SmtpConnection(Connection):
         self._run()
 
     def received(self, data: bytes) -> None:
+        if self.factory.settings.now is not self._config:  # reloaded
+            self.engine.options = self._options()
         self.engine.receive(data)
         if self.engine.state is State.BODY:
             self._progress += len(data)
@@ -102,6 +104,7 @@ class SmtpConnection(Connection):
     def _options(self) -> Options:
         factory = self.factory
         config, peer = factory.settings.now, self.peer
+        self._config = config
         log_in = factory.rules.log_in and not self.sender.user
         mechanisms = tuple(factory.authenticator.mechanisms(peer)) if log_in else ()
         return Options(
@@ -233,7 +236,6 @@ class SmtpConnection(Connection):
 
     def _on_mail(self, event: events.MailOffered) -> None:
         factory, engine = self.factory, self.engine
-        engine.options = self._options()
         self._transaction = transaction = Transaction(
             id=factory.ids.new(),
             peer=self.peer,

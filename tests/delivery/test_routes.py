@@ -77,6 +77,19 @@ class RouterTests(SynchronousTestCase):
         self.assertRaises(RoutingLoop, router.resolve, "n0@example.org")
         self.assertEqual(router.resolve("n82@example.org")[0].user, "bob@example.org")
 
+    def test_C13_every_address_is_looked_at_once(self) -> None:
+        """Aliases that fan out again at each level do not multiply."""
+        wide = {f"n{n}@example.org": [f"n{n + 1}@example.org", f"m{n + 1}@example.org"] for n in range(18)}
+        wide |= {f"m{n}@example.org": wide[f"n{n}@example.org"] for n in range(1, 18)}
+        wide |= {"n18@example.org": ["bob@example.org"], "m18@example.org": ["bob@example.org"]}
+        router = Router(make_settings(USERS, wide))
+        steps: list[str] = []
+        step = router.step
+        self.patch(router, "step", lambda mailbox: (steps.append(str(mailbox)), step(mailbox))[1])
+
+        self.assertEqual(router.resolve("n0@example.org")[0].user, "bob@example.org")
+        self.assertEqual(len(steps), len(set(steps)))
+
     def test_a_member_that_is_gone_does_not_stop_the_others(self) -> None:
         self.assertEqual(self.users("stale@example.org"), ["bob@example.org"])
         self.assertRaises(NoSuchUser, self.router.resolve, "dead@example.org")

@@ -364,7 +364,7 @@ class TlsTests(SynchronousTestCase):
         self.assertEqual(talk.line("STARTTLS"), "220 2.0.0 Ready to start TLS")
         talk.engine.options = evolve(SUBMISSION, starttls=False)
         talk.engine.tls_started()
-        self.assertEqual(talk.engine.helo, "")
+        self.assertEqual((talk.engine.helo, talk.engine.extended), ("", False))
         self.assertEqual(talk.line("MAIL FROM:<a@b>"), "503 5.5.1 Send EHLO first")
         self.assertNotIn("250 STARTTLS", talk.say(b"EHLO a\r\n"))
 

@@ -204,6 +204,16 @@ class MxTests(SynchronousTestCase):
         (event,) = world.audit.named("rejected")
         self.assertEqual((event["to"], event["code"]), ("nobody@example.org", "550 5.1.1"))
 
+    def test_K4_a_reload_holds_from_the_next_command_on(self) -> None:
+        world = World()
+        client = world.connect().hello()
+        self.assertEqual(client.line("MAIL FROM:<> SIZE=1000")[:4], "250 ")
+        world.settings.change(limits={"message_size": 100, "recipients": 1})
+        client.line("RCPT TO:<alice@example.org>")
+        self.assertEqual(client.line("RCPT TO:<bob@example.org>")[:4], "452 ")
+        client.line("RSET")
+        self.assertEqual(client.line("MAIL FROM:<> SIZE=1000")[:10], "552 5.3.4 ")
+
     def test_ids_are_sortable_and_unique(self) -> None:
         world = World()
         ids = [world.factory.ids.new() for _ in range(100)]
