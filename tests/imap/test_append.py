@@ -68,7 +68,7 @@ def test_same_reply_byte_by_byte(client: ImapClient) -> None:
 def test_mailbox_that_is_not_there_says_trycreate_before_the_message(client: ImapClient) -> None:
     client.dialog(
         """
-        C: a APPEND nowhere {5}
+        C: a APPEND nowhere {20000}
         S: a NO [TRYCREATE] No such mailbox
         C: b NOOP
         S: b OK NOOP completed
@@ -76,8 +76,19 @@ def test_mailbox_that_is_not_there_says_trycreate_before_the_message(client: Ima
     )
 
 
+def test_small_message_for_a_mailbox_that_is_not_there(client: ImapClient) -> None:
+    client.dialog(
+        """
+        C: a APPEND nowhere {5}
+        S: + OK
+        C: hello
+        S: a NO [TRYCREATE] No such mailbox
+        """
+    )
+
+
 def test_H22_refused_message_that_comes_all_the_same_is_not_executed(client: ImapClient) -> None:
-    inside = b"x DELETE Trash\r\n"
+    inside = b"x DELETE Trash\r\n" * 2000
     assert client.send(b"a APPEND nowhere {%d+}\r\n%b\r\nb NOOP\r\n" % (len(inside), inside)) == (
         b"a NO [TRYCREATE] No such mailbox\r\nb OK NOOP completed\r\n"
     )
@@ -110,10 +121,10 @@ def test_H16_too_big_without_asking_is_read_or_the_connection_closed() -> None:
 
 
 def test_H16_over_quota_before_and_after_the_message(client: ImapClient) -> None:
-    client.account.limit = 100
+    client.account.limit = 16384
     client.dialog(
         """
-        C: a APPEND INBOX {101}
+        C: a APPEND INBOX {16385}
         S: a NO [OVERQUOTA] Mailbox is full
         C: b APPEND INBOX {3}
         S: + OK

@@ -10,13 +10,17 @@ from mailserver.imap.commands import Append, Command
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import NewMessage
 
+SMALL = 16 * 1024  # octets that cost less to receive than to ask the store about beforehand
+
 
 async def offered(session: Session, command: Append) -> None:
-    """Raises the MailError that the whole command would end with, before anything was sent for nothing."""
+    """Raises the MailError that the whole command would end with, before much was sent for nothing."""
     if command.size > session.settings.now.limits.message_size:
         raise MessageTooLarge
     if not command.size:  # the way in which clients give up an APPEND (RFC 3502, 6.3.11)
         raise MailError("An empty message cannot be kept", imap="CANNOT")
+    if command.size <= SMALL:
+        return
     await session.owner.status(command.mailbox)
     usage = await session.owner.quota()
     if usage.limit and usage.used + command.size > usage.limit:
