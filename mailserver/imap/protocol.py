@@ -7,12 +7,13 @@ not read what it asked for; a run of pipelined commands gives the reactor a turn
 from __future__ import annotations
 
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionLost
+from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from mailserver.audit import Audit
@@ -75,6 +76,10 @@ class ImapConnection(Connection):
         turn: Deferred[None] = Deferred()
         self.factory.reactor.callLater(0, self._turn, turn)
         return turn
+
+    def in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
+        reactor = self.factory.reactor
+        return deferToThreadPool(reactor, reactor.getThreadPool(), function)
 
     def _turn(self, turn: Deferred[None]) -> None:
         if self.open:

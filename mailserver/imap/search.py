@@ -29,7 +29,7 @@ from mailserver.imap.values import (
 )
 from mailserver.message.headers import unfold_block
 from mailserver.message.parameters import without_comments
-from mailserver.message.structure import scan
+from mailserver.message.structure import Part
 from mailserver.message.text import body_texts, decode_words, fold, header_text
 
 SLICE = 1000  # messages whose headers are looked at between rests
@@ -59,6 +59,9 @@ class Source(Protocol):
 
     async def message(self, row: int) -> bytes | None:
         """The message (CRLF), None where it is gone."""
+
+    async def scan(self, wire: bytes) -> Part:
+        """The part tree of a message; in a thread where it is large."""
 
     async def rest(self, octets: int) -> None:
         """So much was looked at: others may get their turn."""
@@ -308,7 +311,7 @@ def _plain_match(wire: bytes, wanted: str, header: bool) -> bool | None:
 
 
 async def _match(wire: bytes, wanted: str, header: bool, source: Source) -> bool:
-    root = scan(wire)
+    root = await source.scan(wire)
     if header and wanted in fold(header_text(wire[: root.body])):
         return True
     finder = Finder(wanted)

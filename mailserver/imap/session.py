@@ -9,12 +9,14 @@ run one after another, so a handler has the session for itself until it returns.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 from mailserver.errors import MailError, NotPermitted
 from mailserver.imap.commands import Command
 from mailserver.imap.selected import Selected
 from mailserver.interfaces import IAccount, IAuthenticator, IExchange, IMessageFile, Peer
+
+T = TypeVar("T")
 
 Handler = Callable[["Session", Any], Coroutine[Any, Any, None]]
 
@@ -36,6 +38,9 @@ class Wire(Protocol):
     def drained(self) -> Awaitable[None]: ...
 
     def breathe(self) -> Awaitable[None]: ...
+
+    def in_thread(self, function: Callable[[], Any]) -> Awaitable[Any]:
+        """Call in a thread; the result, or what it raised."""
 
     def send_file(self, file: IMessageFile, offset: int, length: int) -> Awaitable[None]: ...
 
@@ -118,6 +123,10 @@ class Session:
         """Let the reactor have a turn (between slices of long work), then wait for room in the output."""
         await self.wire.breathe()
         await self.drained()
+
+    async def in_thread(self, function: Callable[[], T]) -> T:
+        """Long work on bytes, which would hold the reactor; `function` touches nothing of the session."""
+        return cast("T", await self.wire.in_thread(function))
 
     async def send_file(self, file: IMessageFile, offset: int, length: int) -> None:
         """Send octets of a message as the client reads them; the caller closes `file`."""

@@ -20,7 +20,7 @@ from mailserver.message.headers import values_by_name
 from mailserver.message.parameters import Parameters, get, parse_content_type
 
 MAX_DEPTH = 100
-MAX_PARTS = 10_000
+MAX_PARTS = 5_000
 MAX_HEADER = 256 * 1024  # octets of one header block that are looked at
 MAX_BOUNDARY = 998  # a line (RFC 5322, 2.1.1)
 MAX_MISSES = 200_000  # lines that begin like a delimiter and are none

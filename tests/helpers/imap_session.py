@@ -6,6 +6,7 @@ alice.told("NOOP")                       # -> untagged responses and the tagged 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -72,6 +73,9 @@ class FakeWire:
     def breathe(self) -> Deferred[None]:
         self.breaths += 1
         return succeed(None)
+
+    def in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
+        return succeed(function())
 
     async def send_file(self, file: IMessageFile, offset: int, length: int) -> None:
         if self.failing is not None:

@@ -36,6 +36,7 @@ ARRAY_ROWS = 4096  # rows at a time that come from memory: about 200 KiB, 1 ms
 CACHED_ROWS = 1000  # … from the index
 CONTENT_ROWS = 256  # … with contents of messages
 OUTPUT = 128 * 1024  # octets collected before they are sent
+TLS_OUTPUT = 64 * 1024  # … through TLS, whose layer copies large writes
 TURN = 1024 * 1024  # octets produced before other connections get their turn
 SMALL = 1024 * 1024  # messages up to this size are taken whole
 
@@ -87,6 +88,7 @@ class RowSender:
         self.view = view
         self.plan = plan
         self.gone = 0
+        self._slice = TLS_OUTPUT if session.peer.tls else OUTPUT
         self._produced = 0
         self._out: list[bytes] = []
         self._waiting = 0
@@ -135,7 +137,7 @@ class RowSender:
     def _put(self, data: bytes) -> None:
         self._out.append(data)
         self._waiting += len(data)
-        if self._waiting >= OUTPUT:
+        if self._waiting >= self._slice:
             self._flush()
 
     def _flush(self) -> None:
@@ -263,7 +265,7 @@ class RowSender:
             row = head + b" ".join(values) + END
             out.append(row)
             self._waiting += len(row)
-        if self._waiting >= OUTPUT:
+        if self._waiting >= self._slice:
             self._flush()
 
     async def _send_large(self, head: bytes, uid: int, file: IMessageFile) -> None:
@@ -302,9 +304,9 @@ class RowSender:
         known = self.view.scanned
         if known is not None and known[0] == uid:
             return known[1]
-        root = scan(await read_whole(file))
+        data = await read_whole(file)
+        root = await self.session.in_thread(lambda: scan(data))
         self.view.scanned = (uid, root)
-        await self.session.breathe()
         return root
 
     async def _read_header(self, uid: int) -> bytes | None:

@@ -12,7 +12,7 @@ from mailserver.imap.search import REST, search
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.imap.values import SearchSet
-from mailserver.message.structure import body_start
+from mailserver.message.structure import Part, body_start, scan
 
 
 class MailboxSource:
@@ -70,6 +70,11 @@ class MailboxSource:
             return await read_whole(file) if data is None else data
         finally:
             file.close()
+
+    async def scan(self, wire: bytes) -> Part:
+        if len(wire) <= REST:
+            return scan(wire)
+        return await self._session.in_thread(lambda: scan(wire))
 
     async def rest(self, octets: int) -> None:
         self._looked_at += octets
