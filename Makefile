@@ -1,6 +1,7 @@
 # make run       a demonstration server on loopback, in ./demo (kept between runs)
 # make test      the whole test suite
 # make lint      ruff and mypy --strict
+# make crash     kill the server 200 times during a load (KILLS=N for another number)
 # make coverage  the test suite with coverage, and its report
 # make clean     all that the others have made, but ./demo
 #
@@ -10,6 +11,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+KILLS  ?= 200
 
 BIN := $(VENV)/bin
 SOURCES := setup.cfg pyproject.toml $(shell find mailserver twisted -name '*.py')
@@ -17,7 +19,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint coverage coverage-report clean
+.PHONY: help run test crash lint coverage coverage-report clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -48,6 +50,9 @@ run: $(VENV)/.run
 test: $(VENV)/.test
 	$(if $(COVERAGE),$(BIN)/python -m coverage erase)
 	$(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest $(ARGS)
+
+crash: $(VENV)/.test
+	$(BIN)/python -m tests.crash $(KILLS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

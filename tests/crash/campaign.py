@@ -59,15 +59,27 @@ class Campaign:
     def finish(self) -> None:
         """A last start: everything is shown, and what was accepted for elsewhere arrives there."""
         self.server.start()
-        self._check_shown(None)
         wanted = {number for number, copies in self.record.of_user(REMOTE).items() if copies.accepted}
         eventually(lambda: wanted <= set(self.sink.received), 60, "accepted mail for elsewhere arrives")
+        eventually(self._queue_is_empty, 60, "the queue gets empty")
+        self._stop()
+        self._check_files()
+        self.server.start()
+        self._check_shown(None)
+        self._stop()
+        lost = [(mailbox.user, number) for mailbox in self.mailboxes for number in mailbox.awaited()]
+        if lost:
+            raise Broken(f"accepted and nowhere: {lost[:9]}")
+        if self.sink.faults:
+            raise Broken(self.sink.faults[0])
+
+    def _stop(self) -> None:
         status = self.server.stop()
         if status:
             raise Broken(f"the server ended with status {status}")
-        self._check_files()
-        if self.sink.faults:
-            raise Broken(self.sink.faults[0])
+
+    def _queue_is_empty(self) -> bool:
+        return not any(path.is_file() for path in (self.server.data / "queue" / "messages").rglob("*"))
 
     def close(self) -> None:
         self.server.kill()

@@ -10,10 +10,15 @@ from attrs import define, field
 
 @define
 class Copies:
-    """Of one message for one mailbox: attempts that were answered by yes, and those without a seen answer."""
+    """Of one message for one mailbox: attempts that were answered by yes, and those without a seen answer.
+
+    queued: it goes through the queue, together with a remote copy: it may still be there, and a kill between
+    its delivery and the note of it delivers it again (RFC 5321, 6.1; CASES F6)
+    """
 
     accepted: int = 0
     unanswered: int = 0
+    queued: bool = False
 
 
 @define
@@ -44,8 +49,9 @@ class Record:
     def sending(self, number: int, users: tuple[str, ...]) -> None:
         """From now on the server may have it."""
         with self._lock:
+            queued = any("@" in user for user in users)
             for user in users:
-                self.copies.setdefault((user, number), Copies()).unanswered += 1
+                self.copies.setdefault((user, number), Copies(queued=queued)).unanswered += 1
             self._in_flight.append((number, users))
 
     def answered(self, number: int, users: tuple[str, ...], yes: bool, text: str = "") -> None:
