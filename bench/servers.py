@@ -109,7 +109,9 @@ file = "mail.log"
         command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
         command += ["mailserver", "-c", str(self.directory / "mailserver.toml")]
         with log.open("wb") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=out, cwd=self.directory)
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=out, cwd=self.directory, env={**os.environ, "PYTHONPATH": _ROOT}
+            )
         self.pids = [self.process.pid]
         for port in (self.smtp, self.imap, self.pop3):
             wait_port(port, log)
@@ -290,6 +292,7 @@ default_process_limit = 100
         self._dovecot.wait(20)
 
 
+_ROOT = str(Path(__file__).resolve().parents[1])
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 _DOVECOT = shutil.which("dovecot", path=_PATH) or "dovecot"
 _POSTFIX = shutil.which("postfix", path=_PATH) or "postfix"
