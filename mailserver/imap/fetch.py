@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Sequence
 from time import gmtime
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from attrs import field, frozen
 
-from mailserver.imap.flags import FlagNames
+from mailserver.imap.flags import MAX_CACHED, FlagNames
 from mailserver.imap.values import FetchItem
 from mailserver.message.envelope import string
 from mailserver.message.structure import Part, body_start, find_part
@@ -210,6 +210,8 @@ class FlagFragments(dict[int, bytes]):
         self._recent = recent
 
     def __missing__(self, flags: int) -> bytes:
+        if len(self) >= MAX_CACHED:
+            self.clear()
         made = self[flags] = b"FLAGS (%b)%b" % (self._names.render(flags, self._recent), self._behind)
         return made
 
@@ -235,19 +237,21 @@ class Prefixes:
         return lines
 
 
-_PREFIXES: WeakKeyDictionary[Any, Prefixes] = WeakKeyDictionary()
+_PREFIXES: WeakKeyDictionary[Any, ref[Prefixes]] = WeakKeyDictionary()
 
 
 def prefixes_of(view: Selected) -> Prefixes:
-    """The line prefixes for a view: one set for all sessions whose view is the mailbox's present one."""
-    if not view.current:
-        own = view.prefixes
-        if own is None or own.uids is not view.uids:
-            own = view.prefixes = Prefixes(view.uids)
+    """The line prefixes for a view. Sessions whose view is the mailbox's present one share them, for as long
+    as one of them lives."""
+    own = view.prefixes
+    if own is not None and own.uids is view.uids:
         return own
-    shared = _PREFIXES.get(view.mailbox)
+    weak = _PREFIXES.get(view.mailbox)
+    shared = None if weak is None else weak()
     if shared is None or shared.uids is not view.uids:
-        shared = _PREFIXES[view.mailbox] = Prefixes(view.uids)
+        shared = Prefixes(view.uids)
+        if view.current:
+            _PREFIXES[view.mailbox] = ref(shared)
     view.prefixes = shared
     return shared
 

@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from zope.interface import implementer
 
-from mailserver.imap.fetch import Prefixes
+from mailserver.imap.fetch import FlagFragments, Prefixes, interleave, prefixes_of
 from mailserver.imap.flags import FlagNames
 from mailserver.imap.values import SequenceSet
 from mailserver.interfaces import IMailbox, IMailboxListener
 from mailserver.message.structure import Part
+
+MANY = 1000  # lines from which on it pays to keep their beginnings
 
 
 def _nothing() -> None:
@@ -54,6 +56,8 @@ class Selected:
         """The client now learns of the mailbox (SELECT): everything in it counts as told."""
         self.mailbox = mailbox
         self.names = FlagNames(mailbox.keywords)
+        self._fragments = FlagFragments(self.names, b")\r\n")
+        self._recent_fragments = FlagFragments(self.names, b")\r\n", recent=True)
         self.read_only = self.read_only or mailbox.read_only
         self.uids = mailbox.uids
         self.told = len(mailbox.uids)
@@ -78,7 +82,8 @@ class Selected:
             self.wake()
 
     def messages_removed(self, uids: Sequence[int], by: IMailboxListener | None) -> None:
-        self._removed.update(filter(self.number_of, uids))
+        view = self.uids
+        self._removed.update([view[index] for index in self._indices(sorted(uids))])
         self._changed.difference_update(uids)
         self.recent.difference_update(uids)
         self.wake()
@@ -99,6 +104,26 @@ class Selected:
         """The sequence number of a UID in this view, 0 where the client does not know it."""
         index = bisect_left(self.uids, uid, 0, self.told)
         return index + 1 if index < self.told and self.uids[index] == uid else 0
+
+    def _indices(self, uids: Sequence[int]) -> Sequence[int]:
+        """Where these UIDs (ascending) stand in the view; those that the client does not know are left out.
+        A run of neighbours, as from a change of a whole mailbox, costs one comparison."""
+        view, told = self.uids, self.told
+        if not uids:
+            return ()
+        first = bisect_left(view, uids[0], 0, told)
+        last = first + len(uids)
+        if last <= told and list(view[first:last]) == uids:
+            return range(first, last)
+        if len(uids) > told // 16:
+            wanted = set(uids)
+            return [index for index, uid in enumerate(view[:told]) if uid in wanted]
+        found: list[int] = []
+        for uid in uids:
+            first = bisect_left(view, uid, first, told)
+            if first < told and view[first] == uid:
+                found.append(first)
+        return found
 
     def ranges(self, numbers: SequenceSet, uid: bool) -> list[tuple[int, int]] | None:
         """Ascending, disjoint (start, stop) index ranges of `uids` for a set of UIDs or sequence numbers.
@@ -164,9 +189,9 @@ class Selected:
 
     def _tell_expunges(self, told: list[bytes]) -> None:
         """From the highest number down, so that none of them moves another (RFC 3501, 7.4.1)."""
-        numbers = sorted(filter(None, map(self.number_of, self._removed)), reverse=True)
-        told.extend([b"* %d EXPUNGE\r\n" % number for number in numbers])
-        self.told -= len(numbers)
+        indices = self._indices(sorted(self._removed))
+        told.extend([b"* %d EXPUNGE\r\n" % (index + 1) for index in reversed(indices)])
+        self.told -= len(indices)
         self.uids = self.mailbox.uids
         self._removed.clear()
 
@@ -194,22 +219,33 @@ class Selected:
         text = b"No permanent flags permitted" if self.read_only else b"Flags permitted"
         return b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS (%b)] %b\r\n" % (names, permanent, text)
 
-    def flag_lines(self, uids: Iterable[int], with_uid: bool) -> list[bytes]:
-        """`* n FETCH (FLAGS (…))` for those of these UIDs that the client knows; they are told now."""
-        lines: list[bytes] = []
-        flags, index_of = self.mailbox.flags, self.mailbox.index_of
-        names, recent = self.names, self.recent
-        for uid in uids:
-            number = self.number_of(uid)
-            index = index_of(uid) if number else -1
-            if index < 0:
-                continue
-            shown = names.render(flags[index], uid in recent)
-            if with_uid:
-                lines.append(b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, uid, shown))
-            else:
-                lines.append(b"* %d FETCH (FLAGS (%b))\r\n" % (number, shown))
-        return lines
+    def flag_lines(self, uids: Sequence[int], with_uid: bool) -> list[bytes]:
+        """`* n FETCH (FLAGS (…))` for those of these UIDs (ascending) that the client knows."""
+        indices = self._indices(uids)
+        view, flags = self.uids, self.mailbox.flags
+        if not self.current:
+            index_of = self.mailbox.index_of
+            found = [(index, index_of(view[index])) for index in indices]
+            indices = [index for index, row in found if row >= 0]
+            values = [flags[row] for _, row in found if row >= 0]
+        else:
+            values = [flags[index] for index in indices]
+        if not indices:
+            return []
+        if len(indices) > MANY:
+            lines = prefixes_of(self).get(with_uid, indices[-1] + 1)
+            heads = [lines[index] for index in indices]
+        elif with_uid:
+            heads = [b"* %d FETCH (UID %d " % (index + 1, view[index]) for index in indices]
+        else:
+            heads = [b"* %d FETCH (" % (index + 1) for index in indices]
+        recent = self.recent
+        plain, marked = self._fragments, self._recent_fragments
+        tails = [
+            marked[bits] if recent and view[index] in recent else plain[bits]
+            for index, bits in zip(indices, values, strict=True)
+        ]
+        return interleave((heads, tails))
 
     def flags_told(self, uids: Iterable[int]) -> None:
         """FETCH has just told the flags of these messages: no need to repeat them."""
