@@ -30,7 +30,7 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
     if not anything and not one_level:
         return lambda name: name == plain
     at_end_only = 1 << len(literals)
-    if anything == at_end_only:
+    if anything == at_end_only and not one_level:
         return lambda name: name.startswith(plain)
     if one_level == at_end_only and not anything:
         return lambda name: name.startswith(plain) and SEPARATOR not in name[len(plain) :]
