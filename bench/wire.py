@@ -41,6 +41,8 @@ class Conn:
         parts, tail = [self.data], self.data[-len(end) :]
         while tail != end:
             parts.append(self.more())
+            if parts[-1].startswith(b"-ERR"):
+                raise WireError(parts[-1].decode("latin-1"))
             tail = (tail + parts[-1])[-len(end) :]
         self.data = b""
         return b"".join(parts)
@@ -160,10 +162,7 @@ class Pop3:
     def retrieve(self, number: int) -> int:
         """Octets of the whole answer."""
         self.conn.send(b"RETR %d\r\n" % number)
-        answer = self.conn.until(b"\r\n.\r\n")
-        if not answer.startswith(b"+OK"):
-            raise WireError(answer[:200].decode("latin-1"))
-        return len(answer)
+        return len(self.conn.until(b"\r\n.\r\n"))
 
     def quit(self) -> None:
         self.conn.send(b"QUIT\r\n")

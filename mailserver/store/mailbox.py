@@ -113,8 +113,8 @@ class Mailbox:
 
     def attach(self, listener: IMailboxListener) -> None:
         self._listeners.append(listener)
-        if self._watch is None and self._timer is None:
-            self._timer = self._store.reactor.callLater(_POLL, self._look)
+        if self._watch is None:
+            self._look_in(_POLL)
 
     def close(self, listener: IMailboxListener) -> None:
         self._listeners = [one for one in self._listeners if one is not listener]
@@ -238,14 +238,21 @@ class Mailbox:
     def _touched(self) -> None:
         """inotify: somebody else changed the directories."""
         self._foreign = True
+        self._look_in(_DEBOUNCE)
+
+    def _look_in(self, seconds: float) -> None:
+        reactor = self._store.reactor
+        if self._timer is not None and self._timer.getTime() > reactor.seconds() + seconds:
+            self._timer.cancel()
+            self._timer = None
         if self._timer is None:
-            self._timer = self._store.reactor.callLater(_DEBOUNCE, self._look)
+            self._timer = reactor.callLater(seconds, self._look)
 
     def _look(self) -> None:
         self._timer = None
         self.refresh().addErrback(lambda failure: self.log.warn("refresh: {error}", error=failure.value))
         if self._watch is None and self._listeners:
-            self._timer = self._store.reactor.callLater(_POLL, self._look)
+            self._look_in(_POLL)
 
     def refresh(self) -> Deferred[None]:
         if self._watch is not None:
@@ -357,6 +364,7 @@ class Mailbox:
         """Renamed by another program, or by us and the news is on its way."""
         letters = maildir.letters_for(self.flags[index] & maildir.LETTER_BITS)
         candidates: list[Callable[[], str | None]] = [
+            lambda: self._account.ledger.moving.get(self.directory, {}).get(name),
             lambda: f"cur/{maildir.base_of(name)}:2,{letters}",
             lambda: operations.locate(self._path, name),
         ]

@@ -203,6 +203,7 @@ def rename_dirty(ledger: Ledger, opened: Index, directory: str, limit: int = 200
     rows = opened.dirty(folder, limit, after)
     done: list[Row] = []
     full = False
+    moving = ledger.moving[directory] = {}  # for who opens a file before the new name is told
     with ledger.own_changes(folder, "new", "cur"):
         for row in rows:
             name = proper_name(ledger, folder, path, row)
@@ -210,6 +211,7 @@ def rename_dirty(ledger: Ledger, opened: Index, directory: str, limit: int = 200
                 row.dirty = 0
                 done.append(row)
                 continue
+            moving[row.name] = name
             for one in (row.name, name):
                 ledger.around.expect(os.path.join(path, one[:3]), one[4:])
             try:
