@@ -76,6 +76,7 @@ class Sender(Protocol):
         self._outcome: Deferred[tuple[Reply, ...]] | None = None
         self._source: Source | None = None
         self._full = False
+        self._connected = False
         self._drained: Deferred[None] | None = None
 
     # --- for the relay ----------------------------------------------------------------------------
@@ -228,6 +229,7 @@ class Sender(Protocol):
     # --- called by Twisted ------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
+        self._connected = True
         self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
         if self.engine.options.secure:
@@ -240,6 +242,7 @@ class Sender(Protocol):
             self._run()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._connected = False
         if not self.closed:
             why = "" if isinstance(reason.value, ConnectionDone) else f": {reason.getErrorMessage()}"
             waiting = self.engine.state.value
@@ -251,11 +254,12 @@ class Sender(Protocol):
         if self.closed:
             return
         self.closed = True
-        self.transport.unregisterProducer()
-        if abort:
-            self.transport.abortConnection()
-        else:
-            self.transport.loseConnection()
+        if self._connected:
+            self.transport.unregisterProducer()
+            if abort:
+                self.transport.abortConnection()
+            else:
+                self.transport.loseConnection()
         self._release_writer()
         if self.on_close is not None:
             self.on_close(self)
