@@ -19,13 +19,14 @@ from zope.interface import implementer
 from mailserver.errors import MailError, TemporaryFailure
 from mailserver.interfaces import Envelope, IAcceptor, IMessageBody, Recipient, Target
 
+LOGGED_RECIPIENTS = 100
 Pair = tuple[Recipient, Target]
 
 
 @implementer(IAcceptor)
 class Acceptor:
-    """IAcceptor over ILocalDelivery and IQueue. `audit` gets "delivered" and "bounced"; `queue` may be None
-    in programs that deliver locally only."""
+    """IAcceptor over ILocalDelivery and IQueue. `audit` gets "received" for each message that is ours from
+    now on, and "delivered" for each copy that is in its mailbox already; the queue tells the rest."""
 
     log = Logger()
 
@@ -40,6 +41,7 @@ class Acceptor:
         pairs = one_copy_each(envelope.recipients)
         if any(target.domain for _, target in pairs):
             taken = self._enqueue(envelope, trace, body, pairs)
+            taken.addCallback(self._tell, envelope, body.size)
         else:
             taken = self._deliver(envelope, trace, body, pairs)
         return taken.addBoth(_discard, body)
@@ -60,18 +62,32 @@ class Acceptor:
             raise worst([error for _, error in failed])
         if failed:
             yield self._enqueue(envelope, trace, body, [pair for pair, _ in failed])
-        self._tell(envelope, pairs, outcomes, self._reactor.seconds() - begun)
+        delivered = [target for target, error in zip(targets, outcomes, strict=True) if error is None]
+        self._tell(None, envelope, body.size, delivered, self._reactor.seconds() - begun)
 
     def _tell(
-        self, envelope: Envelope, pairs: Sequence[Pair], outcomes: Sequence[Any], seconds: float
+        self,
+        result: None,
+        envelope: Envelope,
+        size: int,
+        delivered: Sequence[Target] = (),
+        seconds: float = 0.0,
     ) -> None:
         """The log; from here on nothing may turn the message into a failure (CASES F12)."""
         try:
-            for (_, target), error in zip(pairs, outcomes, strict=True):
-                if error is None:
-                    self._audit.event(
-                        "delivered", id=envelope.id, to=target.user, folder=target.folder, seconds=seconds
-                    )
+            self._audit.event(
+                "received",
+                id=envelope.id,
+                ip=envelope.peer.ip,
+                sender=envelope.reverse_path,
+                to=listed([recipient.address for recipient in envelope.recipients]),
+                size=size,
+                user=envelope.user,
+            )
+            for target in delivered:
+                self._audit.event(
+                    "delivered", id=envelope.id, to=target.user, folder=target.folder, seconds=seconds
+                )
         except Exception:
             self.log.failure("the event log failed")
 
@@ -93,6 +109,12 @@ def worst(errors: Sequence[Exception]) -> Exception:
     """What to tell where all failed: a temporary error if there is one, for then a retry makes sense."""
     known = [error if isinstance(error, MailError) else TemporaryFailure(cause=error) for error in errors]
     return next((error for error in known if error.temporary), known[0])
+
+
+def listed(addresses: Sequence[str]) -> str:
+    """Recipients for one log line."""
+    shown = ",".join(addresses[:LOGGED_RECIPIENTS])
+    return shown if len(addresses) <= LOGGED_RECIPIENTS else f"{shown},… {len(addresses)} in all"
 
 
 def _discard(result: Any, body: IMessageBody) -> Any:

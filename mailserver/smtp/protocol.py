@@ -330,17 +330,12 @@ class SmtpConnection(Connection):
         now = factory.clock()
         envelope = transaction.envelope(now)
         trace = transaction.received_field(factory.settings.now.hostname, now)
-        size = body.size
         taken: Deferred[Any] = factory.acceptor.accept(envelope, trace, body)
-        return taken.addCallback(self._taken, transaction, size)
+        return taken.addCallback(self._taken, transaction)
 
-    def _taken(self, result: object, transaction: Transaction, size: int) -> None:
+    def _taken(self, result: object, transaction: Transaction) -> None:
         """The message is ours; nothing from here on may say otherwise (CASES F12)."""
         self._body = self._transaction = None
-        try:
-            transaction.log_received(self.factory.audit, size)
-        except Exception:
-            self.log.failure("the event log failed")
         self._accept(f"Ok, id {transaction.id}")
 
     def _log_rejected(self, error: MailError, event: events.Event) -> None:

@@ -65,17 +65,6 @@ class Transaction:
             when=when,
         )
 
-    def log_received(self, audit: Any, size: int) -> None:
-        audit.event(
-            "received",
-            id=self.id,
-            ip=self.peer.ip,
-            sender=self.reverse_path,
-            to=self._listed(),
-            size=size,
-            user=self.sender.user,
-        )
-
     def log_rejected(self, audit: Any, error: MailError, recipient: str = "") -> None:
         """The message was refused, or the one recipient where that is given."""
         audit.event(

@@ -81,10 +81,9 @@ class AcceptorTests(SynchronousTestCase):
     def test_local_only(self) -> None:
         self.successResultOf(self.accept(local("a@b"), local("c@b")))
         self.assertEqual((self.local.delivered, self.queue.queued), (["a@b", "c@b"], []))
-        self.assertEqual(
-            [(name, fields["to"]) for name, fields in self.audit.events],
-            [("delivered", "a@b"), ("delivered", "c@b")],
-        )
+        told = [(name, fields["to"]) for name, fields in self.audit.events]
+        self.assertEqual(told, [("received", "a@b,c@b"), ("delivered", "a@b"), ("delivered", "c@b")])
+        self.assertEqual({fields["id"] for _, fields in self.audit.events}, {"id1"})
         self.assert_discarded()
 
     def test_C15_one_copy_for_each_mailbox(self) -> None:
@@ -94,6 +93,7 @@ class AcceptorTests(SynchronousTestCase):
     def test_a_remote_target_queues_all(self) -> None:
         self.successResultOf(self.accept(local("a@b"), remote("x@y")))
         self.assertEqual((self.local.delivered, self.queue.queued), ([], ["a@b", "x@y"]))
+        self.assertEqual([(name, fields["size"]) for name, fields in self.audit.events], [("received", 5)])
         self.assert_discarded()
 
     def test_F7_what_failed_beside_others_is_queued(self) -> None:
@@ -114,6 +114,7 @@ class AcceptorTests(SynchronousTestCase):
     def test_a_queue_that_fails(self) -> None:
         self.queue.error = NoSpace()
         self.failureResultOf(self.accept(remote("x@y")), NoSpace)
+        self.assertEqual(self.audit.events, [])
         self.assert_discarded()
 
     def test_F12_a_log_that_fails_changes_nothing(self) -> None:
