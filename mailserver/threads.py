@@ -212,7 +212,7 @@ class GroupJob(Protocol):
 class GroupWriter:
     """The writer thread and its helpers. `submit` in the reactor thread only."""
 
-    def __init__(self, inbox: Inbox, helpers: int = 8, batch: int = 500, limit: int = 10_000) -> None:
+    def __init__(self, inbox: Inbox, helpers: int = 16, batch: int = 500, limit: int = 10_000) -> None:
         self._inbox = inbox
         self._batch = batch
         self._limit = limit

@@ -37,6 +37,9 @@ def prepare(ledger: Ledger) -> None:
     if not files.is_directory(ledger.path):
         if os.path.lexists(ledger.path):
             raise TemporaryFailure(cause=f"{ledger.path} is not a directory")
+        domain = os.path.dirname(ledger.path)
+        durable.make_dirs(domain)
+        durable.set_topdir_flag(domain)
         durable.make_dirs(ledger.path)
     ledger.run(_prepare)
 
