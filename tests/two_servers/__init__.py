@@ -1,0 +1,1 @@
+"""Two real servers and a DNS server of the tests' own between them."""
