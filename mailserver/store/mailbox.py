@@ -89,9 +89,11 @@ class Mailbox:
         if self._loaded:
             await self.refresh()
         else:
+            self._foreign = False
             loaded = await self._run(operations.load)
             if not self._loaded:
                 self._fill(loaded)
+            self._store.tidy(self._account)
         if self.gone:
             raise NoSuchMailbox()
 

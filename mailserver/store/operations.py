@@ -250,16 +250,22 @@ def proper_name(ledger: Ledger, folder: Folder, path: str, row: Row) -> str:
     base = old.base
     if (old.uidvalidity, old.uid) != (folder.uidvalidity, row.uid):
         try:
-            size = os.lstat(os.path.join(path, row.name)).st_size
+            status = os.lstat(os.path.join(path, row.name))
         except OSError:
             return row.name
-        plain = ",".join(part for part in base.split(",") if part[:2] not in ("S=", "W=", "I="))
-        base = f"{plain},S={size},W={row.wire},I={folder.uidvalidity}-{row.uid}"
-        if len(os.fsencode(base)) > maildir.LONGEST - 40:
-            base = ledger.around.names.message(row.date, size, row.wire, folder.uidvalidity, row.uid)
+        if status.st_nlink == 1:  # else its other name, here perhaps, would look like another message
+            base = _base_with_uid(ledger, folder, row, base, status.st_size)
     if row.name.startswith("new/") and row.dirty != 2 and not letters:
         return f"new/{base}"
     return f"cur/{base}:2,{letters}"
+
+
+def _base_with_uid(ledger: Ledger, folder: Folder, row: Row, base: str, size: int) -> str:
+    plain = ",".join(part for part in base.split(",") if part[:2] not in ("S=", "W=", "I="))
+    base = f"{plain},S={size},W={row.wire},I={folder.uidvalidity}-{row.uid}"
+    if len(os.fsencode(base)) <= maildir.LONGEST - 40:
+        return base
+    return ledger.around.names.message(row.date, size, row.wire, folder.uidvalidity, row.uid)
 
 
 def take_recent(ledger: Ledger, opened: Index, directory: str, up_to: int) -> None:
