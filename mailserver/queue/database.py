@@ -68,18 +68,21 @@ _VERDICT = """UPDATE recipients SET state = ?, attempts = attempts + ?, next_try
 _IDLE = "NOT EXISTS (SELECT 1 FROM temp.active WHERE active.id = r.id)"
 
 
-class DatabaseDamaged(Exception):
-    """queue.sqlite cannot be used as it is."""
+class DatabaseDamaged(OSError):
+    """queue.sqlite cannot be used as it is. An OSError, as all that keeps the spool from being opened."""
 
 
 def connect(queue_dir: Path, *, create: bool = True) -> tuple[sqlite3.Connection, bool]:
-    """The database, and whether it was just made. Raises DatabaseDamaged, sqlite3.Error,
+    """The database, and whether it was just made. Raises DatabaseDamaged,
     FileNotFoundError (not `create`)."""
     path = queue_dir / NAME
     fresh = not path.exists() or path.stat().st_size == 0
     if fresh and not create:
         raise FileNotFoundError(path)
-    database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise DatabaseDamaged(f"{path}: {error}") from error
     try:
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
@@ -97,10 +100,8 @@ def connect(queue_dir: Path, *, create: bool = True) -> tuple[sqlite3.Connection
         elif version != VERSION:
             raise DatabaseDamaged(f"{path} is of version {version}, this program knows {VERSION}")
         database.execute("CREATE TEMP TABLE active (id INTEGER PRIMARY KEY)")
-    except sqlite3.DatabaseError as error:
+    except sqlite3.Error as error:
         database.close()
-        if isinstance(error, sqlite3.OperationalError):
-            raise
         raise DatabaseDamaged(f"{path}: {error}") from error
     except BaseException:
         database.close()

@@ -10,8 +10,10 @@ and is removed at start-up. What is damaged goes to queue_dir/corrupt, never awa
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -107,10 +109,13 @@ class MessageFiles:
         with durable.told():
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-            except (FileNotFoundError, IsADirectoryError) as error:
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+                    raise
                 raise Poison(f"{place.file}: {error.strerror}") from error
             try:
-                size = os.fstat(fd).st_size
+                status = os.fstat(fd)
+                size = status.st_size if stat.S_ISREG(status.st_mode) else -1  # CASES F17
                 if size < place.offset + place.size:
                     raise Poison(f"{place.file}: {size} octets instead of {place.offset + place.size}")
                 if place.size > most:

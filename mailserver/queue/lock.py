@@ -22,7 +22,7 @@ from zope.interface import implementer
 from mailserver import durable
 
 
-class SpoolLocked(Exception):
+class SpoolLocked(OSError):
     """Another server uses this queue."""
 
 

@@ -85,7 +85,7 @@ class Spool:
 
     def open(self) -> None:
         """[disk] Lock, make or check the folder, remove leftovers, start the thread. Blocks; call it
-        before the server takes mail. Raises SpoolLocked, DatabaseDamaged, MailError, sqlite3.Error."""
+        before the server takes mail. Raises SpoolLocked, DatabaseDamaged (both OSErrors), MailError."""
         durable.make_dirs(str(self.queue_dir))
         self._lock.acquire()
         try:
@@ -95,8 +95,11 @@ class Spool:
                 durable.sync_dir(str(self.queue_dir))
             known = {row[0] for row in self._database.execute("SELECT DISTINCT file FROM messages")}
             swept = self._files.sweep(known, fresh)
+        except sqlite3.Error as error:
+            self._shut()
+            raise database.DatabaseDamaged(f"{self.queue_dir / database.NAME}: {error}") from error
         except BaseException:
-            self._lock.release()
+            self._shut()
             raise
         if swept:
             self.log.info("queue: {swept} files without a row were leftovers", swept=swept)

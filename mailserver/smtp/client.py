@@ -10,6 +10,7 @@ temporary: a message may arrive twice, never not at all (RFC 5321, 6.1).
 from __future__ import annotations
 
 import base64
+import re
 from collections import deque
 
 from attrs import frozen
@@ -357,6 +358,7 @@ class ClientEngine:
         self._out.append(line + b"\r\n")
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_REPLY = local_reply(451, "4.5.0", "no reply")
 _HANDLERS = {
     State.GREETING: ClientEngine._greeted,
@@ -373,7 +375,7 @@ _HANDLERS = {
 
 def _clean(path: str) -> bool:
     """No octet that could end the command (CASES C7)."""
-    return not any(ord(character) < 0x20 or ord(character) == 0x7F for character in path)
+    return _CONTROL.search(path) is None
 
 
 def _unexpected(reply: Reply, stage: str) -> Reply:

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailserver.net.eager import write_now
 from mailserver.smtp.answers import Reply, local_reply
 from mailserver.smtp.client import ClientEngine
 from mailserver.smtp.client_values import (
@@ -127,7 +128,7 @@ class Sender(Protocol):
             while True:
                 data = self.engine.data_to_send()
                 if data and not self.closed:
-                    self.transport.write(data)
+                    write_now(self.transport, data)
                 event = self.engine.next_event()
                 if event is None:
                     break
@@ -167,7 +168,7 @@ class Sender(Protocol):
         stuffer = DotStuffer(normalise=True)
         try:
             if source.whole is not None:
-                self.transport.write(stuffer.feed(source.whole) + stuffer.finish())
+                write_now(self.transport, stuffer.feed(source.whole) + stuffer.finish())
             else:
                 while self._source is source and (piece := await source.read()):
                     self.transport.write(stuffer.feed(piece))
