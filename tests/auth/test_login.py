@@ -16,7 +16,7 @@ from mailserver.audit import text_line
 from mailserver.auth import checkers
 from mailserver.auth.exchange import Exchange
 from mailserver.auth.login import Authenticator
-from mailserver.auth.passwords import DUMMY, hash_password
+from mailserver.auth.passwords import DUMMY, hash_password, is_possible
 from mailserver.errors import AuthenticationFailed, Busy, EncryptionRequired, OverQuota, TemporaryFailure
 from mailserver.interfaces import IAccount, IAuthenticator, IExchange, ISender, Peer
 from tests.auth.support import CLEAR_PEER, TLS_PEER, Outcome, World
@@ -81,7 +81,7 @@ def test_D1_all_failures_look_the_same(
     hashed: list[str] = []
 
     def verify(stored: str, password: bytes) -> bool:
-        if stored.startswith("$"):
+        if stored.startswith("$") and is_possible(password):  # else no hash would be run
             hashed.append(stored)
         return False
 

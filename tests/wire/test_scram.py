@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 from base64 import b64decode, b64encode
 
 import pytest
@@ -91,6 +93,25 @@ def test_D11_a_recorded_exchange_cannot_be_played_again() -> None:
     server.keys(PENCIL)
     with pytest.raises(AuthenticationFailed):
         server.final(FINAL)
+
+
+def proof_for(without_proof: bytes) -> bytes:
+    """What somebody who knows the password can make of any final message."""
+    server_first = asked()._server_first.encode()
+    message = FIRST[3:] + b"," + server_first + b"," + without_proof
+    salted = hashlib.pbkdf2_hmac("sha256", b"pencil", SALT, 4096)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    signature = hmac.digest(PENCIL.stored_key, message, "sha256")
+    return (
+        without_proof + b",p=" + b64encode(bytes(a ^ b for a, b in zip(client_key, signature, strict=True)))
+    )
+
+
+def test_D11_a_right_proof_over_another_nonce_or_binding() -> None:
+    assert asked().final(proof_for(b"c=biws," + BOTH)).user == "user"
+    for without_proof in (b"c=biws,r=rOprNGfwEbeRWgbNEkqO", b"c=eSws," + BOTH, b"c=biwsQQ==," + BOTH):
+        with pytest.raises(AuthenticationFailed):
+            asked().final(proof_for(without_proof))
 
 
 def test_D11_one_proof_for_a_challenge() -> None:
