@@ -1,6 +1,7 @@
 """The server as one Twisted service: the one place where the parts are wired together.
 
-`Parts` builds every part without touching the disk or a socket; `MailServer` opens and closes them in order.
+`Parts` builds every part without touching the disk or a socket, lets the configured extensions change them,
+and connects them; `MailServer` opens and closes them in order.
 Ports are bound in `privilegedStartService`, before twistd gives up its privileges; everything else happens
 after that, as the user the server runs as.
 """
@@ -39,9 +40,10 @@ from mailserver.delivery.relay import Relay
 from mailserver.delivery.routes import Router
 from mailserver.dns.resolver import Resolver, SystemServers, parse_server
 from mailserver.errors import MailError
+from mailserver.extensions import find_extension
 from mailserver.imap.protocol import ImapFactory
 from mailserver.instance import AlreadyRunning, InstanceLock
-from mailserver.interfaces import Listener
+from mailserver.interfaces import ILocalDelivery, IRouter, Listener
 from mailserver.net.factory import ConnectionCounter, ConnectionFactory
 from mailserver.net.listen import listen
 from mailserver.net.polling import quicken
@@ -50,6 +52,7 @@ from mailserver.queue.manager import QueueManager
 from mailserver.queue.reports import Reporter
 from mailserver.queue.spool import Spool as QueueSpool
 from mailserver.smtp.factory import SmtpFactory
+from mailserver.smtp.policy import Policy
 from mailserver.store.store import MailStore
 from mailserver.threads import GroupWriter, Inbox, OrderedPool
 from mailserver.tls import TlsContexts
@@ -59,9 +62,18 @@ SALT_FILE = "salt"  # in data_dir: what invented SCRAM salts are made of
 
 
 class Parts:
-    """Every part of one server, made from the settings, not yet started."""
+    """Every part of one server, made from the settings, not yet started.
 
-    def __init__(self, settings: Settings, reactor: Any) -> None:
+    Extensions may replace or add to these before `connect`:
+
+    router:   IRouter, who gets what
+    local:    ILocalDelivery
+    filters:  smtp.policy.Policy objects, asked after the built-in rules
+    checkers: ICredentialsChecker objects of the portal; the first for a kind of credentials counts
+    store:    IMailStore, for log-ins on IMAP and POP3
+    """
+
+    def __init__(self, settings: Settings, reactor: Any, secret: bytes) -> None:
         now = settings.now
         self.settings = settings
         self.reactor = reactor
@@ -70,21 +82,37 @@ class Parts:
         self.threads = OrderedPool(inbox)
         self.writer = GroupWriter(inbox)
         self.store = MailStore(settings, reactor, self.threads, self.writer, inbox)
-        self.router = Router(settings)
+        self.router: IRouter = Router(settings)
         self.bodies = BodySpool(now.queue_dir / "bodies", self.threads)
         self.queue = QueueSpool(now.queue_dir, reactor)
         self.hashing = HashPool(reactor, settings)
-        local = LocalDelivery(self.store)
-        self.acceptor = Acceptor(local, self.queue, self.audit, reactor)
+        self.local: ILocalDelivery = LocalDelivery(self.store)
+        self.filters: list[Policy] = []
+        self.checkers: list[Any] = [
+            AllowAnonymousAccess(),
+            UsersChecker(Directory(settings), self.hashing, settings, reactor.seconds, secret),
+        ]
+
+    def connect(self) -> None:
+        """Make what holds on to other parts; nothing may be replaced any more."""
+        for name in self.settings.now.extensions:
+            find_extension(name)(self)
+        settings, reactor = self.settings, self.reactor
+        self.acceptor = Acceptor(self.local, self.queue, self.audit, reactor)
         self.manager = QueueManager(
             settings,
             self.queue,
             relay=Relay(settings, reactor, self._host_finder()),
-            local=local,
+            local=self.local,
             reporter=Reporter(settings, self.router),
             audit=self.audit,
             reactor=reactor,
         )
+        realm: Any = Realm(settings, self.router, self.store)
+        portal = Portal(realm)
+        for checker in reversed(self.checkers):  # of two for one kind, the portal takes the last
+            portal.registerChecker(checker)
+        self.authenticator = Authenticator(reactor, settings, self.audit, portal)
 
     def _at_turn_end(self, call: Callable[[], None]) -> None:
         self.reactor.callLater(0, call)
@@ -98,15 +126,6 @@ class Parts:
 
         resolver = Resolver(self.reactor, servers)
         return HostFinder(resolver.query, lambda: self.settings.now, local_names=names_of_hosts_file)
-
-    def authenticator(self, secret: bytes) -> Authenticator:
-        """The portal of all three protocols. Another place for users is another checker here."""
-        checker = UsersChecker(
-            Directory(self.settings), self.hashing, self.settings, self.reactor.seconds, secret
-        )
-        realm: Any = Realm(self.settings, self.router, self.store)
-        portal = Portal(realm, [AllowAnonymousAccess(), checker])
-        return Authenticator(self.reactor, self.settings, self.audit, portal)
 
 
 def audit_path(configured: Path | None, data_dir: Path) -> Path | None:
@@ -150,16 +169,17 @@ class MailServer(Service):
         except (AlreadyRunning, MailError, OSError, ValueError) as error:
             detail = getattr(error, "cause", None) or error
             raise SystemExit(f"mailserver: {detail}") from None
-        self._parts = Parts(self.settings, self.reactor)
-        self._listen(self._parts, self._tls, self._parts.authenticator(secret))
+        self._parts = Parts(self.settings, self.reactor, secret)
+        self._parts.connect()
+        self._listen(self._parts, self._tls)
 
-    def _listen(self, parts: Parts, tls: TlsContexts, authenticator: Authenticator) -> None:
+    def _listen(self, parts: Parts, tls: TlsContexts) -> None:
         counter = ConnectionCounter()
         for service in SERVICES:
             descriptions = getattr(self.settings.now.listen, service)
             if not descriptions:
                 continue
-            factory = make_factory(service, parts, tls, authenticator, counter)
+            factory = make_factory(service, parts, tls, counter)
             self.factories.append(factory)
             for description in descriptions:
                 context = tls.server(service) if factory.implicit_tls else None
@@ -234,7 +254,7 @@ class MailServer(Service):
 
 
 def make_factory(
-    service: str, parts: Parts, tls: TlsContexts, authenticator: Any, counter: ConnectionCounter
+    service: str, parts: Parts, tls: TlsContexts, counter: ConnectionCounter
 ) -> ConnectionFactory:
     """The factory of one service of [listen]."""
     common: dict[str, Any] = {
@@ -242,7 +262,7 @@ def make_factory(
         "settings": parts.settings,
         "audit": parts.audit,
         "reactor": parts.reactor,
-        "authenticator": authenticator,
+        "authenticator": parts.authenticator,
         "counter": counter,
         "tls": None if service in ("submissions", "imaps", "pop3s") else tls.server(service),
     }
@@ -251,7 +271,12 @@ def make_factory(
     if service in ("pop3", "pop3s"):
         return Pop3Factory(**common)
     return SmtpFactory(
-        router=parts.router, acceptor=parts.acceptor, spool=parts.bodies, quota=parts.store.quota, **common
+        router=parts.router,
+        acceptor=parts.acceptor,
+        spool=parts.bodies,
+        quota=parts.store.quota,
+        filters=parts.filters,
+        **common,
     )
 
 

@@ -34,6 +34,7 @@ from mailserver.config.structure import Reader, Table, count, one_of, path_below
 from mailserver.config.toml import parse_toml
 from mailserver.config.users_file import read_users
 from mailserver.errors import BadAddress
+from mailserver.extensions import find_extension
 from mailserver.wire.address import normalise
 
 DEFAULT_DATA_DIR = Path("/var/lib/mailserver")
@@ -129,6 +130,7 @@ def _read_config(top: Table) -> Config:
         limits=_finished(top.table("limits"), Limits, _LIMITS),
         relay=read_relay(top.table("relay")),
         log=_log(top.table("log"), base),
+        extensions=top.items("extensions", _extension),
         path=top.file,
     )
     top.finish()
@@ -160,6 +162,12 @@ def _machine_name(top: Table) -> str:
         name = "localhost"
     if "." not in name and "hostname" not in top.raw:
         top.warn(f'this machine calls itself {name!r} (set it, as "mail.example.org")', "hostname")
+    return name
+
+
+def _extension(value: object) -> str:
+    name = text(value)
+    find_extension(name)
     return name
 
 

@@ -167,6 +167,7 @@ class Config:
     limits: Limits = Limits()
     relay: Relay = Relay()
     log: Log = Log()
+    extensions: tuple[str, ...] = ()  # "module:function", called with `service.Parts` before the start
     path: Path | None = None  # the file it was read from
 
     @property

@@ -29,7 +29,7 @@ from mailserver.config.schema import Config, Users
 POLL_SECONDS = 2.0
 TICK_SECONDS = 2.0
 
-RESTART = ("hostname", "data_dir", "workers", "listen", "log")
+RESTART = ("hostname", "data_dir", "extensions", "workers", "listen", "log")
 """Keys whose change waits for a restart: sockets, locks and names in the store hang on them."""
 
 Run = Callable[..., Deferred[Any]]

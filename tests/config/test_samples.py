@@ -36,7 +36,8 @@ def keys(text: str) -> set[str]:
 
 def schema_keys() -> set[str]:
     """What can be written, by the schema; names as in the file."""
-    found = {"hostname", "data_dir", "users_file", "workers", "relay.username", "relay.password"}
+    found = {"hostname", "data_dir", "users_file", "extensions", "workers"}
+    found |= {"relay.username", "relay.password"}
     found |= {f"domains.{name}" for name in attrs.fields_dict(Domain) if name != "name"}
     found |= {f"tls.more.{name}" for name in attrs.fields_dict(schema.Certificate)}
     for field in attrs.fields(Config):
