@@ -44,6 +44,7 @@ class Account:
         self.user = user
         self.ledger = ledger
         self.place = AccountPlace(ledger, folders.prepare)
+        self.furnished = False
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """`function(ledger, index, …)` in a thread, after what was asked before."""
@@ -55,8 +56,13 @@ class Account:
         self.place.make_ready()
         return self.ledger.run(function, *args)
 
-    def make_ready(self) -> Deferred[None]:
-        return self.store.threads.run(self.user, self.place.make_ready)
+    def furnish(self) -> Deferred[None]:
+        """What a user who logs in may expect to find."""
+
+        def done(result: None) -> None:
+            self.furnished = True
+
+        return self.run(folders.furnish).addCallback(done)
 
     # --- folders ---------------------------------------------------------------------------------
 

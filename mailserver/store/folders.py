@@ -33,7 +33,7 @@ _DELETED = "mailserver-deleted-"
 
 
 def prepare(ledger: Ledger) -> None:
-    """The account's directories exist when this returns; a new account gets its folders."""
+    """The account's directory and inbox exist when this returns."""
     if not files.is_directory(ledger.path):
         if os.path.lexists(ledger.path):
             raise TemporaryFailure(cause=f"{ledger.path} is not a directory")
@@ -46,7 +46,6 @@ def prepare(ledger: Ledger) -> None:
 
 def _prepare(ledger: Ledger, opened: Index) -> None:
     names = os.listdir(ledger.path)
-    fresh = "cur" not in names and files.SUBSCRIPTIONS not in names
     if not files.is_directory(os.path.join(ledger.path, "cur")):
         if files.read_uids(ledger.path) is None and opened.folder("") is None:
             ledger.make_folder(opened, "")
@@ -56,18 +55,39 @@ def _prepare(ledger: Ledger, opened: Index) -> None:
             durable.sync_dir(ledger.path)
     for sub in ("tmp", "new"):
         durable.make_dir(os.path.join(ledger.path, sub))
-    if fresh:
-        for name, special in SPECIAL:
-            directory = maildir.directory_of(name)
-            if not files.is_directory(os.path.join(ledger.folder_path(directory), "cur")):
-                ledger.make_folder(opened, directory, special)
-        _write_subscriptions(ledger, ["INBOX", *(name for name, _ in SPECIAL)])
     for name in names:
         if name.startswith(_DELETED):
             _remove_tree(os.path.join(ledger.path, name))
     before = ledger.around.clock() - OLD_TMP
     for directory in ledger.directories():
         files.remove_old_tmp(ledger.folder_path(directory), before)
+
+
+def furnish(ledger: Ledger, opened: Index) -> None:
+    """At the first log-in: folders for special uses, and all that is there subscribed to. Mail may have come
+    before that. An account with subscriptions, ours or another server's, has been furnished already."""
+    if os.path.lexists(os.path.join(ledger.path, files.SUBSCRIPTIONS)):
+        return
+    here = set(ledger.directories())
+    for name, special in SPECIAL:
+        directory = maildir.directory_of(name)
+        if directory in here:
+            _give_use(ledger, opened, directory, special)
+        else:
+            ledger.make_folder(opened, directory, special)
+    names = (maildir.folder_of(directory) for directory in sorted(here - {""}))
+    ours = [name for name, _ in SPECIAL]
+    others = [name for name in names if name is not None and name not in ours]
+    _write_subscriptions(ledger, ["INBOX", *ours, *others])
+
+
+def _give_use(ledger: Ledger, opened: Index, directory: str, special: str) -> None:
+    row = ledger.folder(opened, directory)
+    if not row.special:
+        ledger.write_uids(directory, evolve(ledger.uids_of(directory), special=special))
+        row.special = special
+        with opened.transaction():
+            opened.save_folder(row)
 
 
 # --- listing -------------------------------------------------------------------------------------

@@ -127,9 +127,9 @@ class MailStore:
             failed: Deferred[IAccount] = Deferred()
             failed.errback(error)
             return failed
-        if account.place.ready:
+        if account.furnished:
             return succeed(account)
-        return account.make_ready().addCallback(lambda _: account)
+        return account.furnish().addCallback(lambda _: account)
 
     def get(self, user: str) -> Account:
         """The account, whose directories may be still to make. Raises CannotName."""

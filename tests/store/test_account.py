@@ -31,6 +31,7 @@ from tests.helpers.store import (
     account_dir,
     append,
     deliver,
+    drop_file,
     file_names,
     make_store,
     now,
@@ -389,3 +390,30 @@ def test_C10_users_who_are_no_file_names(store: MailStore) -> None:
     assert Path(account.ledger.path).parent == Path(store.root) / "example.org"
     with pytest.raises(CannotName):
         now(store.account("nobody"))
+
+
+def test_mail_that_comes_before_the_first_log_in_makes_an_inbox_only(store: MailStore) -> None:
+    """A delivery does not wait for folders that nobody has asked for; the log-in makes them."""
+    deliver(store)
+    assert not (account_dir(store) / ".Trash").exists()
+
+    account = now(store.account(ALICE))
+
+    assert {info.special_use for info in now(account.folders())} >= {"\\Trash", "\\Sent"}
+    assert now(account.status("INBOX")).messages == 1
+
+
+def test_folders_that_are_there_at_the_first_log_in_get_their_use(store: MailStore) -> None:
+    """A Maildir from elsewhere without subscriptions: its Trash is the Trash, all of it is subscribed."""
+    folder = account_dir(store)
+    for name in ("", ".Trash", ".Trash.Old", ".Work"):
+        for sub in ("cur", "new", "tmp"):
+            (folder / name / sub).mkdir(parents=True)
+    drop_file(folder / ".Trash", "1700000000.M1P1.elsewhere")
+
+    account = now(store.account(ALICE))
+
+    uses = {info.name: info.special_use for info in now(account.folders())}
+    assert (uses["Trash"], uses["Work"], uses["Junk"]) == ("\\Trash", "", "\\Junk")
+    assert {"Trash/Old", "Work", "Drafts"} <= set(now(account.subscriptions()))
+    assert now(account.status("Trash")).messages == 1
