@@ -82,6 +82,7 @@ class Relay:
         self._policies = TlsPolicies(reactor.seconds)
         self._idle: dict[str, list[_Kept]] = {}
         self._hosts: dict[Sender, MailHost] = {}
+        self._opening: set[Deferred[Sender]] = set()
         self._stopping = False
 
     def destination(self, domain: str) -> str:
@@ -110,6 +111,8 @@ class Relay:
         for sender in list(self._hosts):
             if not sender.usable and sender.engine.state is not State.QUIT:
                 sender.abort()
+        for opening in list(self._opening):
+            opening.cancel()
 
     # --- one attempt ------------------------------------------------------------------------------
 
@@ -157,9 +160,14 @@ class Relay:
             clear_auth=policy.clear_auth,
             secure=policy.implicit,
         )
-        sender = await self._connect(
+        opening = self._connect(
             self._reactor, host.ip, host.port, options, lambda: self._context(host.name, policy.verify)
         )
+        self._opening.add(opening)
+        try:
+            sender = await opening
+        finally:
+            self._opening.discard(opening)
         self._hosts[sender] = host
         sender.on_close = self._closed
         return sender

@@ -245,13 +245,13 @@ def due_rows(database: sqlite3.Connection, domain: str, now: float, limit: int) 
 def old_rows(
     database: sqlite3.Connection, expired_before: float, warn_before: float, limit: int
 ) -> list[Row]:
-    """Waiting recipients of messages that came before the one time, or before the other and were tried
-    and not warned about."""
+    """Waiting recipients of messages that came before the one time, or before the other and were not
+    warned about."""
     return database.execute(
         f"SELECT {MESSAGE_COLUMNS}, {RECIPIENT_COLUMNS} FROM messages AS m"
         f" JOIN recipients AS r ON r.message = m.id"
         f" WHERE m.received_at <= max(?1, ?2) AND r.state = 0 AND {_IDLE} AND (m.received_at <= ?1"
-        f" OR (r.warned = 0 AND r.last_attempt > 0 AND m.received_at <= ?2))"
+        f" OR (r.warned = 0 AND m.received_at <= ?2))"
         f" ORDER BY m.received_at, m.id LIMIT ?3",
         (expired_before, warn_before, limit),
     ).fetchall()

@@ -53,6 +53,7 @@ class Destinations:
         self._key_of = key_of
         self._known: dict[str, Destination] = {}
         self._rotation: deque[Destination] = deque()
+        self._hungry: deque[Destination] = deque()  # want jobs when none may be read
         self._due: dict[str, float] = {}  # domains that wait for a time
         self._times: list[tuple[float, str]] = []  # heap of the same; entries may be out of date
         self._blocked: list[tuple[float, str]] = []  # heap of (until, key)
@@ -82,17 +83,22 @@ class Destinations:
             if destination is not None and destination.blocked_until <= now:
                 self.offer(destination)
 
-    def choose(self, now: float) -> Destination | None:
-        """The next destination that can start a delivery or wants jobs; each in its turn."""
-        for _ in range(len(self._rotation)):
+    def choose(self, now: float, may_take: bool) -> Destination | None:
+        """The next destination that can start a delivery or, where more may be read, wants jobs."""
+        if may_take and self._hungry:
+            self._rotation.append(self._hungry.popleft())
+        while self._rotation:
             destination = self._rotation.popleft()
-            if destination.blocked_until > now or not (destination.can_start() or destination.wants_jobs()):
-                destination.queued = False
-                if destination.unused and destination.blocked_until <= now:
-                    self._known.pop(destination.key, None)
+            blocked = destination.blocked_until > now
+            if not blocked and (destination.can_start() or (may_take and destination.wants_jobs())):
+                self._rotation.append(destination)
+                return destination
+            if not blocked and destination.wants_jobs() and not destination.backlog:
+                self._hungry.append(destination)  # one with a backlog is offered when a delivery ends
                 continue
-            self._rotation.append(destination)
-            return destination
+            destination.queued = False
+            if destination.unused and not blocked:
+                self._known.pop(destination.key, None)
         return None
 
     def offer(self, destination: Destination) -> None:
@@ -117,11 +123,15 @@ class Destinations:
         destination.blocked_until = 0.0
         destination.limit = min(most, destination.limit + 1)
 
-    def unblock(self) -> None:
-        """An operator wants everything tried now."""
-        for destination in self._known.values():
+    def start_over(self) -> list[Job]:
+        """Everything may be tried now, and is read again. The jobs that were read and not begun."""
+        jobs: list[Job] = []
+        for destination in list(self._known.values()):
             destination.blocked_until = 0.0
+            jobs += destination.backlog
+            destination.backlog.clear()
             self.offer(destination)
+        return jobs
 
     def next_time(self) -> float | None:
         """When `advance` may have something to do."""

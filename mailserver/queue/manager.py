@@ -9,45 +9,37 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-from typing import Protocol as Shape
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from mailserver.audit import Audit
-from mailserver.delivery.relay import Attempt, Outcome, Parcel
+from mailserver.delivery.relay import Attempt, Outcome
 from mailserver.errors import MailError, ServiceUnavailable
 from mailserver.interfaces import Clock, ILocalDelivery
 from mailserver.queue import schedule
+from mailserver.queue.carrier import Carrier, IRemote
 from mailserver.queue.destinations import Destination, Destinations
 from mailserver.queue.lock import KickListener
+from mailserver.queue.old import OldMail
 from mailserver.queue.reports import Dropped, Reporter
-from mailserver.queue.source import JobSource, QueuedBody
 from mailserver.queue.spool import Spool
 from mailserver.queue.values import Job, NewMessage, QueuedRecipient, State, Verdict
-from mailserver.queue.verdicts import judge, local_outcome, one_envelope, unchanged
+from mailserver.queue.verdicts import judge, unchanged
 from mailserver.smtp.answers import local_reply
-from mailserver.smtp.client_values import Mail
 
 LOCAL = ""  # the domain, and the destination, of recipients of this server
 LOCAL_LIMIT = 50  # deliveries at once: they share commits
-STOP_SECONDS = 15.0
+STOP_SECONDS = 6.0
+CUT_SECONDS = 2.0  # for connections that were cut to tell their outcome
 AGAIN_SECONDS = 5.0  # after the spool failed
-SWEEP_ROWS = 200
-
-
-class IRemote(Shape):
-    """What the manager knows of delivery.relay.Relay."""
-
-    def destination(self, domain: str) -> str: ...
-
-    def deliver(self, parcel: Parcel) -> Awaitable[Attempt]: ...
-
-    def stop(self) -> None: ...
+TAKE_ROWS = 100  # recipients read at once, as many as a transaction may have
+TAKES = 4  # reads at once
+SLICE = 1000  # domains handled in one turn of the reactor
 
 
 class QueueManager:
@@ -74,15 +66,18 @@ class QueueManager:
         self._settings = settings
         self._spool = spool
         self._relay = relay
-        self._local = local
+        self._carrier = Carrier(relay, local, reactor)
         self._reporter = reporter
         self._audit = audit
         self._reactor = reactor
         self._clock = clock
         self._chance = chance
         self._table = Destinations(self._key_of)
+        self._old = OldMail(settings, spool, clock)
         self._kick = KickListener(spool.queue_dir, reactor, self.look_again)
         self._active = 0
+        self._takes = 0
+        self._read = 0  # jobs read and not begun
         self._unfinished = 0  # deliveries and records that `stop` waits for
         self._turn: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
@@ -111,11 +106,11 @@ class QueueManager:
             for timer in (self._turn, self._timer, self._sweeper):
                 if timer is not None and timer.active():
                     timer.cancel()
-            if self._unfinished:
-                cut = self._reactor.callLater(seconds, self._relay.stop)
-                done.addBoth(lambda result: cut.cancel() if cut.active() else None)
-            else:
-                self._relay.stop()
+            cuts = [
+                self._reactor.callLater(seconds, self._relay.stop),
+                self._reactor.callLater(seconds + CUT_SECONDS, self._end),
+            ]
+            done.addBoth(lambda result: [cut.cancel() for cut in cuts if cut.active()] and None)
         self._end_if_idle()
         return done
 
@@ -125,11 +120,19 @@ class QueueManager:
             self._begin(self._load())
 
     async def _load(self) -> None:
-        domains = await self._persist(self._spool.waiting)
-        now = self._clock()
-        self._table.unblock()
-        for domain, due in domains or ():
-            self._table.note(domain, due, now)
+        """Read again what waits where. Jobs that were read and not begun are given back: an operator may
+        have held or removed them."""
+        rows = [recipient.row for job in self._table.start_over() for recipient in job.recipients]
+        if rows:
+            await self._persist(lambda: self._spool.release(rows))
+        self._read = 0
+        domains = await self._persist(self._spool.waiting) or ()
+        for start in range(0, len(domains), SLICE):
+            if start:
+                await deferLater(self._reactor, 0, lambda: None)
+            now = self._clock()
+            for domain, due in domains[start : start + SLICE]:
+                self._table.note(domain, due, now)
         self._pump_later()
 
     def _enqueued(self, domains: set[str]) -> None:
@@ -158,15 +161,18 @@ class QueueManager:
         now = self._clock()
         self._table.advance(now)
         while self._active < self._settings.now.relay.connections and not self._stopping:
-            destination = self._table.choose(now)
+            may_take = self._takes < TAKES and self._read < 2 * self._settings.now.relay.connections
+            destination = self._table.choose(now, may_take)
             if destination is None:
                 break
             destination.limit = min(destination.limit, self._most(destination))
-            if destination.wants_jobs():
+            if may_take and destination.wants_jobs():
                 destination.taking = True
+                self._takes += 1
                 self._begin(self._take(destination))
             elif destination.can_start():
                 self._active += 1
+                self._read -= 1
                 destination.active += 1
                 self._begin(self._deliver(destination, destination.backlog.popleft()))
         self._arm()
@@ -185,26 +191,40 @@ class QueueManager:
         """Read the next jobs of a destination, from one of its domains."""
         domain = next(iter(destination.ready))
         del destination.ready[domain]
+        now = self._clock()
         try:
-            taken = await self._spool.take(domain, 2 * self._most(destination))
+            taken = await self._spool.take(domain, TAKE_ROWS)
         except MailError as error:
             self.log.error(
                 "queue: what is due for {domain} cannot be read: {error}", domain=domain, error=error
             )
-            self._table.note(domain, self._clock() + AGAIN_SECONDS, self._clock())
+            self._table.note(domain, now + AGAIN_SECONDS, now)
         else:
-            destination.backlog.extend(taken.jobs)
+            if destination.blocked_until > now:  # meanwhile another delivery found nobody there
+                await self._give_back(taken.jobs, destination.blocked_until)
+            else:
+                destination.backlog.extend(taken.jobs)
+                self._read += len(taken.jobs)
             if taken.next_due is not None:
-                self._table.note(domain, taken.next_due, self._clock())
+                self._table.note(domain, taken.next_due, now)
+        self._takes -= 1
         destination.taking = False
         self._table.offer(destination)
         self._pump_later()
+
+    async def _give_back(self, jobs: Sequence[Job], due: float) -> None:
+        """Jobs that were read and will not be tried before `due`."""
+        rows = [recipient.row for job in jobs for recipient in job.recipients]
+        if rows:
+            await self._persist(lambda: self._spool.release(rows))
+        for domain in {recipient.target.domain for job in jobs for recipient in job.recipients}:
+            self._table.note(domain, due, self._clock())
 
     # --- one delivery -----------------------------------------------------------------------------
 
     async def _deliver(self, destination: Destination, job: Job) -> None:
         try:
-            attempt = await (self._deliver_local(job) if destination.key == LOCAL else self._relay_job(job))
+            attempt = await self._carrier.carry(job)
         except Exception:
             self.log.failure("queue: delivery of {id} broke", id=job.message.envelope.id)
             outcome = Outcome(local_reply(451, "4.3.0", "an error of this server"))
@@ -222,30 +242,6 @@ class QueueManager:
         self._pump_later()
         await self._settle(job, verdicts)
 
-    async def _relay_job(self, job: Job) -> Attempt:
-        message = job.message
-        mail = Mail(
-            message.envelope.reverse_path,
-            tuple(recipient.target.address for recipient in job.recipients),
-            size=message.place.wire_size,
-            eight_bit=message.place.eight_bit,
-            utf8=message.envelope.smtputf8,
-        )
-        domain = job.recipients[0].target.domain
-        source = lambda: JobSource(job, self._reactor)  # noqa: E731
-        return await self._relay.deliver(Parcel(message.envelope.id, domain, mail, source))
-
-    async def _deliver_local(self, job: Job) -> Attempt:
-        envelope = one_envelope(job.message.envelope, job.recipients)
-        targets = [recipient.target for recipient in job.recipients]
-        try:
-            results: Sequence[Exception | None] = await self._local.deliver(
-                envelope, b"", QueuedBody(job), targets
-            )
-        except MailError as error:
-            results = [error] * len(targets)
-        return Attempt(tuple(local_outcome(result) for result in results), reached=True)
-
     async def _block(self, destination: Destination, verdicts: Sequence[Verdict]) -> None:
         """No host of the destination could be reached: leave it alone until the next try is due."""
         if not verdicts or self._stopping:
@@ -254,12 +250,10 @@ class QueueManager:
         if first.state is not State.WAITING:
             return
         jobs = self._table.block(destination, first.next_try)
-        rows = [recipient.row for job in jobs for recipient in job.recipients]
-        domains = {recipient.target.domain for job in jobs for recipient in job.recipients}
-        domains |= set(destination.ready)
+        self._read -= len(jobs)
+        domains = {job.recipients[0].target.domain for job in jobs} | set(destination.ready)
         destination.ready.clear()
-        if rows:
-            await self._persist(lambda: self._spool.release(rows))
+        await self._give_back(jobs, first.next_try)
         if domains:
             await self._persist(lambda: self._spool.postpone(sorted(domains), first))
             for domain in domains:
@@ -329,31 +323,25 @@ class QueueManager:
             self._sweeper = self._reactor.callLater(delay, lambda: self._begin(self._sweep()))
 
     async def _sweep(self) -> None:
-        """Warn, give up, and repair times that a changed clock has left far ahead."""
-        relay = self._settings.now.relay
         try:
-            now = self._clock()
-            clamped = await self._spool.clamp(now + schedule.longest_delay(relay))
-            if clamped:
+            if await self._old.repair():
                 await self._load()
-            warn_before = now - relay.warn_after if relay.warn_after > 0 else float("-inf")
             while not self._stopping:
-                jobs = await self._spool.take_old(now - relay.expire_after, warn_before, SWEEP_ROWS)
-                for job in jobs:
-                    await self._settle_old(job, now)
+                jobs = await self._old.find()
                 if not jobs:
                     break
+                await gatherResults([Deferred.fromCoroutine(self._settle_old(job)) for job in jobs])
         except ServiceUnavailable:
             return
         except Exception:
             self.log.failure("queue: the search for old messages failed")
         self._sweep_later()
 
-    async def _settle_old(self, job: Job, now: float) -> None:
-        relay = self._settings.now.relay
-        if schedule.is_expired(relay, job.message.envelope.received_at, now):
-            verdicts = [unchanged(r, State.EXPIRED, now) for r in job.recipients]
-            await self._settle(job, verdicts)
+    async def _settle_old(self, job: Job) -> None:
+        """Give up, or warn the sender."""
+        now = self._clock()
+        if self._old.is_expired(job):
+            await self._settle(job, [unchanged(r, State.EXPIRED, now) for r in job.recipients])
             return
         report = self._report(job, job.recipients, self._reporter.delayed(job, job.recipients, now))
         verdicts = [unchanged(r, State.WAITING, now, warned=True) for r in job.recipients]
@@ -378,10 +366,14 @@ class QueueManager:
 
     def _end_if_idle(self) -> None:
         if self._stopping and not self._unfinished:
-            self._relay.stop()
-            waiting, self._stopped = self._stopped, []
-            for deferred in waiting:
-                deferred.callback(None)
+            self._end()
+
+    def _end(self) -> None:
+        """All is recorded, or time is up: what has no outcome yet is tried again after the next start."""
+        self._relay.stop()
+        waiting, self._stopped = self._stopped, []
+        for deferred in waiting:
+            deferred.callback(None)
 
     async def _persist(self, operation: Callable[[], Deferred[Any]]) -> Any:
         """Until the spool has done it: an outcome that is not recorded would be repeated for ever. Given

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mailserver.config.schema import Relay
-from mailserver.queue.values import QueuedRecipient
 
 JITTER = 0.1  # part of a delay by which retries spread, so that they do not stay in step
 
@@ -22,16 +21,6 @@ def longest_delay(relay: Relay) -> float:
 
 def is_expired(relay: Relay, received_at: float, now: float) -> bool:
     return now - received_at >= relay.expire_after
-
-
-def needs_warning(relay: Relay, recipient: QueuedRecipient, received_at: float, now: float) -> bool:
-    """Is a "delayed" report due? One for each recipient, after at least one attempt."""
-    return (
-        relay.warn_after > 0
-        and not recipient.warned
-        and recipient.last_attempt > 0
-        and now - received_at >= relay.warn_after
-    )
 
 
 def sweep_interval(relay: Relay) -> float:

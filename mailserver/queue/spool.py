@@ -32,7 +32,7 @@ from mailserver.threads import Crew, Inbox, as_mail_error
 T = TypeVar("T")
 BATCH = 300
 LIMIT = 20_000  # operations waiting
-JOB_BYTES = 8 << 20  # of bodies loaded by one `take`
+JOB_BYTES = 4 << 20  # of bodies loaded by one `take`
 UNREADABLE_SECONDS = 300.0  # before a message is tried again that the disk did not give
 
 

@@ -66,7 +66,8 @@ class Sender(Protocol):
 
     def __init__(self, options: ClientOptions, tls: Callable[[], Any], reactor: Any) -> None:
         self.engine = ClientEngine(options)
-        self.opened: Deferred[Sender] = Deferred()
+        self.opened: Deferred[Sender] = Deferred(lambda _: self.abort())
+        self.connector: Any = None
         self.closed = False
         self.sent = 0  # transactions
         self.on_close: Callable[[Sender], None] | None = None
@@ -111,8 +112,10 @@ class Sender(Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """Close at once; a transaction under way ends as unclear."""
-        if not self.closed:
+        """Close at once, connected or not; a transaction under way ends as unclear."""
+        if not self._connected and self.connector is not None:
+            self.connector.stopConnecting()
+        elif not self.closed:
             self.engine.failed(local_reply(451, "4.4.2", "given up by this server"))
             self._run()
 
@@ -231,6 +234,7 @@ class Sender(Protocol):
 
     def connectionMade(self) -> None:
         self._connected = True
+        self.connector = None
         self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
         if self.engine.options.secure:
@@ -292,6 +296,7 @@ class _SenderFactory(ClientFactory):
         return self._sender
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        self._sender.connector = None
         if not self._sender.opened.called:
             self._sender.closed = True
             reply = local_reply(451, "4.4.1", f"no connection: {reason.getErrorMessage()}")
@@ -301,10 +306,10 @@ class _SenderFactory(ClientFactory):
 def connect(
     reactor: Any, ip: str, port: int, options: ClientOptions, tls: Callable[[], Any]
 ) -> Deferred[Sender]:
-    """A connection that is ready for mail. Fails with SessionFailed.
+    """A connection that is ready for mail. Fails with SessionFailed, also when it is cancelled.
 
     tls: makes the connection creator for a handshake (`mailserver.tls.client_context`).
     """
     sender = Sender(options, tls, reactor)
-    reactor.connectTCP(ip, port, _SenderFactory(sender), timeout=CONNECT_SECONDS)
+    sender.connector = reactor.connectTCP(ip, port, _SenderFactory(sender), timeout=CONNECT_SECONDS)
     return sender.opened

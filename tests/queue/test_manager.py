@@ -146,6 +146,20 @@ class ScheduleTests(QueueTestCase):
         self.assertEmpty()
 
 
+class StuckTests(QueueTestCase):
+    def test_mail_that_was_never_tried_is_warned_about_too(self) -> None:
+        """It waits behind a dead destination: its sender has a right to know."""
+        self.relay.answer = lambda address, domain: DOWN
+        for number in range(30):
+            self.enqueue(message("b@dead.example", id=f"m{number}"))
+        self.pass_time(5 * HOUR, step=60)
+        self.assertEqual(len(self.local.boxes["a@example.org"]), 30)
+        self.assertLess(len(self.relay.parcels), 20)
+        self.pass_time(5 * DAY, step=600)
+        self.assertEqual(len(self.local.boxes["a@example.org"]), 60)
+        self.assertEmpty()
+
+
 class BackOffTests(QueueTestCase):
     def test_G4_a_dead_domain_does_not_hold_up_others(self) -> None:
         """2 000 mails to a dead domain cost a handful of attempts, and one to a live domain goes at once."""
@@ -196,6 +210,33 @@ class OverallLimitTests(QueueTestCase):
             self.turn()
             self.assertLessEqual(len(self.relay.waiting), 7)
         self.assertEqual(len(self.relay.parcels), 60)
+        self.assertEmpty()
+
+
+class SmallLimitsTests(QueueTestCase):
+    relay_settings = {"connections": 2, "connections_per_destination": 1}
+
+    def test_all_get_through_where_few_may_be_read_and_sent_at_once(self) -> None:
+        self.relay.hold = True
+        for number in range(300):
+            self.enqueue(message(f"u{number}@d{number % 3}.example", id=f"m{number}"))
+        for _ in range(400):
+            self.assertLessEqual(len(self.relay.waiting), 2)
+            self.assertLessEqual(self.rows("SELECT count(*) FROM temp.active"), [(2 * 2 + 4 * 100 + 2,)])
+            self.relay.let_go()
+            self.turn()
+        self.assertEqual(len(self.relay.parcels), 300)
+        self.assertEmpty()
+
+    def test_domains_of_one_destination(self) -> None:
+        """A smarthost: every domain leads to it, and one that is down is probed by one message."""
+        self.relay.destination = lambda domain: "smarthost"  # type: ignore[method-assign]
+        self.relay.answer = lambda address, domain: DOWN
+        for number in range(50):
+            self.enqueue(message(f"u@d{number}.example", id=f"m{number}"))
+        self.assertLess(len(self.relay.parcels), 5)
+        self.relay.answer = lambda address, domain: OK
+        self.pass_time(30 * 60)
         self.assertEmpty()
 
 

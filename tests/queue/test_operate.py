@@ -163,6 +163,22 @@ class G22Tests(OperatorTestCase):
         self.assertEqual(self.relay.bodies[-1], b"Received: here\n" + message("x@y").body.head(999))
         self.assertEmpty()
 
+    def test_G22_hold_and_remove_what_was_read_but_not_begun(self) -> None:
+        self.relay.hold = True
+        for number in range(60):
+            self.enqueue(message(f"u{number}@far.example", id=f"m{number}"))
+        begun = len(self.relay.parcels)
+        self.assertLess(begun, 30)
+        self.command("remove", "m58")
+        self.command("hold", "m59")
+        self.kicked()
+        self.relay.hold = False
+        self.relay.answer = lambda address, domain: OK
+        self.relay.let_go()
+        self.pass_time(60)
+        self.assertEqual(sorted(self.relay.addresses()), sorted(f"u{n}@far.example" for n in range(58)))
+        self.assertEqual(self.rows("SELECT name FROM messages"), [("m59",)])
+
     def test_a_retry_reaches_blocked_destinations_at_once(self) -> None:
         self.relay.answer = lambda address, domain: DOWN
         self.enqueue(message("b@far.example"))

@@ -1,0 +1,62 @@
+"""One job to its recipients: into local mailboxes, or out through the relay."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Any
+from typing import Protocol as Shape
+
+from mailserver.delivery.relay import Attempt, Parcel
+from mailserver.errors import MailError
+from mailserver.interfaces import ILocalDelivery
+from mailserver.queue.source import JobSource, QueuedBody
+from mailserver.queue.values import Job
+from mailserver.queue.verdicts import local_outcome, one_envelope
+from mailserver.smtp.client_values import Mail
+
+
+class IRemote(Shape):
+    """What the queue knows of delivery.relay.Relay."""
+
+    def destination(self, domain: str) -> str: ...
+
+    def deliver(self, parcel: Parcel) -> Awaitable[Attempt]: ...
+
+    def stop(self) -> None: ...
+
+
+class Carrier:
+    """Chooses the way by the domain of the job: "" is this server."""
+
+    def __init__(self, relay: IRemote, local: ILocalDelivery, reactor: Any) -> None:
+        self._relay = relay
+        self._local = local
+        self._reactor = reactor
+
+    async def carry(self, job: Job) -> Attempt:
+        """One attempt; outcomes in the order of the job's recipients."""
+        domain = job.recipients[0].target.domain
+        return await (self._send(job, domain) if domain else self._deliver(job))
+
+    async def _send(self, job: Job, domain: str) -> Attempt:
+        message = job.message
+        mail = Mail(
+            message.envelope.reverse_path,
+            tuple(recipient.target.address for recipient in job.recipients),
+            size=message.place.wire_size,
+            eight_bit=message.place.eight_bit,
+            utf8=message.envelope.smtputf8,
+        )
+        parcel = Parcel(message.envelope.id, domain, mail, lambda: JobSource(job, self._reactor))
+        return await self._relay.deliver(parcel)
+
+    async def _deliver(self, job: Job) -> Attempt:
+        envelope = one_envelope(job.message.envelope, job.recipients)
+        targets = [recipient.target for recipient in job.recipients]
+        try:
+            results: Sequence[Exception | None] = await self._local.deliver(
+                envelope, b"", QueuedBody(job), targets
+            )
+        except MailError as error:
+            results = [error] * len(targets)
+        return Attempt(tuple(local_outcome(result) for result in results), reached=True)
