@@ -15,9 +15,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
+from mailserver import durable
 from mailserver.errors import MessageGone
 from mailserver.interfaces import IMessageFile
 from mailserver.store.files import to_wire, wire_length
@@ -109,10 +110,13 @@ class MessageFile:
 
     def read(self, offset: int, length: int) -> Deferred[bytes]:
         if self._fd < 0:
-            raise MessageGone()
+            return fail(MessageGone())
         if length <= 0 or offset >= self.size:
             return succeed(b"")
-        fd = os.dup(self._fd)  # a close meanwhile must not give the thread somebody else's file
+        try:
+            fd = os.dup(self._fd)  # a close meanwhile must not give the thread somebody else's file
+        except OSError as error:
+            return fail(durable.mail_error(error))
         return self._pool.run(("file", id(self)), self._read, fd, offset, length)
 
     def _read(self, fd: int, offset: int, length: int) -> bytes:

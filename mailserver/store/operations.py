@@ -253,11 +253,19 @@ def proper_name(ledger: Ledger, folder: Folder, path: str, row: Row) -> str:
             status = os.lstat(os.path.join(path, row.name))
         except OSError:
             return row.name
-        if status.st_nlink == 1:  # else its other name, here perhaps, would look like another message
+        if status.st_nlink == 1 or not _has_twin(path, row.name):
             base = _base_with_uid(ledger, folder, row, base, status.st_size)
     if row.name.startswith("new/") and row.dirty != 2 and not letters:
         return f"new/{base}"
     return f"cur/{base}:2,{letters}"
+
+
+def _has_twin(path: str, name: str) -> bool:
+    """Is there a second name of the same base here? It would look like another message, were this one's
+    base changed."""
+    base = maildir.base_of(name)
+    names = files.message_names(path, "cur") | files.message_names(path, "new")
+    return any(other != name and maildir.base_of(other) == base for other in names)
 
 
 def _base_with_uid(ledger: Ledger, folder: Folder, row: Row, base: str, size: int) -> str:
