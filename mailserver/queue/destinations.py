@@ -31,7 +31,7 @@ class Destination:
     taking: bool = False
     blocked_until: float = 0.0
     ready: dict[str, None] = field(factory=dict)
-    backlog: deque[Job] = field(factory=deque)
+    backlog: list[Job] = field(factory=list)
     queued: bool = False
 
     def wants_jobs(self) -> bool:

@@ -39,6 +39,7 @@ CUT_SECONDS = 2.0  # for connections that were cut to tell their outcome
 AGAIN_SECONDS = 5.0  # after the spool failed
 TAKE_ROWS = 100  # recipients read at once, as many as a transaction may have
 TAKES = 4  # reads at once
+PER_TURN = 20  # deliveries begun in one turn of the reactor
 SLICE = 1000  # domains handled in one turn of the reactor
 
 
@@ -160,7 +161,11 @@ class QueueManager:
         """Start as much as the limits allow, one delivery for each destination in turn."""
         now = self._clock()
         self._table.advance(now)
+        begun = 0
         while self._active < self._settings.now.relay.connections and not self._stopping:
+            if begun >= PER_TURN:
+                self._pump_later()
+                break
             may_take = self._takes < TAKES and self._read < 2 * self._settings.now.relay.connections
             destination = self._table.choose(now, may_take)
             if destination is None:
@@ -171,10 +176,11 @@ class QueueManager:
                 self._takes += 1
                 self._begin(self._take(destination))
             elif destination.can_start():
+                begun += 1
                 self._active += 1
                 self._read -= 1
                 destination.active += 1
-                self._begin(self._deliver(destination, destination.backlog.popleft()))
+                self._begin(self._deliver(destination, destination.backlog.pop(0)))
         self._arm()
 
     def _arm(self) -> None:
@@ -229,8 +235,6 @@ class QueueManager:
             self.log.failure("queue: delivery of {id} broke", id=job.message.envelope.id)
             outcome = Outcome(local_reply(451, "4.3.0", "an error of this server"))
             attempt = Attempt((outcome,) * len(job.recipients), reached=True)
-        destination.active -= 1
-        self._active -= 1
         verdicts = judge(
             self._settings.now.relay, job.recipients, attempt.outcomes, self._clock(), self._chance
         )
@@ -238,9 +242,13 @@ class QueueManager:
             self._table.succeeded(destination, self._most(destination))
         else:
             await self._block(destination, verdicts)
+        # The place is free when the outcome is recorded, not before: so a crash repeats at most as many
+        # deliveries as there may be at once, and nothing more is sent when outcomes cannot be written.
+        await self._settle(job, verdicts)
+        destination.active -= 1
+        self._active -= 1
         self._table.offer(destination)
         self._pump_later()
-        await self._settle(job, verdicts)
 
     async def _block(self, destination: Destination, verdicts: Sequence[Verdict]) -> None:
         """No host of the destination could be reached: leave it alone until the next try is due."""

@@ -71,7 +71,7 @@ class Spool:
         self.enqueued: Callable[[set[str]], None] = lambda domains: None  # set by the manager
         self._clock = clock
         self._threaded = threaded
-        self._inbox = Inbox(reactor)
+        self._inbox = Inbox(reactor, reactor.seconds)
         self._files = MessageFiles(queue_dir)
         self._lock = InstanceLock(queue_dir)
         self._crew = Crew(8)
@@ -197,16 +197,15 @@ class Spool:
             self._operations.put(operation)
         else:
             self._run([operation])
-            self._finish([operation])
+            self._finish(operation)
         return operation.deferred
 
-    def _finish(self, batch: list[_Operation]) -> None:
-        self._waiting -= len(batch)
-        for operation in batch:
-            if operation.error is not None:
-                operation.deferred.errback(operation.error)
-            else:
-                operation.deferred.callback(operation.result)
+    def _finish(self, operation: _Operation) -> None:
+        self._waiting -= 1
+        if operation.error is not None:
+            operation.deferred.errback(operation.error)
+        else:
+            operation.deferred.callback(operation.result)
 
     # --- the thread -------------------------------------------------------------------------------
 
@@ -226,7 +225,8 @@ class Spool:
             last = item is None
             if batch:
                 self._run(batch)
-                self._inbox.post(self._finish, batch)
+                for operation in batch:
+                    self._inbox.post(self._finish, operation)
         self._shut()
         if self._closed is not None:
             self._inbox.post(self._closed.callback, None)

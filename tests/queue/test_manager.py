@@ -5,7 +5,7 @@ from __future__ import annotations
 import email
 from typing import Any
 
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 
 from mailserver import durable
 from mailserver.errors import NoSpace, OverQuota, TemporaryFailure
@@ -252,6 +252,32 @@ class CrashTests(QueueTestCase):
         self.relay.hold = False
         self.begin()
         self.assertEqual(self.relay.addresses(), ["done@far.example", "b@far.example", "b@far.example"])
+        self.assertEmpty()
+
+    def test_F6_killed_between_250_and_commit_at_every_message(self) -> None:
+        """At most one duplicate for each crash, nothing lost, nothing that is done sent again."""
+        self.settings.change(relay={"connections": 1})
+        crashes = 0
+
+        def answer(address: str, domain: str) -> Any:
+            if address not in killed:
+                killed.add(address)
+                self.patch(self.spool, "record", lambda *_: Deferred())  # the commit never comes
+            return OK
+
+        killed: set[str] = set()
+        self.relay.answer = answer
+        for number in range(40):
+            self.enqueue(message(f"u{number}@d{number % 4}.example", id=f"m{number}"))
+        while self.rows("SELECT 1 FROM recipients WHERE state = 0"):
+            crashes += 1
+            self.crash()
+            self.begin()
+            self.pass_time(1)
+        sent = self.relay.addresses()
+        self.assertEqual(set(sent), {f"u{number}@d{number % 4}.example" for number in range(40)})
+        self.assertLessEqual(len(sent) - 40, crashes)
+        self.assertEqual(max(sent.count(address) for address in sent), 2)
         self.assertEmpty()
 
     def test_G3_poison_is_set_aside_and_others_go_on(self) -> None:
