@@ -95,7 +95,8 @@ class Account:
             directory = _existing(name)
         except MailError as error:
             return fail(error)
-        return self.run(operations.status, directory)
+        mailbox = self.store.mailbox(self, directory)
+        return self.run(operations.status, directory, look=mailbox is None or not mailbox.current)
 
     def open(self, name: str, listener: IMailboxListener, read_only: bool = False) -> Deferred[IMailbox]:
         return Deferred.fromCoroutine(self._open(name, listener, read_only))
@@ -111,7 +112,6 @@ class Account:
         except BaseException:
             if not mailbox.has_listeners:
                 self.store.drop(mailbox)
-                mailbox.rest()
             raise
         mailbox.attach(listener)
         self.store.make_room()

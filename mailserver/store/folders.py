@@ -72,22 +72,14 @@ def furnish(ledger: Ledger, opened: Index) -> None:
     for name, special in SPECIAL:
         directory = maildir.directory_of(name)
         if directory in here:
-            _give_use(ledger, opened, directory, special)
+            if not ledger.folder(opened, directory).special:
+                set_special(ledger, opened, name, special)
         else:
             ledger.make_folder(opened, directory, special)
     names = (maildir.folder_of(directory) for directory in sorted(here - {""}))
     ours = [name for name, _ in SPECIAL]
     others = [name for name in names if name is not None and name not in ours]
     _write_subscriptions(ledger, ["INBOX", *ours, *others])
-
-
-def _give_use(ledger: Ledger, opened: Index, directory: str, special: str) -> None:
-    row = ledger.folder(opened, directory)
-    if not row.special:
-        ledger.write_uids(directory, evolve(ledger.uids_of(directory), special=special))
-        row.special = special
-        with opened.transaction():
-            opened.save_folder(row)
 
 
 # --- listing -------------------------------------------------------------------------------------

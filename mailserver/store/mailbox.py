@@ -121,16 +121,27 @@ class Mailbox:
     def close(self, listener: IMailboxListener) -> None:
         self._listeners = [one for one in self._listeners if one is not listener]
         if not self._listeners:
-            self.rest()
+            self._wake_up_never()
 
-    def rest(self) -> None:
-        """No session has it open: nothing is watched any more, the arrays stay for the next."""
-        if self._watch is not None:
-            self._store.watches.unwatch(self._watch)
-            self._watch = None
+    def _wake_up_never(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def leave(self) -> None:
+        """It leaves memory."""
+        self._wake_up_never()
+        if self._watch is not None:
+            self._store.watches.unwatch(self._watch)
+            self._watch = None
+
+    @property
+    def current(self) -> bool:
+        """Nothing happened to the directories that is not in the arrays, as far as inotify tells."""
+        if self._watch is None or not self._loaded:
+            return False
+        self._store.watches.doRead()
+        return not self._foreign
 
     @property
     def has_listeners(self) -> bool:
@@ -173,7 +184,6 @@ class Mailbox:
         self._store.drop(self)
         listeners, self._listeners = self._listeners, []
         self._tell("mailbox_gone", listeners=listeners)
-        self.rest()
 
     def _tell(self, method: str, *args: Any, listeners: Sequence[IMailboxListener] | None = None) -> None:
         for listener in list(self._listeners) if listeners is None else listeners:
@@ -238,9 +248,10 @@ class Mailbox:
     # --- other programs --------------------------------------------------------------------------
 
     def _touched(self) -> None:
-        """inotify: somebody else changed the directories."""
+        """inotify: somebody else changed the directories. Where no session is told, the next will look."""
         self._foreign = True
-        self._look_in(_DEBOUNCE)
+        if self._listeners:
+            self._look_in(_DEBOUNCE)
 
     def _look_in(self, seconds: float) -> None:
         reactor = self._store.reactor
@@ -257,13 +268,11 @@ class Mailbox:
             self._look_in(_POLL)
 
     def refresh(self) -> Deferred[None]:
-        if self._watch is not None:
-            self._store.watches.doRead()
-            if not self._foreign:
-                return succeed(None)
-            self._foreign = False
+        if self.current:
+            return succeed(None)
+        self._foreign = False
         done = self._run(refresh)
-        done.addCallback(lambda _: self._store.tidy(self._account))
+        done.addCallback(self._tidied)
         return done.addCallback(lambda _: None)
 
     # --- questions -------------------------------------------------------------------------------

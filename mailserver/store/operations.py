@@ -53,8 +53,10 @@ def load(ledger: Ledger, opened: Index, directory: str) -> Loaded:
     )
 
 
-def status(ledger: Ledger, opened: Index, directory: str) -> MailboxStatus:
-    refresh(ledger, opened, directory)
+def status(ledger: Ledger, opened: Index, directory: str, *, look: bool = True) -> MailboxStatus:
+    """`look`: at the directories first."""
+    if look:
+        refresh(ledger, opened, directory)
     folder = ledger.folder(opened, directory)
     return MailboxStatus(
         folder.messages,

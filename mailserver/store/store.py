@@ -99,7 +99,7 @@ class MailStore:
             call.cancel()
         self._tidying.clear()
         for mailbox in self._mailboxes.values():
-            mailbox.rest()
+            mailbox.leave()
         done = [
             self.threads.run(user, self._settle, account.ledger) for user, account in self._accounts.items()
         ]
@@ -165,6 +165,7 @@ class MailStore:
         self.changes.register(*key, mailbox)
 
     def drop(self, mailbox: Mailbox) -> None:
+        mailbox.leave()
         key = (mailbox.user, mailbox.directory)
         if self._mailboxes.get(key) is mailbox:
             del self._mailboxes[key]

@@ -379,8 +379,15 @@ def test_inotify_tells_foreign_changes_only(tmp_path: Path) -> None:
     now(mailbox.refresh())  # reads what inotify has to tell before it answers
     assert listener.take() == [("removed", [2], None)]
     mailbox.close(listener)
-    assert not watches._watches
+    drop_file(account_dir(store), "1.2.other")
+    again, other = opened(store)  # the watch stays as long as the mailbox is kept in memory
+    assert again is mailbox and len(mailbox.uids) == 2 and other.take() == []
+    assert mailbox.current and now(now(store.account(ALICE)).status("INBOX")).messages == 2
+    drop_file(account_dir(store), "1.3.other")
+    assert now(now(store.account(ALICE)).status("INBOX")).messages == 3
+    now(now(store.account(ALICE)).create("Other"))
     now(store.stop())
+    assert not watches._watches
 
 
 def test_without_inotify_mailboxes_are_looked_at_now_and_then(store: MailStore) -> None:
