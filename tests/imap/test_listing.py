@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from mailserver.imap.listing import Listed, list_folders, list_subscribed, matcher
 from mailserver.interfaces import FolderInfo
+from tests.helpers.cost import cheaper_than
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,8 @@ def test_H5_same_as_the_definition(pattern: str, name: str) -> None:
 @pytest.mark.parametrize("pattern", ["*%" * 200, "*a%" * 200, "%" * 5000 + "x", "a*" * 4000])
 def test_H5_hostile_patterns_are_fast(pattern: str) -> None:
     match = matcher(pattern)
-    started = time.process_time()
-    match("a" * 10_000 + "b")
-    assert time.process_time() - started < 0.5
+    with cheaper_than(0.5):
+        match("a" * 10_000 + "b")
 
 
 def folders(*names: str) -> list[FolderInfo]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from email import message_from_bytes, policy
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailserver.message.downgrade import surrogate
+from tests.helpers.cost import cheaper_than
 
 BODY = b"\r\nGr\xc3\xbc\xc3\x9fe\r\n"
 
@@ -88,6 +88,5 @@ def test_any_utf8_header_becomes_ascii(fields: list[tuple[str, str]]) -> None:
 def test_E10_a_hostile_header_costs_little_time() -> None:
     for value in ("é," * 60_000, "é <" * 60_000, '"é' * 60_000, ';"é' * 60_000, "é\r\n " * 40_000):
         for name in ("To", "Subject", "Content-Type"):
-            began = time.process_time()
-            surrogate(made(f"{name}: {value}\n"))
-            assert time.process_time() - began < 0.5
+            with cheaper_than(0.5):
+                surrogate(made(f"{name}: {value}\n"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from mailserver.message import charsets, text
 from mailserver.message.structure import scan
+from tests.helpers.cost import cheaper_than
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,10 @@ def test_fold() -> None:
 
 
 def test_E10_20_000_encoded_words() -> None:
-    started = time.process_time()
-    decoded = text.decode_words(b" ".join([b"=?utf-8?q?x=C3=BC?="] * 20_000))
+    with cheaper_than(1.0):
+        decoded = text.decode_words(b" ".join([b"=?utf-8?q?x=C3=BC?="] * 20_000))
 
     assert decoded == "xü" * 20_000
-    assert time.process_time() - started < 1.0
 
 
 @settings(max_examples=200, deadline=None)

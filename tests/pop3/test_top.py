@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailserver.pop3.top import TopCutter
+from tests.helpers.cost import cheaper_than
 
 MESSAGE = b"Subject: x\r\nTo: y\r\n\r\none\r\ntwo\r\n\r\nfour\r\n"
 
@@ -61,12 +60,11 @@ def test_slices_do_not_matter(message: bytes, lines: int, size: int) -> None:
 
 def test_many_short_lines_do_not_hold_the_reactor() -> None:
     message = b"\r\n" + b"\r\n" * 500_000
-    began = time.process_time()
 
-    cut = TopCutter(499_999).cut(message)
+    with cheaper_than(0.05):
+        cut = TopCutter(499_999).cut(message)
 
     assert len(cut) == 1_000_000
-    assert time.process_time() - began < 0.05
 
 
 def test_every_number_of_lines() -> None:
