@@ -40,7 +40,8 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 class Server:
     """folder:   holds the configuration, the data and server.log
-    users:    local parts, or whole addresses, with the password PASSWORD
+    users:    local parts, or whole addresses, with the password PASSWORD; or a dict of them to what stands
+              as their password in users.toml
     ports:    of services that must not be any free ones
     sections: sections of mailserver.toml: `limits={"recipients": 3}`; top-level keys go into `keys`
     """
@@ -51,7 +52,7 @@ class Server:
         *,
         domain: str = "example.org",
         hostname: str = "",
-        users: Iterable[str] = ("alice", "bob"),
+        users: Iterable[str] | Mapping[str, str] = ("alice", "bob"),
         aliases: Mapping[str, list[str]] | None = None,
         host: str = "127.0.0.1",
         services: Iterable[str] = SERVICES,
@@ -63,7 +64,9 @@ class Server:
         self.domain = domain
         self.hostname = hostname or f"mail.{domain}"
         self.host = host
-        self.users = [user if "@" in user else f"{user}@{domain}" for user in users]
+        stored = users if isinstance(users, Mapping) else dict.fromkeys(users, "{PLAIN}" + PASSWORD)
+        self.passwords = {user if "@" in user else f"{user}@{domain}": text for user, text in stored.items()}
+        self.users = list(self.passwords)
         self.aliases = dict(aliases or {})
         self.ports = {service: free_port(host) for service in services} | dict(ports or {})
         self.keys = dict(keys or {})
@@ -94,7 +97,10 @@ class Server:
         return "\n".join(lines) + "\n"
 
     def _users_text(self) -> str:
-        lines = [f'[users."{user}"]\npassword = "{{PLAIN}}{PASSWORD}"\n' for user in self.users]
+        lines = [
+            f'[users."{user}"]\npassword = {json.dumps(self.passwords.get(user, "{PLAIN}" + PASSWORD))}\n'
+            for user in self.users
+        ]
         lines.append("[aliases]")
         lines += [f"{json.dumps(name)} = {json.dumps(targets)}" for name, targets in self.aliases.items()]
         return "\n".join(lines) + "\n"
@@ -178,6 +184,12 @@ class Server:
         status = self.process.returncode
         self.process = None
         return 0 if status == -signal.SIGTERM else status
+
+    def restart(self) -> Server:
+        """Stop and start again, on the same ports and data."""
+        status = self.stop()
+        assert status == 0, f"the server ended with {status}:\n{self.log()[-5000:]}"
+        return self.start()
 
     def reload(self) -> None:
         """SIGHUP."""
