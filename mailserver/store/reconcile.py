@@ -193,7 +193,10 @@ class _Reconciling:
         self.folder.count_flags(row.flags, flags)
         row.flags = flags
         row.name = name
-        row.dirty = int((flags & maildir.LETTER_BITS) != new)
+        parsed = maildir.parse(name[4:])
+        ours = (parsed.uidvalidity, parsed.uid) == (self.folder.uidvalidity, row.uid)
+        if row.dirty != 2 or not name.startswith("new/"):
+            row.dirty = int(not ours or (flags & maildir.LETTER_BITS) != new)
         if different:
             row.modseq = self.folder.modseq
         return row, different

@@ -84,6 +84,16 @@ def test_I5_flags_of_two_programs_are_merged(store: MailStore) -> None:
     assert mailbox.highestmodseq == mailbox.modseqs[0]
 
 
+def test_I5_renamed_before_it_had_its_uid(store: MailStore) -> None:
+    folder = account_dir(store)
+    drop_file(folder, "1.1.other")
+    mailbox, _ = opened(store)
+    os.rename(folder / "new" / "1.1.other", folder / "cur" / "1.1.other:2,S")
+    now(mailbox.refresh())
+    store.reactor.advance(1)
+    assert file_names(folder) == [f"cur/1.1.other,S=20,W=23,I={mailbox.uidvalidity}-1:2,S"]
+
+
 def test_I16_unknown_letters_are_kept(store: MailStore) -> None:
     folder = account_dir(store)
     drop_file(folder, "1.1.other:2,FPz", sub="cur")
