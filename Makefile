@@ -2,11 +2,13 @@
 # make test      the whole test suite
 # make lint      ruff and mypy --strict
 # make crash     kill the server 200 times during a load (KILLS=N for another number)
+# make bench     this server beside Debian's Postfix and Dovecot, which have to be installed; as root
 # make coverage  the test suite with coverage, and its report
 # make clean     all that the others have made, but ./demo
 #
 # Each works on a fresh machine with Python 3.11 or later (Debian: python3, python3-venv).
-# PYTHON chooses the interpreter, VENV the environment; ARGS goes to pytest (make test ARGS=tests/smtp).
+# PYTHON chooses the interpreter, VENV the environment; ARGS goes to pytest (make test ARGS=tests/smtp)
+# or to the benchmark (make bench ARGS="--only ours", which needs no other server and no root).
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -19,7 +21,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test crash lint coverage coverage-report clean
+.PHONY: help run test crash bench lint coverage coverage-report clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -53,6 +55,9 @@ test: $(VENV)/.test
 
 crash: $(VENV)/.test
 	$(BIN)/python -m tests.crash $(KILLS)
+
+bench: $(VENV)/.test
+	$(BIN)/python -m bench $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -132,10 +132,11 @@ A mail server for {DOMAIN} on this machine, in {config.parent}/ (kept between ru
     (the certificate is self-signed: accept the exception)
 
   Or from a shell, a message from {first} to {second}, and its mailbox:
-    printf 'Subject: hello\r\n\r\nIt works.\r\n' | curl -s smtp://{HOST}:{ports["submission"]} \
-         -u {first}:{word} --mail-from {first} --mail-rcpt {second} -T -
-    curl -s imap://{HOST}:{ports["imap"]}/INBOX -u {second}:{people[second]} \
-         -X 'FETCH 1:* (FLAGS ENVELOPE)'
+    printf 'Subject: hello\\r\\n\\r\\nIt works.\\r\\n' | \\
+      curl -sS smtp://{HOST}:{ports["submission"]} -u {first}:{word} \\
+        --mail-from {first} --mail-rcpt {second} -T -
+    curl -sS imap://{HOST}:{ports["imap"]}/INBOX -u {second}:{people[second]} \\
+        -X 'FETCH 1:* (FLAGS ENVELOPE)'
 
   As another server would deliver (no log-in): port {ports["smtp"]}, for {DOMAIN} only.
   New users: {command} user add carol@{DOMAIN} -c {config}

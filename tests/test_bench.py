@@ -1,0 +1,45 @@
+"""The benchmark runs through; its figures are not judged here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import GROUPS, verdict
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_short_run_of_every_workload(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    words = ["--only", "ours", "--repeat", "1", "--scale", "0.02", "--dir", tmp_path, "--json", figures]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *map(str, words)],
+        cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(figures.read_text())
+    assert len(found) > 2 * len(GROUPS)
+    assert all(value >= 0 for sides in found.values() for value in sides["ours"])
+    assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "peers", "reached"),
+    [
+        ("SMTP in, durable and visible", 300.0, 100.0, True),
+        ("SMTP in, durable and visible", 299.0, 100.0, False),
+        ("SELECT", 13.0, 10.0, True),
+        ("SELECT", 13.1, 10.0, False),
+        ("SELECT", 13.1, None, True),
+        ("250 to IDLE client, median", 19.0, 1.0, True),
+        ("250 to IDLE client, median", 21.0, None, False),
+        ("no aim", 1.0, 100.0, True),
+    ],
+)
+def test_what_reaches_its_aim(name: str, ours: float, peers: float | None, reached: bool) -> None:
+    assert verdict(name, ours, peers)[1] is reached
