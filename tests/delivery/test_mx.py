@@ -49,7 +49,7 @@ class FinderTestCase(SynchronousTestCase):
             self.query,
             lambda: settings.now,
             is_own=own,
-            shuffle=lambda equal: equal.reverse(),
+            shuffle=lambda equal: equal.sort(key=lambda one: one.name, reverse=True),
             local_names=lambda name: ["10.1.1.1"] if name == "relay.lan" else [],
         )
         hop = NextHop(hop, hop) if isinstance(hop, str) else hop

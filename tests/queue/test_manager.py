@@ -177,8 +177,13 @@ class BackOffTests(QueueTestCase):
         self.turn()
         attempts = len(self.relay.parcels)
         self.assertLess(attempts, 25)
+        self.relay.hold = True
         self.pass_time(120)
-        self.assertLessEqual(len(self.relay.parcels) - attempts, 3, "one probe for each back-off")
+        self.assertEqual(len(self.relay.waiting), 1, "one probe after the back-off")
+        self.relay.hold = False
+        self.relay.let_go()
+        self.turn()
+        self.assertEqual(len(self.relay.parcels) - attempts, 1)
         self.relay.answer = lambda address, domain: OK
         self.pass_time(30 * 60)
         self.assertEmpty()
