@@ -6,14 +6,14 @@ terminal, every pattern is linear, nesting is bounded (CASES H2, H4): no command
 
 from __future__ import annotations
 
-import binascii
 import calendar
 import re
 from datetime import date
 
-from mailserver.errors import CannotName
+from mailserver.errors import BadSasl, CannotName
 from mailserver.imap.values import SequenceSet
 from mailserver.wire import utf7
+from mailserver.wire.sasl import decode_base64
 
 MAX_DEPTH = 50
 MAX_FLAG = 128
@@ -149,7 +149,7 @@ class Cursor:
     def base64(self) -> bytes:
         """An initial response (RFC 4959, 3): "=" stands for an empty one."""
         encoded = self._match(_BASE64, "base64").group()
-        return b"" if encoded == b"=" else decode_base64(encoded)
+        return b"" if encoded == b"=" else sasl_response(encoded)
 
     # --- mailboxes (RFC 3501, 5.1) ----------------------------------------------------------------
 
@@ -247,11 +247,11 @@ def _day(day: bytes, month: bytes, year: bytes) -> date:
         raise BadSyntax("Invalid date") from None
 
 
-def decode_base64(encoded: bytes) -> bytes:
-    """Strict (RFC 4648, 3.3): no spaces, no missing padding."""
+def sasl_response(encoded: bytes) -> bytes:
+    """The octets of a SASL response in base64."""
     try:
-        return binascii.a2b_base64(encoded, strict_mode=True)
-    except binascii.Error:
+        return decode_base64(encoded)
+    except BadSasl:
         raise BadSyntax("Invalid base64") from None
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
-from mailserver.errors import AuthenticationFailed, BadSasl, SaslCancelled
+from mailserver.errors import AuthenticationFailed, BadSasl
 from mailserver.wire.saslprep import saslprep
 from mailserver.wire.scram import Proven, ScramKeys, ScramServer, WantsKeys
 
@@ -21,17 +21,14 @@ MAX_DECODED = MAX_ENCODED // 4 * 3
 
 
 def decode_base64(line: bytes) -> bytes:
-    """One response as it stands on the line, without CRLF; `=` alone is an empty initial response.
+    """One response as it stands on the line, without CRLF.
 
     Raises BadSasl for everything that is not plain base64 (RFC 4954, 4: no white space, no other
-    characters, right padding), SaslCancelled for `*`.
+    characters, right padding). `*` cancels an exchange and `=` is an empty initial response: both are the
+    caller's to see first.
     """
     if len(line) > MAX_ENCODED:
         raise BadSasl("Authentication exchange line is too long", code=500, enhanced="5.5.6")
-    if line == b"=":
-        return b""
-    if line == b"*":
-        raise SaslCancelled
     if len(line) % 4 or line[-3:-2] == b"=":  # more than two: a2b_base64 would let it pass
         raise BadSasl
     try:

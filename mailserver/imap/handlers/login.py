@@ -10,7 +10,7 @@ import binascii
 from mailserver.errors import AuthenticationFailed, MailError
 from mailserver.imap.capabilities import capability_code
 from mailserver.imap.commands import Authenticate, Command, Login, StartTls
-from mailserver.imap.cursor import BadSyntax, decode_base64
+from mailserver.imap.cursor import BadSyntax, sasl_response
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import Challenge, IAccount, IExchange, Success
 
@@ -70,7 +70,7 @@ async def _ask(session: Session, exchange: IExchange, challenge: bytes) -> bytes
     try:
         if line == b"*":
             raise BadSyntax("Authentication cancelled")
-        return decode_base64(line)
+        return sasl_response(line)
     except BadSyntax:
         exchange.abandon()
         raise
