@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import chain
 
 from attrs import define, field
@@ -22,6 +22,9 @@ from attrs import define, field
 from mailserver import durable
 from mailserver.errors import TemporaryFailure
 from mailserver.store.rows import Columns, Folder, Row
+from mailserver.store.sqlite import TOLD, IndexDamaged, Transaction
+
+__all__ = ["DAMAGED", "FILE", "Index", "IndexDamaged", "IndexTooNew", "put_aside"]
 
 FILE = "mailserver-index.sqlite"
 DAMAGED = "mailserver-index.damaged"
@@ -73,10 +76,6 @@ class IndexTooNew(TemporaryFailure):
     """Written by a later version of this program; it is left alone."""
 
 
-class IndexDamaged(Exception):
-    """The database is no use any more: it is put aside and rebuilt."""
-
-
 _COLUMNS = (
     "id, dir, uidvalidity, uidnext, modseq, recent_from, messages, unseen, deleted, recent, size, "
     "new_mtime, new_young, cur_mtime, cur_young, keywords, special"
@@ -106,7 +105,7 @@ class Index:
     def open(cls, account: str, check: bool) -> Index:
         """Open or make. Raises IndexDamaged, IndexTooNew. `check`: look through the whole of it."""
         path = os.path.join(account, FILE)
-        with _told():
+        with TOLD:
             fresh = not os.path.exists(path)
             if fresh:  # SQLite would take the mode from the umask
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
@@ -145,38 +144,28 @@ class Index:
 
     def make_durable(self) -> None:
         """All that was committed is on the disk: for a clean stop."""
-        with _told():
+        with TOLD:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._db.execute("PRAGMA synchronous = NORMAL")
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Transaction:
         """Commits at the end, rolls back when left by an exception."""
-        with _told():
-            self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            with _told():
-                self._db.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
-            raise
+        return Transaction(self._db)
 
     # --- folders ---------------------------------------------------------------------------------
 
     def folder(self, directory: str) -> Folder | None:
-        with _told():
+        with TOLD:
             row = self._db.execute(f"SELECT {_COLUMNS} FROM folders WHERE dir = ?", (directory,)).fetchone()
         return Folder(*row) if row else None
 
     def folders(self) -> list[Folder]:
-        with _told():
+        with TOLD:
             return [Folder(*row) for row in self._db.execute(f"SELECT {_COLUMNS} FROM folders")]
 
     def add_folder(self, directory: str, uidvalidity: int, uidnext: int, modseq: int) -> Folder:
-        with _told():
+        with TOLD:
             cursor = self._db.execute(
                 "INSERT INTO folders(dir, uidvalidity, uidnext, modseq) VALUES (?, ?, ?, ?)",
                 (directory, uidvalidity, uidnext, modseq),
@@ -185,7 +174,7 @@ class Index:
 
     def save_folder(self, folder: Folder) -> None:
         f = folder
-        with _told():
+        with TOLD:
             self._db.execute(
                 _UPDATE,
                 (
@@ -196,7 +185,7 @@ class Index:
             )
 
     def remove_folder(self, folder: Folder) -> None:
-        with _told():
+        with TOLD:
             for table in _TABLES:
                 self._db.execute(f"DELETE FROM {table} WHERE id >= ? AND id < ?", (folder.first, folder.last))
             self._db.execute("DELETE FROM expunged WHERE folder = ?", (folder.id,))
@@ -204,7 +193,7 @@ class Index:
 
     def usage(self) -> tuple[int, int]:
         """Octets and messages of the account."""
-        with _told():
+        with TOLD:
             size, messages = self._db.execute("SELECT sum(size), sum(messages) FROM folders").fetchone()
         return size or 0, messages or 0
 
@@ -213,7 +202,7 @@ class Index:
     def load(self, folder: Folder) -> Columns:
         """The whole folder: some 1 µs a message."""
         span = (folder.first, folder.last)
-        with _told():
+        with TOLD:
             flat = list(
                 chain.from_iterable(
                     self._db.execute(
@@ -254,7 +243,7 @@ class Index:
                 keys = [first + uid for uid in uids[start : start + _SLICE]]
                 spans.append((f"{columns}id IN ({','.join('?' * len(keys))}) ORDER BY id", keys))
         found: list[Row] = []
-        with _told():
+        with TOLD:
             for query, keys in spans:
                 for key, flags, *rest in self._db.execute(query, keys):
                     if wanted is None or key - first in wanted:
@@ -264,7 +253,7 @@ class Index:
     def rows_from(self, folder: Folder, uid: int) -> int:
         """How many messages have this UID or a greater one."""
         query = "SELECT count(*) FROM messages WHERE id >= ? AND id < ?"
-        with _told():
+        with TOLD:
             return int(self._db.execute(query, (folder.first + uid, folder.last)).fetchone()[0])
 
     def dirty(self, folder: Folder, limit: int, after: int = 0) -> list[Row]:
@@ -274,24 +263,24 @@ class Index:
             "WHERE dirty AND id > ? AND id < ? ORDER BY id LIMIT ?"
         )
         first = folder.first
-        with _told():
+        with TOLD:
             rows = self._db.execute(query, (first + after, folder.last, limit)).fetchall()
         return [Row(key - first, _flags_in(flags), *rest) for key, flags, *rest in rows]
 
     def dirty_folders(self) -> set[int]:
-        with _told():
+        with TOLD:
             return {row[0] for row in self._db.execute("SELECT DISTINCT id >> 32 FROM messages WHERE dirty")}
 
     def names(self, folder: Folder) -> dict[str, int]:
         """File name -> UID."""
         first = folder.first
         query = "SELECT name, id - ? FROM messages WHERE id >= ? AND id < ?"
-        with _told():
+        with TOLD:
             return dict(self._db.execute(query, (first, first, folder.last)))
 
     def insert(self, folder: Folder, rows: Iterable[Row]) -> None:
         first = folder.first
-        with _told():
+        with TOLD:
             self._db.executemany(
                 "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
@@ -302,7 +291,7 @@ class Index:
 
     def set_flags(self, folder: Folder, rows: Iterable[Row]) -> None:
         first = folder.first
-        with _told():
+        with TOLD:
             self._db.executemany(
                 "UPDATE messages SET flags = ?, modseq = ?, dirty = ? WHERE id = ?",
                 [(_flags_out(r.flags), r.modseq, r.dirty, first + r.uid) for r in rows],
@@ -310,7 +299,7 @@ class Index:
 
     def set_names(self, folder: Folder, rows: Iterable[Row]) -> None:
         first = folder.first
-        with _told():
+        with TOLD:
             self._db.executemany(
                 "UPDATE messages SET name = ?, dirty = ? WHERE id = ?",
                 [(r.name, r.dirty, first + r.uid) for r in rows],
@@ -319,17 +308,17 @@ class Index:
     def set_dirty_in_new(self, folder: Folder) -> None:
         """All that still lies in new/ is to be moved to cur/."""
         query = "UPDATE messages SET dirty = 2 WHERE id >= ? AND id < ? AND name < 'new0' AND name >= 'new/'"
-        with _told():
+        with TOLD:
             self._db.execute(query, (folder.first, folder.last))
 
     def set_wire(self, folder: Folder, uid: int, wire: int) -> None:
-        with _told():
+        with TOLD:
             self._db.execute("UPDATE messages SET wire = ? WHERE id = ?", (wire, folder.first + uid))
 
     def expunge(self, folder: Folder, uids: Sequence[int], modseq: int) -> None:
         """Remove the rows and remember the UIDs."""
         keys = [(folder.first + uid,) for uid in uids]
-        with _told():
+        with TOLD:
             for table in _TABLES:
                 self._db.executemany(f"DELETE FROM {table} WHERE id = ?", keys)
             self._db.executemany(
@@ -338,7 +327,7 @@ class Index:
 
     def expunged_since(self, folder: Folder, modseq: int) -> list[int]:
         query = "SELECT uid FROM expunged WHERE folder = ? AND modseq > ?"
-        with _told():
+        with TOLD:
             return sorted(row[0] for row in self._db.execute(query, (folder.id, modseq)))
 
     # --- rendered --------------------------------------------------------------------------------
@@ -350,7 +339,7 @@ class Index:
         if not uids:
             return {}
         low, high = first + min(uids), first + max(uids)
-        with _told():
+        with TOLD:
             if high - low < 4 * len(uids) + 16:
                 query = f"SELECT id - ?, {column} FROM {table} WHERE id >= ? AND id <= ?"
                 return dict(self._db.execute(query, (first, low, high)))
@@ -368,7 +357,7 @@ class Index:
         """(uid, ENVELOPE, BODYSTRUCTURE, BODY, HEADER or None)."""
         first = folder.first
         every = list(rows)
-        with _told():
+        with TOLD:
             self._db.executemany(
                 "INSERT OR REPLACE INTO envelopes VALUES (?, ?)", [(first + r[0], r[1]) for r in every]
             )
@@ -382,31 +371,9 @@ class Index:
             )
 
     def forget_rendered(self, folder: Folder, uid: int) -> None:
-        with _told():
+        with TOLD:
             for table in _TABLES[1:]:
                 self._db.execute(f"DELETE FROM {table} WHERE id = ?", (folder.first + uid,))
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """sqlite3's errors to ours: a damaged file, a full disk, all else."""
-    try:
-        yield
-    except (sqlite3.OperationalError, sqlite3.InterfaceError) as error:
-        code = getattr(error, "sqlite_errorname", "") or ""
-        if code == "SQLITE_FULL":
-            raise durable.mail_error(OSError(28, str(error))) from error
-        if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "no such" in str(error):
-            raise IndexDamaged(str(error)) from error
-        raise TemporaryFailure(cause=error) from error
-    except sqlite3.IntegrityError as error:
-        raise IndexDamaged(str(error)) from error
-    except sqlite3.DatabaseError as error:
-        raise IndexDamaged(str(error)) from error
-    except (TypeError, ValueError, OverflowError) as error:  # a value of a kind that we never write
-        raise IndexDamaged(str(error)) from error
-    except OSError as error:
-        raise durable.mail_error(error) from error
 
 
 def put_aside(account: str) -> None:
