@@ -1,4 +1,4 @@
-"""One server per data_dir: data_dir/mailserver.pid, locked as long as the server lives.
+"""One server per folder: data_dir/mailserver.pid, and queue_dir/lock, are locked as long as the server lives.
 
 The file holds the process id and a line end. The lock (flock) goes with the process, however it ends, so a
 file that a crash left behind blocks nobody and is known to be stale.
@@ -13,7 +13,7 @@ from pathlib import Path
 NAME = "mailserver.pid"
 
 
-class AlreadyRunning(Exception):
+class AlreadyRunning(OSError):
     """Another server holds the lock. `pid` is 0 where it could not be read."""
 
     def __init__(self, path: Path, pid: int) -> None:
@@ -23,10 +23,10 @@ class AlreadyRunning(Exception):
 
 
 class InstanceLock:
-    """[disk] Taken by the server before it touches anything in data_dir."""
+    """[disk] Taken by the server before it touches anything in the folder of `path`, the file to lock."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self.path = data_dir / NAME
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._fd = -1
 
     def acquire(self) -> None:

@@ -42,7 +42,7 @@ from mailserver.dns.resolver import Resolver, SystemServers, parse_server
 from mailserver.errors import MailError
 from mailserver.extensions import find_extension
 from mailserver.imap.protocol import ImapFactory
-from mailserver.instance import AlreadyRunning, InstanceLock
+from mailserver.instance import NAME, InstanceLock
 from mailserver.interfaces import ILocalDelivery, IRouter, Listener
 from mailserver.net.factory import ConnectionCounter, ConnectionFactory
 from mailserver.net.listen import listen
@@ -153,7 +153,7 @@ class MailServer(Service):
         self.listeners: list[Listener] = []
         self._tls: TlsContexts | None = None
         self._parts: Parts | None = None
-        self._lock = InstanceLock(loaded.config.data_dir)
+        self._lock = InstanceLock(loaded.config.data_dir / NAME)
 
     # --- start ------------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class MailServer(Service):
             self._lock.acquire()
             secret = read_secret(now.data_dir / SALT_FILE)
             self._tls = TlsContexts(self.settings, self.reactor)
-        except (AlreadyRunning, MailError, OSError, ValueError) as error:
+        except (MailError, OSError, ValueError) as error:
             detail = getattr(error, "cause", None) or error
             raise SystemExit(f"mailserver: {detail}") from None
         self._parts = Parts(self.settings, self.reactor, secret)

@@ -15,7 +15,7 @@ import click
 from mailserver.cli.common import config_option, fail, json_option, load_or_exit, print_json
 from mailserver.errors import MailError
 from mailserver.queue import database, operate
-from mailserver.queue.lock import kick
+from mailserver.queue.kick import kick
 from mailserver.queue.operate import Queued, Selection, UnknownMessage
 from mailserver.queue.values import QueuedRecipient, State
 from mailserver.wire.address import domain_to_ascii

@@ -24,7 +24,7 @@ from mailserver.interfaces import Clock, ILocalDelivery
 from mailserver.queue import schedule
 from mailserver.queue.carrier import Carrier, IRemote
 from mailserver.queue.destinations import Destination, Destinations
-from mailserver.queue.lock import KickListener
+from mailserver.queue.kick import KickListener
 from mailserver.queue.old import OldMail
 from mailserver.queue.reports import Dropped, Reporter
 from mailserver.queue.spool import Spool

@@ -22,10 +22,10 @@ from zope.interface import implementer
 
 from mailserver import durable
 from mailserver.errors import Busy, MailError, NoSpace, ServiceUnavailable, TemporaryFailure
+from mailserver.instance import InstanceLock
 from mailserver.interfaces import Clock, Envelope, IMessageBody, IQueue, Recipient, Target
 from mailserver.queue import database
 from mailserver.queue.files import MessageFiles, Poison
-from mailserver.queue.lock import InstanceLock
 from mailserver.queue.values import Job, NewMessage, QueuedRecipient, Taken, Verdict
 from mailserver.threads import Crew, Inbox, as_mail_error
 
@@ -73,7 +73,7 @@ class Spool:
         self._threaded = threaded
         self._inbox = Inbox(reactor, reactor.seconds)
         self._files = MessageFiles(queue_dir)
-        self._lock = InstanceLock(queue_dir)
+        self._lock = InstanceLock(queue_dir / "lock")
         self._crew = Crew(8)
         self._operations: SimpleQueue[_Operation | None] = SimpleQueue()
         self._waiting = 0
@@ -85,7 +85,7 @@ class Spool:
 
     def open(self) -> None:
         """[disk] Lock, make or check the folder, remove leftovers, start the thread. Blocks; call it
-        before the server takes mail. Raises SpoolLocked, DatabaseDamaged (both OSErrors), MailError."""
+        before the server takes mail. Raises AlreadyRunning, DatabaseDamaged (both OSErrors), MailError."""
         durable.make_dirs(str(self.queue_dir))
         self._lock.acquire()
         try:

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from mailserver.auth.passwords import verify
 from mailserver.cli import COMMANDS, _command
 from mailserver.config.load import read
-from mailserver.instance import AlreadyRunning, InstanceLock, running
+from mailserver.instance import NAME, AlreadyRunning, InstanceLock, running
 from tests.helpers.files import CONFIG, USERS, write_certificate, write_site
 
 
@@ -268,7 +268,7 @@ def test_reload_with_a_stale_pid_file(site: Path) -> None:
 
 def test_reload_tells_the_server(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (site.parent / "data").mkdir()
-    lock = InstanceLock(site.parent / "data")
+    lock = InstanceLock(site.parent / "data" / NAME)
     lock.acquire()
     told: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, number: told.append((pid, number)))
@@ -281,20 +281,20 @@ def test_reload_tells_the_server(site: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_F19_a_second_server_on_one_data_dir_is_refused(tmp_path: Path) -> None:
-    first = InstanceLock(tmp_path)
+    first = InstanceLock(tmp_path / NAME)
     first.acquire()
     with pytest.raises(AlreadyRunning, match=str(os.getpid())):
-        InstanceLock(tmp_path).acquire()
+        InstanceLock(tmp_path / NAME).acquire()
     assert running(tmp_path) == os.getpid()
     first.release()
     assert running(tmp_path) is None
-    InstanceLock(tmp_path).acquire()
+    InstanceLock(tmp_path / NAME).acquire()
 
 
 def test_F19_the_lock_of_a_killed_server_blocks_nobody(tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib; from mailserver.instance import InstanceLock;"
-        "InstanceLock(pathlib.Path(sys.argv[1])).acquire(); print('held', flush=True); input()"
+        "import sys, pathlib; from mailserver.instance import NAME, InstanceLock;"
+        "InstanceLock(pathlib.Path(sys.argv[1]) / NAME).acquire(); print('held', flush=True); input()"
     )
     root = Path(__file__).parents[2]
     with subprocess.Popen(
@@ -306,7 +306,7 @@ def test_F19_the_lock_of_a_killed_server_blocks_nobody(tmp_path: Path) -> None:
         assert running(tmp_path) == server.pid
         server.kill()
     assert running(tmp_path) is None
-    InstanceLock(tmp_path).acquire()
+    InstanceLock(tmp_path / NAME).acquire()
 
 
 # --- quickstart and demo ---------------------------------------------------------------------------

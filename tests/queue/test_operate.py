@@ -11,7 +11,8 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from mailserver.cli.queue import queue
-from mailserver.queue.lock import InstanceLock, KickListener, SpoolLocked, kick
+from mailserver.instance import AlreadyRunning, InstanceLock
+from mailserver.queue.kick import KickListener, kick
 from tests.queue.scene import DOWN, LATER, OK, QueueTestCase, message
 
 
@@ -190,8 +191,8 @@ class G22Tests(OperatorTestCase):
 
 class LockTests(QueueTestCase):
     def test_F19_a_second_instance_is_refused(self) -> None:
-        other = InstanceLock(self.folder)
-        error = self.assertRaises(SpoolLocked, other.acquire)
+        other = InstanceLock(self.folder / "lock")
+        error = self.assertRaises(AlreadyRunning, other.acquire)
         self.assertIn(str(os.getpid()), str(error))
 
     def test_F19_a_stale_lock_file_does_not_block(self) -> None:

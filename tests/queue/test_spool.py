@@ -12,8 +12,8 @@ from twisted.trial.unittest import TestCase
 
 from mailserver import durable
 from mailserver.errors import NoSpace, ServiceUnavailable
+from mailserver.instance import AlreadyRunning
 from mailserver.queue.database import DatabaseDamaged
-from mailserver.queue.lock import SpoolLocked
 from mailserver.queue.spool import Spool
 from mailserver.queue.values import State, Verdict
 from tests.queue.scene import message
@@ -123,7 +123,7 @@ class SpoolTests(TestCase):
         self.assertEqual(len(await again.waiting()), 1)
 
     def test_F19_a_second_spool_on_the_same_folder(self) -> None:
-        self.assertRaises(SpoolLocked, Spool(self.folder, reactor).open)
+        self.assertRaises(AlreadyRunning, Spool(self.folder, reactor).open)
 
     async def test_F18_nobody_else_may_read(self) -> None:
         await self.enqueue()

@@ -1,13 +1,9 @@
-"""[disk] One server for one queue: a lock that dies with its process, and a pipe that says "look again".
-
-The lock is flock(2) on queue_dir/lock: the kernel drops it when the process ends, however it ends, so that
-nothing stale is ever left (CASES F19). The command-line tools change the database and then write one byte
+"""[disk] A pipe that says "look again": the command-line tools change the database and then write one byte
 into the FIFO queue_dir/kick, which wakes the server's queue manager.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from collections.abc import Callable
@@ -20,37 +16,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver import durable
-
-
-class SpoolLocked(OSError):
-    """Another server uses this queue."""
-
-
-class InstanceLock:
-    """Held until `release` or the end of the process."""
-
-    def __init__(self, queue_dir: Path) -> None:
-        self._path = queue_dir / "lock"
-        self._fd = -1
-
-    def acquire(self) -> None:
-        """Raises SpoolLocked."""
-        with durable.told():
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.read(fd, 32).decode("ascii", "replace").strip()
-            os.close(fd)
-            raise SpoolLocked(f"{self._path.parent} is in use by process {holder or '?'}") from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
-        self._fd = fd
-
-    def release(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
 
 def kick(queue_dir: Path) -> bool:
