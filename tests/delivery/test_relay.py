@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import Any
 
 from OpenSSL import SSL
@@ -16,7 +18,7 @@ from mailserver.delivery.relay import Attempt, Parcel, Relay
 from mailserver.smtp.answers import local_reply
 from mailserver.smtp.client_values import Mail
 from tests.helpers.settings import make_settings
-from tests.helpers.smtp_peer import DROP, Peer, ServerTls
+from tests.helpers.smtp_peer import DROP, SILENCE, Peer, ServerTls
 from tests.smtp.test_sender import Whole
 
 
@@ -33,6 +35,15 @@ class Finder:
         if self.error is not None:
             raise self.error
         return self.hosts
+
+
+def sockets() -> int:
+    """Open sockets of this process."""
+    count = 0
+    for entry in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            count += os.readlink(f"/proc/self/fd/{entry}").startswith("socket:")
+    return count
 
 
 class RelayTestCase(TestCase):
@@ -147,6 +158,29 @@ class HostTests(RelayTestCase):
         peer = self.peer()
         await self.deliver(*(f"u{n}@far.example" for n in range(250)))
         self.assertEqual([len(message.recipients) for message in peer.messages], [100, 100, 50])
+
+    async def test_E8_a_peer_that_drops_at_every_reply(self) -> None:
+        """Each end is a temporary failure; no descriptor and no timer stays (trial looks for the latter)."""
+        peer = self.peer()
+        before = sockets()
+        for verb in ("EHLO", "MAIL", "RCPT", "DATA", "."):
+            peer.replies = {verb: DROP}
+            attempt = await self.deliver("b@far.example", "c@far.example")
+            self.assertEqual([o.reply.status for o in attempt.outcomes], ["4.4.2"] * 2, verb)
+        peer.greeting = DROP
+        self.assertEqual((await self.deliver()).outcomes[0].reply.status, "4.4.2")
+        await self.settle()
+        self.assertEqual(sockets(), before)
+
+    async def test_stop_while_connecting(self) -> None:
+        """A server that accepts and says nothing does not hold the shutdown."""
+        self.peer(greeting=SILENCE)
+        waiting = self.deliver()
+        running = Deferred.fromCoroutine(waiting)
+        await self.settle()
+        self.relay.stop()
+        attempt = await running
+        self.assertEqual(attempt.outcomes[0].reply.status, "4.4.2")
 
 
 class ReuseTests(RelayTestCase):

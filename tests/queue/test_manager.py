@@ -166,8 +166,10 @@ class BackOffTests(QueueTestCase):
         self.relay.answer = lambda address, domain: DOWN if domain == "dead.example" else OK
         self.relay.hold = True
         assert self.spool is not None
-        for number in range(2000):
-            self.spool.enqueue(*_arguments(message(f"u{number}@dead.example", id=f"m{number}")))
+        for start in range(0, 2000, 200):  # in few commits: each is a wait for the disk
+            self.spool.record(
+                [], [message(f"u{n}@dead.example", id=f"m{n}") for n in range(start, start + 200)]
+            )
         self.turn()
         self.assertLessEqual(len(self.relay.waiting), 20)
         self.enqueue(message("b@live.example", id="live"))
@@ -223,14 +225,15 @@ class SmallLimitsTests(QueueTestCase):
 
     def test_all_get_through_where_few_may_be_read_and_sent_at_once(self) -> None:
         self.relay.hold = True
-        for number in range(300):
-            self.enqueue(message(f"u{number}@d{number % 3}.example", id=f"m{number}"))
-        for _ in range(400):
+        assert self.spool is not None
+        self.spool.record([], [message(f"u{n}@d{n % 3}.example", id=f"m{n}") for n in range(150)])
+        self.turn()
+        for _ in range(200):
             self.assertLessEqual(len(self.relay.waiting), 2)
             self.assertLessEqual(self.rows("SELECT count(*) FROM temp.active"), [(2 * 2 + 4 * 100 + 2,)])
             self.relay.let_go()
             self.turn()
-        self.assertEqual(len(self.relay.parcels), 300)
+        self.assertEqual(len(self.relay.parcels), 150)
         self.assertEmpty()
 
     def test_domains_of_one_destination(self) -> None:
