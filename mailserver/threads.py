@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
@@ -184,12 +185,19 @@ class _Job:
 # --- group commit --------------------------------------------------------------------------------
 
 
+Synced = Mapping[str, Exception | None]
+"""Folders, each with what went wrong when it was synced."""
+Committing = Generator[Sequence[str], Synced, Sequence[Exception | None]]
+
+
 class Place(Protocol):
     """Something that takes parts of many jobs in one commit: an account, the queue. Compared by identity."""
 
-    def commit(self, parts: Sequence[Any]) -> Sequence[Exception | None]:
-        """[thread] Link or rename all, sync each folder once, commit once. One outcome for each part;
-        the failure of one is not the failure of the others. What failed was undone."""
+    def commit(self, parts: Sequence[Any]) -> Committing:
+        """[thread] Link or rename all; yield the folders to sync and be told of it; commit once. Returns
+        one outcome for each part; the failure of one is not the failure of the others. What failed was
+        undone. All of it runs in the writer's thread, one place after the other, for that is work of the
+        processor; the folders of all places are synced side by side."""
 
 
 class GroupJob(Protocol):
@@ -326,20 +334,65 @@ class _Submission:
 class _Commit:
     """The parts of a batch for one place."""
 
-    __slots__ = ("parts", "place", "where")
+    __slots__ = ("_running", "folders", "parts", "place", "where")
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.parts: list[Any] = []
         self.where: list[tuple[_Submission, int]] = []
+        self.folders: Sequence[str] = ()
+        self._running: Committing | None = None
 
-    def run(self) -> None:
+    def begin(self) -> None:
+        """Up to where folders must be synced."""
+        running = self.place.commit(self.parts)
         try:
-            outcomes = self.place.commit(self.parts)
+            self.folders = next(running)
+            self._running = running
         except BaseException as error:
+            self._ended(error)
+
+    def end(self, synced: Synced) -> None:
+        """From there to the outcomes; a place that has to begin anew has its folders synced here."""
+        if self._running is None:
+            return
+        try:
+            while True:
+                synced = {path: _sync_dir(path) for path in self._running.send(synced)}
+        except BaseException as error:
+            self._ended(error)
+
+    def _ended(self, error: BaseException) -> None:
+        outcomes: Sequence[Exception | None]
+        if isinstance(error, StopIteration):
+            outcomes = error.value
+        else:
             outcomes = [as_mail_error(error)] * len(self.parts)
         for (submission, index), outcome in zip(self.where, outcomes, strict=True):
             submission.outcomes[index] = outcome
+
+
+def _sync_dir(path: str) -> Exception | None:
+    try:
+        durable.sync_dir(path)
+    except BaseException as error:
+        return as_mail_error(error)
+    return None
+
+
+def _commit_all(commits: Sequence[_Commit], crew: Crew) -> None:
+    """Commit in each place; the folders of all of them are synced side by side."""
+    for commit in commits:
+        commit.begin()
+    synced: dict[str, Exception | None] = {}
+
+    def sync(path: str) -> None:
+        synced[path] = _sync_dir(path)
+
+    folders = dict.fromkeys(path for commit in commits for path in commit.folders)
+    crew.run([partial(sync, path) for path in folders])
+    for commit in commits:
+        commit.end(synced)
 
 
 def run_batch(batch: Sequence[_Submission], crew: Crew) -> None:
@@ -364,7 +417,7 @@ def run_batch(batch: Sequence[_Submission], crew: Crew) -> None:
                 commit = commits[id(place)] = _Commit(place)
             commit.parts.append(part)
             commit.where.append((submission, index))
-    crew.run([commit.run for commit in commits.values()])
+    _commit_all(list(commits.values()), crew)
     for submission in safe:
         if submission.error is None:
             submission.finish()
@@ -375,7 +428,7 @@ class Crew:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._shares: SimpleQueue[Sequence[Callable[[], None]] | None] = SimpleQueue()
         self._done = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
 
@@ -387,23 +440,24 @@ class Crew:
 
     def stop(self) -> None:
         for _ in self._threads:
-            self._tasks.put(None)
+            self._shares.put(None)
         self._threads.clear()
 
     def run(self, tasks: Sequence[Callable[[], None]]) -> None:
-        """Returns when all are done; a lone task, or a crew of nobody, runs in the caller's thread."""
-        if not self._threads or len(tasks) == 1:
-            for task in tasks:
-                task()
-            return
-        for task in tasks:
-            self._tasks.put(task)
-        for _ in tasks:
+        """Returns when all are done. Each thread gets a share, and the caller's thread the first one: waking
+        a thread costs more than most tasks."""
+        shares = min(len(tasks), len(self._threads) + 1)
+        for number in range(1, shares):
+            self._shares.put(tasks[number::shares])
+        for task in tasks[:: shares or 1]:
+            task()
+        for _ in range(1, shares):
             self._done.acquire()
 
     def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
+        while (tasks := self._shares.get()) is not None:
             try:
-                task()
+                for task in tasks:
+                    task()
             finally:
                 self._done.release()

@@ -15,7 +15,7 @@ from twisted.trial import unittest
 
 from mailserver import durable
 from mailserver.errors import Busy, NoSpace, ServiceUnavailable, TemporaryFailure
-from mailserver.threads import Crew, GroupWriter, Inbox, OrderedPool, _Submission, run_batch
+from mailserver.threads import Committing, Crew, GroupWriter, Inbox, OrderedPool, _Submission, run_batch
 from tests.helpers.threads import ImmediateWriter, immediate_inbox
 
 
@@ -107,7 +107,7 @@ class FolderPlace:
     path: Path
     commits: list[int] = field(factory=list)
 
-    def commit(self, parts: Sequence[Any]) -> Sequence[Exception | None]:
+    def commit(self, parts: Sequence[Any]) -> Committing:
         self.commits.append(len(parts))
         outcomes: list[Exception | None] = []
         for source, target in parts:
@@ -116,8 +116,8 @@ class FolderPlace:
                 outcomes.append(None)
             except TemporaryFailure as error:
                 outcomes.append(error)
-        durable.sync_dir(str(self.path))
-        return outcomes
+        synced = yield [str(self.path)]
+        return [outcome or synced[str(self.path)] for outcome in outcomes]
 
 
 @define(eq=False)

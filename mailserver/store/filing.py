@@ -18,9 +18,10 @@ from mailserver.durable import Exists
 from mailserver.errors import LimitReached, MailError, NoSuchMailbox, OverQuota, TemporaryFailure
 from mailserver.interfaces import KEYWORD, Flag
 from mailserver.store import files, maildir
-from mailserver.store.index import Index
+from mailserver.store.index import Index, IndexDamaged
 from mailserver.store.ledger import Ledger
 from mailserver.store.rows import Folder, Row
+from mailserver.threads import Committing, Synced
 
 SYSTEM_FLAGS = {
     "\\answered": int(Flag.ANSWERED),
@@ -60,7 +61,7 @@ class Deposit:
     rows: list[Row] = field(factory=list)
 
 
-def file_deposits(ledger: Ledger, opened: Index, deposits: Sequence[Deposit]) -> list[Exception | None]:
+def file_deposits(ledger: Ledger, opened: Index, deposits: Sequence[Deposit]) -> Committing:
     """One commit; one outcome for each deposit."""
     outcomes: list[Exception | None] = [None] * len(deposits)
     folders: dict[str, tuple[Folder, list[int]]] = {}
@@ -79,7 +80,8 @@ def file_deposits(ledger: Ledger, opened: Index, deposits: Sequence[Deposit]) ->
                 except MailError as error:
                     outcomes[number] = error
                     undo(deposit)
-            _sync(ledger, deposits, outcomes)
+            synced = yield _folders_of(deposits)
+            _judge(deposits, outcomes, synced)
         except BaseException:
             for deposit in deposits:
                 undo(deposit)
@@ -212,17 +214,14 @@ def undo(deposit: Deposit) -> None:
     deposit.uids.clear()
 
 
-def _sync(ledger: Ledger, deposits: Sequence[Deposit], outcomes: list[Exception | None]) -> None:
-    """Each directory once; a failure is that of everything placed there."""
-    synced: dict[str, Exception | None] = {}
+def _folders_of(deposits: Iterable[Deposit]) -> list[str]:
+    return sorted({os.path.dirname(path) for deposit in deposits for path, _ in deposit.placed})
+
+
+def _judge(deposits: Sequence[Deposit], outcomes: list[Exception | None], synced: Synced) -> None:
+    """A folder that could not be synced is the failure of everything placed there."""
     for number, deposit in enumerate(deposits):
-        for path in sorted({os.path.dirname(path) for path, _ in deposit.placed}):
-            if path not in synced:
-                try:
-                    durable.sync_dir(path)
-                    synced[path] = None
-                except MailError as error:
-                    synced[path] = error
+        for path in _folders_of((deposit,)):
             outcomes[number] = outcomes[number] or synced[path]
         if outcomes[number] is not None:
             undo(deposit)
@@ -266,6 +265,16 @@ class AccountPlace:
             self._prepare(self.ledger)
             self.ready = True
 
-    def commit(self, parts: Sequence[Deposit]) -> Sequence[Exception | None]:
+    def commit(self, parts: Sequence[Deposit]) -> Committing:
+        """For the group writer; the account is held while its folders are synced."""
         self.make_ready()
-        return self.ledger.run(file_deposits, parts)
+        ledger = self.ledger
+        with ledger.held():
+            try:
+                return (yield from file_deposits(ledger, ledger.opened(), parts))
+            except IndexDamaged as error:
+                ledger.rebuild(error)
+            try:
+                return (yield from file_deposits(ledger, ledger.opened(), parts))
+            except IndexDamaged as error:
+                raise TemporaryFailure(cause=error) from error

@@ -82,22 +82,29 @@ class Ledger:
         self, function: Callable[Concatenate[Ledger, Index, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Call `function(ledger, index, …)` with the account locked."""
+        with self.held():
+            try:
+                return function(self, self.opened(), *args, **kwargs)
+            except IndexDamaged as error:
+                self.rebuild(error)
+            try:
+                return function(self, self.opened(), *args, **kwargs)
+            except IndexDamaged as error:
+                raise TemporaryFailure(cause=error) from error
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The account is this thread's and this process's. For what cannot be one function for `run`."""
         with self._lock:
             self._open()
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
             try:
-                try:
-                    return function(self, self._opened(), *args, **kwargs)
-                except IndexDamaged as error:
-                    self._rebuild(error)
-                try:
-                    return function(self, self._opened(), *args, **kwargs)
-                except IndexDamaged as error:
-                    raise TemporaryFailure(cause=error) from error
+                yield
             finally:
                 fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
-    def _opened(self) -> Index:
+    def opened(self) -> Index:
+        """The index, while the account is held. Raises IndexDamaged."""
         if self._index is None:
             self._open_index()
         assert self._index is not None
@@ -125,7 +132,7 @@ class Ledger:
         ids = opened.dirty_folders()
         return {folder.dir for folder in opened.folders() if folder.id in ids} if ids else set()
 
-    def _rebuild(self, error: IndexDamaged) -> None:
+    def rebuild(self, error: IndexDamaged) -> None:
         """Put the index aside; sessions on this account have to open their mailboxes again."""
         self.log.error("{user}: the index is damaged: {error}", user=self.user, error=str(error))
         if self._index is not None:
