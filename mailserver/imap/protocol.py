@@ -170,6 +170,8 @@ class ImapConnection(Connection):
         self._drop_body()
         if self.session.exchange is not None:
             self.session.exchange.abandon()
+        if self.session.login is not None:
+            self.session.login.cancel()  # nobody is there: the password need not be hashed any more
         line, self._line = self._line, None
         if line is not None:
             line.errback(ConnectionLost())

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar, cast
 
+from twisted.internet.defer import Deferred
+
 from mailserver.errors import MailError, NotPermitted
 from mailserver.imap.commands import Command
 from mailserver.imap.selected import Selected
@@ -66,6 +68,7 @@ class Session:
     failures: failed log-ins so far
     idle:     True while IDLE waits: changes are told as they come
     exchange: the SASL exchange in progress
+    login:    the check of a LOGIN in progress
     answered: the command being executed has its tagged reply
     """
 
@@ -78,6 +81,7 @@ class Session:
         self.failures = 0
         self.idle = False
         self.exchange: IExchange | None = None
+        self.login: Deferred[Any] | None = None
         self.answered = False
         self.logged_out = False
         self.send: Callable[[bytes], None] = wire.send

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 from zope.interface import implementer
 
@@ -96,6 +96,7 @@ class Pop3Connection(Connection):
         super().__init__(peer)
         self._mailbox: IMailbox | None = None
         self._uids: Sequence[int] = ()
+        self._login: Deferred[Any] | None = None
         self._exchange: IExchange | None = None
         self._success: Success | None = None  # logged in, but the client has to take the last challenge
         self._failures = 0
@@ -139,6 +140,8 @@ class Pop3Connection(Connection):
 
     def disconnected(self) -> None:
         self._drop_exchange()
+        if self._login is not None:
+            self._login.cancel()  # nobody is there: the password need not be hashed any more
         if self._mailbox is not None:
             self._mailbox.close(self)
             self._mailbox = None
@@ -211,7 +214,7 @@ class Pop3Connection(Connection):
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except ConnectionLost:
+        except (ConnectionLost, CancelledError):
             return
         except MailError as error:
             self._refuse(error)
@@ -239,7 +242,11 @@ class Pop3Connection(Connection):
 
     async def _log_in(self, event: LoginOffered) -> None:
         factory = self.factory
-        account = await factory.authenticator.login(event.user, event.password, self.peer, IAccount)
+        self._login = factory.authenticator.login(event.user, event.password, self.peer, IAccount)
+        try:
+            account = await self._login
+        finally:
+            self._login = None
         await self._open(account)
 
     def _auth_offered(self, event: AuthOffered) -> None:

@@ -296,6 +296,7 @@ def test_D7_late_answer_after_the_client_has_gone() -> None:
     client = ImapClient(server)
     client.send(b"a LOGIN alice@example.org secret\r\n")
     client.lose()
+    assert server.authenticator.hold.called  # cancelled
     server.authenticator.hold.callback(server.account)
     assert server.reactor.getDelayedCalls() == []
 

@@ -60,6 +60,16 @@ class LoginTests(Base):
         self.assertEqual(self.account.inbox.listeners, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_D7_the_check_of_a_password_is_cancelled(self) -> None:
+        cancelled: list[object] = []
+        self.authenticator.answer = Deferred(cancelled.append)
+        self.say(b"USER mrose", b"PASS secret")
+        self.connection.connectionLost()
+
+        self.assertEqual(cancelled, [self.authenticator.answer])
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_D7_gone_before_the_mailbox_is_open(self) -> None:
         opening = self.account.opening = Deferred()
         self.say(b"USER mrose", b"PASS secret")

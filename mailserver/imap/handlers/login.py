@@ -31,11 +31,14 @@ async def login(session: Session, command: Login) -> None:
         user = command.user.decode("utf-8")
     except UnicodeDecodeError:
         user = command.user.decode("utf-8", "replace")  # nobody's name: refused as any wrong one
+    session.login = session.wire.authenticator.login(user, command.password, session.peer, IAccount)
     try:
-        account = await session.wire.authenticator.login(user, command.password, session.peer, IAccount)
+        account = await session.login
     except MailError as error:
         _failed(session, command, error)
         return
+    finally:
+        session.login = None
     _logged_in(session, command, account, account.user)
 
 
