@@ -15,6 +15,8 @@ from enum import Enum
 
 from attrs import frozen
 
+from mailserver.wire.buffer import cut
+
 _LITERAL = re.compile(rb"\{([0-9]+)(\+?)\}\Z")
 HUGE = 1 << 63  # what a size that no number64 can hold counts as
 
@@ -158,15 +160,8 @@ class Fragments:
     # --- cutting ----------------------------------------------------------------------------------
 
     def _cut(self, count: int) -> bytes:
-        data = self._data
-        if count >= len(data):
-            taken = bytes(data)
-            data.clear()
-        else:
-            taken = bytes(data[:count])
-            del data[:count]
         self._searched = 0
-        return taken
+        return cut(self._data, count)
 
     def _fill_literal(self) -> bool:
         """True once the literal is complete (or skipped)."""

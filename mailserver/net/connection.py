@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from mailserver.interfaces import Peer
 from mailserver.net.factory import ConnectionFactory
+from mailserver.net.timer import rearmed
 
 HANDSHAKE_SECONDS = 30.0
 LINGER_SECONDS = 10.0  # how long a closed connection may take to swallow what was sent
@@ -129,15 +130,8 @@ class Connection(Protocol):
 
     def set_deadline(self, seconds: float | None) -> None:
         """(Re-)arm the one timer of this connection; None disarms it."""
-        timer = self._timer
-        if timer is not None and timer.active():
-            if seconds is None:
-                timer.cancel()
-                self._timer = None
-            else:
-                timer.reset(seconds)
-        elif seconds is not None and self.open:
-            self._timer = self.factory.reactor.callLater(seconds, self._time_out)
+        wanted = seconds if self.open else None
+        self._timer = rearmed(self._timer, self.factory.reactor, wanted, self._time_out)
 
     def _time_out(self) -> None:
         self._timer = None

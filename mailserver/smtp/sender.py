@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.net.eager import write_now
+from mailserver.net.timer import rearmed
 from mailserver.smtp.answers import Reply, local_reply
 from mailserver.smtp.client import ClientEngine
 from mailserver.smtp.client_values import (
@@ -194,15 +195,7 @@ class Sender(Protocol):
     def _arm(self) -> None:
         """One timer, for what is waited for now (RFC 5321, 4.5.3.2)."""
         seconds = None if self.closed else self.engine.timeout
-        timer = self._timer
-        if timer is not None and timer.active():
-            if seconds is None:
-                timer.cancel()
-                self._timer = None
-            else:
-                timer.reset(seconds)
-        elif seconds is not None:
-            self._timer = self._reactor.callLater(seconds, self._timed_out)
+        self._timer = rearmed(self._timer, self._reactor, seconds, self._timed_out)
 
     def _timed_out(self) -> None:
         self._timer = None

@@ -102,15 +102,8 @@ class LineBuffer:
 
     def take(self, count: int) -> bytes:
         """Up to `count` octets, whatever they are."""
-        data = self._data
-        if count >= len(data):
-            taken = bytes(data)
-            data.clear()
-        else:
-            taken = bytes(data[:count])
-            del data[:count]
         self._searched = 0
-        return taken
+        return cut(self._data, count)
 
     def unread(self, data: bytes) -> None:
         """Put octets back in front."""
@@ -123,3 +116,14 @@ class LineBuffer:
         self._data.clear()
         self._searched = 0
         self._draining = False
+
+
+def cut(data: bytearray, count: int) -> bytes:
+    """Up to `count` octets, taken away from the front."""
+    if count >= len(data):
+        taken = bytes(data)
+        data.clear()
+    else:
+        taken = bytes(data[:count])
+        del data[:count]
+    return taken

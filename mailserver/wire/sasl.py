@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from mailserver.errors import AuthenticationFailed, BadSasl
 from mailserver.wire.saslprep import saslprep
-from mailserver.wire.scram import Proven, ScramKeys, ScramServer, WantsKeys
+from mailserver.wire.scram import Proven, ScramKeys, ScramServer, WantsKeys, utf8
 
 MAX_ENCODED = 12_288  # RFC 4954, 4: a line of base64, without its CRLF
 MAX_DECODED = MAX_ENCODED // 4 * 3
@@ -92,8 +92,8 @@ class Plain(_PasswordMechanism):
         parts = response.split(b"\0")
         if len(parts) != 3 or not parts[1]:
             raise BadSasl
-        user = _utf8(parts[1])
-        if parts[0] and not _same_name(_utf8(parts[0]), user):
+        user = utf8(parts[1])
+        if parts[0] and not _same_name(utf8(parts[0]), user):
             raise AuthenticationFailed
         return WantsPassword(user, parts[2])
 
@@ -111,7 +111,7 @@ class Login(_PasswordMechanism):
         if not self._user:
             if len(response) > MAX_DECODED or b"\0" in response or not response:
                 raise BadSasl
-            self._user = _utf8(response)
+            self._user = utf8(response)
             return Challenge(b"Password:")
         self._over = _once(self._over, response)
         return WantsPassword(self._user, response)
@@ -159,13 +159,6 @@ def _once(over: bool, response: bytes) -> bool:
     if over or len(response) > MAX_DECODED:
         raise BadSasl
     return True
-
-
-def _utf8(data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise BadSasl from None
 
 
 def _same_name(one: str, other: str) -> bool:

@@ -106,7 +106,7 @@ class ScramServer:
 
     def first(self, message: bytes) -> WantsKeys:
         """client-first-message. Raises BadSasl, AuthenticationFailed."""
-        text = _text(message)
+        text = utf8(message)
         parts = text.split(",", 2)
         if len(parts) < 3:
             raise BadSasl
@@ -142,7 +142,7 @@ class ScramServer:
         keys, self._keys = self._keys, None  # one proof for one challenge
         if keys is None:
             raise BadSasl
-        without_proof, found, proof_text = _text(message).rpartition(",p=")
+        without_proof, found, proof_text = utf8(message).rpartition(",p=")
         attributes = without_proof.split(",")
         if not found or len(attributes) < 2:
             raise BadSasl
@@ -178,9 +178,10 @@ def _proof(text: str) -> bytes:
     return proof
 
 
-def _text(message: bytes) -> str:
+def utf8(data: bytes) -> str:
+    """Raises BadSasl."""
     try:
-        return message.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError:
         raise BadSasl from None
 

@@ -15,6 +15,7 @@ from twisted.trial import unittest
 from zope.interface.verify import verifyObject
 
 from mailserver import durable
+from mailserver.delivery.body import MemoryBody
 from mailserver.delivery.local import LocalDelivery
 from mailserver.errors import MailError, NoSpace, NoSuchUser, OverQuota, TemporaryFailure
 from mailserver.interfaces import Envelope, ILocalDelivery, Peer, Target
@@ -24,7 +25,6 @@ from tests.helpers.settings import make_settings
 from tests.helpers.store import (
     ALICE,
     BOB,
-    Body,
     Listener,
     account_dir,
     deliver,
@@ -100,7 +100,7 @@ def test_F2_order_of_a_delivery(store: MailStore) -> None:
 
     calls.rename_noreplace = renaming
     delivery = LocalDelivery(store)
-    done = delivery.deliver(envelope(), b"", Body(b"a: b\n\n"), (Target(ALICE, ALICE),))
+    done = delivery.deliver(envelope(), b"", MemoryBody(b"a: b\n\n"), (Target(ALICE, ALICE),))
     done.addCallback(lambda outcomes: seen.append("250") or outcomes)
     assert now(done) == [None]
     assert seen == [
@@ -164,7 +164,7 @@ def test_F7_one_target_fails_alone(store: MailStore, call: str) -> None:
 
     setattr(durable.calls, call, failing)
     targets = (Target(ALICE, ALICE), Target(BOB, BOB))
-    outcomes = now(LocalDelivery(store).deliver(envelope(), b"", Body(b"a: b\n\n"), targets))
+    outcomes = now(LocalDelivery(store).deliver(envelope(), b"", MemoryBody(b"a: b\n\n"), targets))
     assert outcomes[0] is None and isinstance(outcomes[1], NoSpace)
     assert (messages(store, ALICE), messages(store, BOB)) == (2, 1)
     assert len(file_names(account_dir(store, BOB))) == 1
@@ -182,7 +182,7 @@ def test_many_targets_share_one_file(store: MailStore) -> None:
         Target("nobody", "nobody"),
     )
     outcomes = now(
-        LocalDelivery(store).deliver(envelope(), b"Received: by mx\n", Body(b"a: b\n\nx\n"), targets)
+        LocalDelivery(store).deliver(envelope(), b"Received: by mx\n", MemoryBody(b"a: b\n\nx\n"), targets)
     )
     assert outcomes[:6] == [None] * 6 and isinstance(outcomes[6], NoSuchUser)
     assert messages(store, ALICE) == 2 and messages(store, ALICE, "Junk") == 1
@@ -197,19 +197,21 @@ def test_many_targets_share_one_file(store: MailStore) -> None:
 
 
 def test_nobody_to_deliver_to(store: MailStore) -> None:
-    assert list(now(LocalDelivery(store).deliver(envelope(), b"", Body(b""), ()))) == []
-    outcomes = now(LocalDelivery(store).deliver(envelope(), b"", Body(b""), (Target("x", "x"),)))
+    assert list(now(LocalDelivery(store).deliver(envelope(), b"", MemoryBody(b""), ()))) == []
+    outcomes = now(LocalDelivery(store).deliver(envelope(), b"", MemoryBody(b""), (Target("x", "x"),)))
     assert isinstance(outcomes[0], NoSuchUser)
 
 
 def test_null_reverse_path_and_line_ends_in_it(store: MailStore) -> None:
     null = Envelope("id", "", (), Peer("192.0.2.1"))
-    assert now(LocalDelivery(store).deliver(null, b"", Body(b"a: b\n\n"), (Target(ALICE, ALICE),))) == [None]
+    assert now(LocalDelivery(store).deliver(null, b"", MemoryBody(b"a: b\n\n"), (Target(ALICE, ALICE),))) == [
+        None
+    ]
     mailbox = now(now(store.account(ALICE)).open("INBOX", Listener()))
     assert mailbox.open_message(2).read_all() == b"Return-Path: <>\r\na: b\r\n\r\n"
     evil = Envelope("id", "a@b\nX-Evil: 1", (), Peer("192.0.2.1"))
     with pytest.raises(MailError):
-        now(LocalDelivery(store).deliver(evil, b"", Body(b""), (Target(ALICE, ALICE),)))
+        now(LocalDelivery(store).deliver(evil, b"", MemoryBody(b""), (Target(ALICE, ALICE),)))
 
 
 def test_F9_the_reserve_of_the_disk(store: MailStore) -> None:
@@ -222,7 +224,7 @@ def test_F9_the_reserve_of_the_disk(store: MailStore) -> None:
 def test_I14_over_quota_is_one_targets_matter(store: MailStore) -> None:
     store.settings.change(users={ALICE: {"quota": 60}, BOB: {"quota": 0}})
     targets = (Target(ALICE, ALICE), Target(BOB, BOB))
-    outcomes = now(LocalDelivery(store).deliver(envelope(), b"", Body(b"a: b\n\n"), targets))
+    outcomes = now(LocalDelivery(store).deliver(envelope(), b"", MemoryBody(b"a: b\n\n"), targets))
     assert isinstance(outcomes[0], OverQuota) and outcomes[1] is None
     assert outcomes[0].code == 452
 
@@ -250,20 +252,22 @@ def test_what_a_crash_left_in_the_spool(store: MailStore) -> None:
 
 
 def test_large_messages_are_written_in_chunks(store: MailStore, tmp_path: Path) -> None:
-    class Large(Body):
+    data = b"a: b\n\n" + b"0123456789\n" * 200000
+
+    class Large(MemoryBody):
         path = "somewhere"
 
         def chunks(self) -> Iterator[bytes]:
-            for start in range(0, len(self.data), 1000):
-                yield self.data[start : start + 1000]
+            for start in range(0, len(data), 1000):
+                yield data[start : start + 1000]
 
-    body = Large(b"a: b\n\n" + b"0123456789\n" * 200000)
+    body = Large(data)
     targets = (Target(ALICE, ALICE),)
     assert now(LocalDelivery(store).deliver(envelope(), b"", body, targets)) == [None]
     mailbox = now(now(store.account(ALICE)).open("INBOX", Listener()))
     file = mailbox.open_message(2)
     assert file.read_all() is None
-    wire = b"Return-Path: <sender@remote.example>\r\n" + body.data.replace(b"\n", b"\r\n")
+    wire = b"Return-Path: <sender@remote.example>\r\n" + data.replace(b"\n", b"\r\n")
     assert file.size == len(wire) == mailbox.sizes[1]
     for offset in (0, 1, 6, 65535, 65536, 70001, len(wire) - 3):
         assert now(file.read(offset, 100)) == wire[offset : offset + 100]
@@ -289,7 +293,7 @@ class RealThreadsTests(unittest.TestCase):
         delivery = LocalDelivery(store)
         jobs: list[Deferred[Any]] = [
             delivery.deliver(
-                envelope(), b"", Body(b"a: %d\n\n" % n), (Target(ALICE, ALICE), Target(BOB, BOB))
+                envelope(), b"", MemoryBody(b"a: %d\n\n" % n), (Target(ALICE, ALICE), Target(BOB, BOB))
             )
             for n in range(60)
         ]

@@ -17,8 +17,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from mailserver.delivery.body import MemoryBody
 from mailserver.delivery.local import LocalDelivery
-from mailserver.interfaces import Envelope, IMailboxListener, IMessageBody, NewMessage, Peer, Target
+from mailserver.interfaces import Envelope, IMailboxListener, NewMessage, Peer, Target
 from mailserver.store.store import MailStore
 from tests.helpers.settings import make_settings
 from tests.helpers.threads import ImmediatePool, ImmediateWriter, immediate_inbox
@@ -49,27 +50,6 @@ def now(deferred: Deferred[T]) -> T:
     if hasattr(results[0], "raiseException"):
         results[0].raiseException()
     return results[0]  # type: ignore[no-any-return]
-
-
-@implementer(IMessageBody)
-class Body:
-    """A body in memory, LF line ends."""
-
-    path = None
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.size = len(data)
-        self.wire_size = len(data) + data.count(b"\n")
-
-    def chunks(self) -> Iterable[bytes]:
-        return (self.data,)
-
-    def head(self, limit: int) -> bytes:
-        return self.data[:limit]
-
-    def discard(self) -> None:
-        """Nothing to forget."""
 
 
 @implementer(IMailboxListener)
@@ -133,7 +113,7 @@ def deliver(
 ) -> None:
     """Raises what went wrong."""
     targets = (Target(user, user, folder=folder),)
-    outcomes = now(LocalDelivery(store).deliver(envelope(), b"", Body(data), targets))
+    outcomes = now(LocalDelivery(store).deliver(envelope(), b"", MemoryBody(data), targets))
     if outcomes[0] is not None:
         raise outcomes[0]
 
@@ -142,7 +122,7 @@ def append(
     account: Any, folder: str, data: bytes, flags: Iterable[str] = (), date: float | None = None
 ) -> int:
     """The UID."""
-    result = now(account.append(folder, [NewMessage(Body(data), frozenset(flags), date)]))
+    result = now(account.append(folder, [NewMessage(MemoryBody(data), frozenset(flags), date)]))
     return int(result.target[0])
 
 

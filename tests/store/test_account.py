@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from mailserver import durable
+from mailserver.delivery.body import MemoryBody
+from mailserver.delivery.local import LocalDelivery
 from mailserver.errors import (
     CannotName,
     LimitReached,
@@ -22,16 +24,16 @@ from mailserver.errors import (
     OverQuota,
     TemporaryFailure,
 )
-from mailserver.interfaces import NewMessage, QuotaUsage, StoreMode
+from mailserver.interfaces import NewMessage, QuotaUsage, StoreMode, Target
 from mailserver.store.store import MailStore
 from tests.helpers.store import (
     ALICE,
-    Body,
     Listener,
     account_dir,
     append,
     deliver,
     drop_file,
+    envelope,
     file_names,
     make_store,
     now,
@@ -251,8 +253,8 @@ def test_append(store: MailStore, account: Any) -> None:
     listener = Listener()
     mailbox = now(account.open("Drafts", listener))
     messages = [
-        NewMessage(Body(b"a: 1\n\n"), frozenset({"\\Seen", "\\Draft"}), 1e9),
-        NewMessage(Body(b"a: 2\n\nxx\n")),
+        NewMessage(MemoryBody(b"a: 1\n\n"), frozenset({"\\Seen", "\\Draft"}), 1e9),
+        NewMessage(MemoryBody(b"a: 2\n\nxx\n")),
     ]
     result = now(account.append("Drafts", messages))
     assert (result.uidvalidity, result.source, result.target) == (mailbox.uidvalidity, (), (1, 2))
@@ -267,7 +269,7 @@ def test_append(store: MailStore, account: Any) -> None:
 
 
 def test_H16_append_is_all_or_none(store: MailStore, account: Any) -> None:
-    messages = [NewMessage(Body(b"a: %d\n\n" % n)) for n in range(3)]
+    messages = [NewMessage(MemoryBody(b"a: %d\n\n" % n)) for n in range(3)]
     rename, count = durable.calls.rename_noreplace, iter(range(9))
 
     def failing(source: str, target: str) -> None:
@@ -310,14 +312,11 @@ def test_I14_quota(store: MailStore, account: Any) -> None:
 
 
 def test_I14_two_deliveries_in_one_batch(store: MailStore) -> None:
-    from mailserver.delivery.local import LocalDelivery  # noqa: PLC0415
-    from mailserver.interfaces import Target  # noqa: PLC0415
-    from tests.helpers.store import envelope  # noqa: PLC0415
-
     store.settings.change(limits={"quota": 60})
     delivery = LocalDelivery(store)
     store.writer.hold = True
-    jobs = [delivery.deliver(envelope(), b"", Body(b"a: b\n\n"), (Target(ALICE, ALICE),)) for _ in range(3)]
+    targets = (Target(ALICE, ALICE),)
+    jobs = [delivery.deliver(envelope(), b"", MemoryBody(b"a: b\n\n"), targets) for _ in range(3)]
     store.writer.flush()
     outcomes = [type(now(job)[0]) for job in jobs]
     assert outcomes == [type(None), OverQuota, OverQuota]
