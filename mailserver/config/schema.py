@@ -67,8 +67,8 @@ class Auth:
 
     allow_cleartext: bool = False  # PLAIN, LOGIN, USER without TLS
     max_failures: int = 5  # per connection, then it closes
-    failure_delay: float = 2.0  # before a failure is answered; doubles per address, see max_delay
-    max_delay: float = 15.0
+    failure_delay: float = 2.0  # before a failure is answered; doubles from an address's sixth on
+    max_delay: float = 15.0  # and this is the most
     cache: float = 300.0  # how long a successful log-in is remembered; 0: not at all
     threads: int = 2  # hashing threads
     backlog: int = 200  # hashes waiting at the most; beyond: "too busy"
