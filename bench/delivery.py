@@ -17,12 +17,12 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 
+from mailserver.delivery.body import MemoryBody
 from mailserver.delivery.local import LocalDelivery
 from mailserver.interfaces import Envelope, Peer, Target
 from mailserver.store.store import MailStore
 from mailserver.threads import GroupWriter, Inbox, OrderedPool
 from tests.helpers.settings import make_settings
-from tests.helpers.store import Body
 
 reactor: Any = _reactor
 
@@ -42,7 +42,7 @@ class Bench:
         self.writer = GroupWriter(inbox, helpers=options.helpers)
         self.store = MailStore(settings, reactor, self.threads, self.writer, inbox)
         self.delivery = LocalDelivery(self.store)
-        self.body = Body(message(options.size))
+        self.body = MemoryBody(message(options.size))
         self.done = 0
         self.running = False
         self.waits: list[float] = []

@@ -10,6 +10,7 @@ the disk a flush, and eight at a time cost about as much as one; so it is never 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import suppress
@@ -33,7 +34,7 @@ _TURN = 0.010  # seconds of callbacks before other events of the reactor get the
 class Inbox:
     """Calls that threads make in the reactor thread, in the order of `post`."""
 
-    def __init__(self, reactor: IReactorFromThreads, clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, reactor: IReactorFromThreads, clock: Callable[[], float] = time.monotonic) -> None:
         self._reactor = reactor
         self._calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._lock = threading.Lock()
@@ -51,7 +52,7 @@ class Inbox:
 
     def _drain(self) -> None:
         clock = self._clock
-        limit = clock() + _TURN if clock is not None else 0.0
+        limit = clock() + _TURN
         while True:
             with self._lock:
                 if not self._calls:
@@ -62,7 +63,7 @@ class Inbox:
                 function(*args)
             except Exception:
                 _log.failure("a callback of a thread's result failed")
-            if clock is not None and clock() > limit:
+            if clock() > limit:
                 self._reactor.callFromThread(self._drain)
                 return
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
-from mailserver.errors import CannotName, MailError, NoSuchMailbox
+from mailserver.errors import CannotName, MailError, NoSuchMailbox, TemporaryFailure
 from mailserver.interfaces import (
     CopyResult,
     FolderInfo,
@@ -113,6 +113,8 @@ class Account:
             if not mailbox.has_listeners:
                 self.store.drop(mailbox)
             raise
+        if self.store.mailbox(self, directory) is not mailbox:  # another opening of it failed meanwhile
+            raise TemporaryFailure()
         mailbox.attach(listener)
         self.store.make_room()
         return cast(IMailbox, ReadOnlyMailbox(mailbox)) if read_only else mailbox

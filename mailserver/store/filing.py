@@ -65,7 +65,7 @@ def file_deposits(ledger: Ledger, opened: Index, deposits: Sequence[Deposit]) ->
     """One commit; one outcome for each deposit."""
     outcomes: list[Exception | None] = [None] * len(deposits)
     folders: dict[str, tuple[Folder, list[int]]] = {}
-    used, _ = opened.usage()
+    used = opened.usage()[0] if any(deposit.limit for deposit in deposits) else 0
     with ExitStack() as mtimes:
         try:
             for number, deposit in enumerate(deposits):

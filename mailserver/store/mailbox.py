@@ -7,7 +7,6 @@ of the commits; so they never show what could still fail. See `IMailbox` for wha
 from __future__ import annotations
 
 import os
-from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -27,7 +26,8 @@ from mailserver.interfaces import (
     StoreMode,
     StoreResult,
 )
-from mailserver.store import maildir, operations, rendering
+from mailserver.store import files, maildir, operations, rendering
+from mailserver.store.arrays import Arrays
 from mailserver.store.changes import Change
 from mailserver.store.copying import copy
 from mailserver.store.filing import SYSTEM_FLAGS
@@ -47,13 +47,14 @@ _POLL = 10.0  # seconds between looks where inotify is not to be had
 
 
 @implementer(IMailbox)
-class Mailbox:
+class Mailbox(Arrays):
     """In the reactor thread only."""
 
     log = Logger()
     read_only = False
 
     def __init__(self, account: Account, name: str, directory: str) -> None:
+        super().__init__()
         self.name = name
         self.directory = directory
         self.user = account.user
@@ -66,18 +67,13 @@ class Mailbox:
         self._early: list[Change] = []
         self._watch: Watch | None = None
         self._foreign = True
+        self._listing: dict[str, str] | None = None
         self._timer: Any = None
         self.gone = False
         self.uidvalidity = self.uidnext = self.highestmodseq = 0
         self._recent_from = 1
-        self.uids: array[int] = array("Q")
-        self.flags: list[int] = []
-        self.modseqs: array[int] = array("Q")
-        self.sizes: array[int] = array("Q")
-        self.dates: array[int] = array("q")
         self._keywords = Keywords([])
         self.keywords: list[str] = []
-        self._names: list[str] = []
 
     # --- in and out of memory --------------------------------------------------------------------
 
@@ -99,9 +95,7 @@ class Mailbox:
 
     def _fill(self, loaded: Loaded) -> None:
         self._number = loaded.number
-        columns = loaded.columns
-        self.uids, self.flags, self.modseqs = columns.uids, columns.flags, columns.modseqs
-        self.sizes, self.dates, self._names = columns.sizes, columns.dates, columns.names
+        self.fill(loaded.columns)
         self._keywords = loaded.keywords
         self.keywords = loaded.keywords.names
         self.uidvalidity, self.uidnext = loaded.uidvalidity, loaded.uidnext
@@ -167,17 +161,17 @@ class Mailbox:
         self.highestmodseq = max(self.highestmodseq, change.modseq)
         self.uidnext = max(self.uidnext, change.uidnext)
         for uid, name in change.renamed:
-            index = self.index_of(uid)
-            if index >= 0:
-                self._names[index] = name
+            self.rename(uid, name)
         if change.resized is not None:
-            self._resize(*change.resized)
+            self.resize(*change.resized)
+            self._store.kept.forget(id(self), change.resized[0])
         if change.changed:
-            self._set_flags(change)
-        if change.removed:
-            self._remove(change)
-        if change.added:
-            self._add(change)
+            self.set_flags(change.changed, change.modseq)
+            self._tell("flags_changed", [uid for uid, _ in change.changed], change.by)
+        if change.removed and self.take_out(change.removed):
+            self._tell("messages_removed", list(change.removed), change.by)
+        if change.added and (count := self.add(change.added)):
+            self._tell("messages_added", count)
 
     def _go(self) -> None:
         self.gone = True
@@ -191,59 +185,6 @@ class Mailbox:
                 getattr(listener, method)(*args)
             except Exception:
                 self.log.failure("a session failed at {method}", method=method)
-
-    def _set_flags(self, change: Change) -> None:
-        changed = change.changed
-        first = bisect_left(self.uids, changed[0][0])
-        last = first + len(changed)
-        if last <= len(self.uids) and self.uids[last - 1] == changed[-1][0]:  # one run: as a slice
-            self.flags[first:last] = [flags for _, flags in changed]
-            self.modseqs[first:last] = array("Q", (change.modseq,)) * len(changed)
-        else:
-            for uid, flags in changed:
-                index = self.index_of(uid)
-                if index >= 0:
-                    self.flags[index] = flags
-                    self.modseqs[index] = change.modseq
-        self._tell("flags_changed", [uid for uid, _ in changed], change.by)
-
-    def _resize(self, uid: int, wire: int) -> None:
-        index = self.index_of(uid)
-        if index >= 0:
-            self.sizes[index] = wire
-            self._store.kept.forget(id(self), uid)
-
-    def _remove(self, change: Change) -> None:
-        """New arrays without these messages: what lies between them is copied in runs."""
-        indexes = [index for uid in change.removed if (index := self.index_of(uid)) >= 0]
-        if not indexes:
-            return
-        runs: list[tuple[int, int]] = []
-        start = 0
-        for index in indexes:
-            if index > start:
-                runs.append((start, index))
-            start = index + 1
-        runs.append((start, len(self.uids)))
-        self.uids = _without(self.uids, runs, array("Q"))
-        self.flags = _without(self.flags, runs, [])
-        self.modseqs = _without(self.modseqs, runs, array("Q"))
-        self.sizes = _without(self.sizes, runs, array("Q"))
-        self.dates = _without(self.dates, runs, array("q"))
-        self._names = _without(self._names, runs, [])
-        self._tell("messages_removed", list(change.removed), change.by)
-
-    def _add(self, change: Change) -> None:
-        last = self.uids[-1] if self.uids else 0
-        rows = [row for row in change.added if row.uid > last]
-        self.uids.extend(row.uid for row in rows)
-        self.flags.extend(row.flags for row in rows)
-        self.modseqs.extend(row.modseq for row in rows)
-        self.sizes.extend(row.wire for row in rows)
-        self.dates.extend(row.date for row in rows)
-        self._names.extend(row.name for row in rows)
-        if rows:
-            self._tell("messages_added", len(rows))
 
     # --- other programs --------------------------------------------------------------------------
 
@@ -271,16 +212,12 @@ class Mailbox:
         if self.current:
             return succeed(None)
         self._foreign = False
+        self._listing = None
         done = self._run(refresh)
         done.addCallback(self._tidied)
         return done.addCallback(lambda _: None)
 
     # --- questions -------------------------------------------------------------------------------
-
-    def index_of(self, uid: int) -> int:
-        uids = self.uids
-        index = bisect_left(uids, uid)
-        return index if index < len(uids) and uids[index] == uid else -1
 
     def flag_mask(self, names: Iterable[str], create: bool) -> int:
         mask = 0
@@ -358,7 +295,7 @@ class Mailbox:
         index = self.index_of(uid)
         if index < 0:
             raise MessageGone()
-        name = self._names[index]
+        name = self.names[index]
         try:
             opened = open_file(f"{self._path}/{name}")
         except OSError as error:
@@ -377,7 +314,7 @@ class Mailbox:
         candidates: list[Callable[[], str | None]] = [
             lambda: self._account.ledger.moving.get(self.directory, {}).get(name),
             lambda: f"cur/{maildir.base_of(name)}:2,{letters}",
-            lambda: operations.locate(self._path, name),
+            lambda: self._elsewhere(name),
         ]
         for candidate in candidates:
             found = candidate()
@@ -386,11 +323,18 @@ class Mailbox:
                     opened = open_file(f"{self._path}/{found}")
                 except OSError:
                     continue
-                self._names[index] = found
+                self.names[index] = found
                 self._touched()
                 return opened
         self._touched()
         raise MessageGone(cause=error) from error
+
+    def _elsewhere(self, name: str) -> str | None:
+        """By base name. The directories are read once for all that are missing, until they are looked at."""
+        if self._listing is None:
+            names = files.message_names(self._path, "new") | files.message_names(self._path, "cur")
+            self._listing = {maildir.base_of(name): name for name in names}
+        return self._listing.get(maildir.base_of(name))
 
     def _correct(self, uid: int, size: int) -> None:
         index = self.index_of(uid)
@@ -424,9 +368,3 @@ class Mailbox:
 
 def _ascending(uids: Sequence[int]) -> list[int]:
     return sorted(set(uids))
-
-
-def _without(values: Any, runs: Sequence[tuple[int, int]], into: Any) -> Any:
-    for start, end in runs:
-        into += values[start:end]
-    return into
