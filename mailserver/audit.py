@@ -20,7 +20,7 @@ from twisted.logger import Logger
 EVENTS = (
     "connected",  # service, ip, tls                              a client came
     "refused",  # service, ip, connections                          over a connection limit
-    "login",  # service, ip, user, mechanism, result              also failed ones: result="failed"
+    "login",  # service, ip, user, mechanism, result (ok, failed, refused, unavailable), reason
     "received",  # id, ip, from, to, size, user                    the message is ours
     "rejected",  # id, ip, from, to, code, reason                  refused in SMTP
     "delivered",  # id, to, folder | host, seconds                 one recipient is done
