@@ -10,7 +10,6 @@ from typing import Any
 
 from twisted.internet import tcp
 
-
 _PLAIN: Any = tcp.Connection
 
 
