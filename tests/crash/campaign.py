@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mailserver.store.index import FILE as INDEX
 from tests.crash.load import GONE, REMOTE, append, delete, deliver
 from tests.crash.mailbox import Broken, Mailbox
 from tests.crash.record import Record
@@ -17,10 +18,11 @@ from tests.helpers.server import Server, eventually
 CONNECTIONS = 4
 LONGEST = 0.5  # seconds of load before the kill
 EARLY = 0.15  # how many kills come while the server starts
+NO_INDEX = 0.05  # how often the indexes are lost as well: UIDs are in the names, UIDNEXT is in the folder
 
 
 class Campaign:
-    """kills, early: how many there were, and how many of them during a start."""
+    """kills, early, lost: how many there were, of them during a start, and before the loss of the indexes."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.dice = random.Random(seed)
@@ -36,7 +38,7 @@ class Campaign:
             },
         )
         self.mailboxes = [Mailbox(user, self.record) for user in ("alice", "bob")]
-        self.kills = self.early = 0
+        self.kills = self.early = self.lost = 0
         self._threads: list[threading.Thread] = []
         self._pause = threading.Event()
         self._faults: list[BaseException] = []
@@ -55,6 +57,8 @@ class Campaign:
         self.kills += 1
         self._join()
         self._check_files()
+        if self.dice.random() < NO_INDEX:
+            self._lose_indexes()
 
     def finish(self) -> None:
         """A last start: everything is shown, and what was accepted for elsewhere arrives there."""
@@ -97,9 +101,9 @@ class Campaign:
         removed = sum(len(mailbox.removed) for mailbox in self.mailboxes)
         relayed, again = len(self.sink.received), self.sink.received.total() - len(self.sink.received)
         return (
-            f"{self.kills} kills ({self.early} during a start), {self.record.accepted} accepted, "
-            f"{there} there, {removed} deleted, {doubles} twice without an answer seen, "
-            f"{relayed} relayed ({again} again)"
+            f"{self.kills} kills ({self.early} during a start, {self.lost} with the indexes lost), "
+            f"{self.record.accepted} accepted, {there} there, {removed} deleted, "
+            f"{doubles} twice without an answer seen, {relayed} relayed ({again} again)"
         )
 
     # --- one cycle --------------------------------------------------------------------------------
@@ -133,6 +137,12 @@ class Campaign:
             raise self._faults[0]
         if self.record.refused:
             raise Broken(f"refused: {self.record.refused[0]}")
+
+    def _lose_indexes(self) -> None:
+        for mailbox in self.mailboxes:
+            for path in self.server.maildir(mailbox.user).glob(INDEX + "*"):
+                path.unlink()
+        self.lost += 1
 
     def _check_files(self) -> None:
         for mailbox in self.mailboxes:

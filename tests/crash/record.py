@@ -32,6 +32,7 @@ class Record:
     copies: dict[tuple[str, int], Copies] = field(factory=dict)
     unsettled: list[tuple[int, tuple[str, ...]]] = field(factory=list)
     accepted: int = 0
+    kills: int = 0
     refused: list[str] = field(factory=list)
     _in_flight: list[tuple[int, tuple[str, ...]]] = field(factory=list)
     _next: int = 1
@@ -73,6 +74,7 @@ class Record:
     def hung_up(self) -> None:
         """The server is gone, and so are all clients."""
         with self._lock:
+            self.kills += 1
             self.unsettled += self._in_flight
             self._in_flight.clear()
 

@@ -21,13 +21,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def a(world: World) -> Iterator[Server]:
-    with world.server("a", A, ("alice", "carol")) as server:
+    aliases = {"loop@a.example": ["loop@b.example"]}
+    with world.server("a", A, ("alice", "carol"), aliases) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def b(world: World) -> Iterator[Server]:
-    with world.server("b", B, ("bob",)) as server:
+    with world.server("b", B, ("bob",), {"loop@b.example": ["loop@a.example"]}) as server:
         yield server
 
 
@@ -132,6 +133,16 @@ def test_G10_DNS_never_leads_back_to_the_server_itself(world: World, a: Server) 
     submit(a, "alice", "x@self.example", subject="loop")
 
     assert status_of(report(a, "alice", "x@self.example", "failed"))["status"] == "5.4.6"
+
+
+def test_G15_a_loop_between_two_servers_ends_with_one_report(a: Server, b: Server) -> None:
+    """RFC 5321, 6.3: each forwards to the other, until one of them counts too many Received lines."""
+    submit(a, "carol", "loop@b.example", subject="round and round")
+    bounce = report(a, "carol", "loop@", "failed")
+
+    assert status_of(bounce)["status"] == "5.4.6"
+    eventually(lambda: queue_is_empty(a) and queue_is_empty(b))
+    assert len([m for m in inbox(a, "carol") if "loop@" in status_of(m).get("final-recipient", "")]) == 1
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])

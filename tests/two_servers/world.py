@@ -67,7 +67,14 @@ class World:
         query = dns.message.make_query(name, "A")
         return bool(dns.query.udp(query, host, port=int(port), timeout=5).answer)
 
-    def server(self, letter: str, address: str, users: tuple[str, ...], **relay: Any) -> Server:
+    def server(
+        self,
+        letter: str,
+        address: str,
+        users: tuple[str, ...],
+        aliases: Mapping[str, list[str]] | None = None,
+        **relay: Any,
+    ) -> Server:
         """A server of the world, not yet started."""
         domain = f"{letter}.example"
         settings = {"resolver": self.dns, "port": self.port, "allow_loopback": True, "retry": ["1s"]} | relay
@@ -76,6 +83,7 @@ class World:
             domain=domain,
             hostname=f"mx.{domain}",
             users=users,
+            aliases=aliases,
             host=address,
             services=("smtp", "submission", "imap"),
             ports={"smtp": self.port},
