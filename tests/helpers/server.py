@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +28,25 @@ SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s
 PASSWORD = "secret"
 STEP = 0.01  # seconds between two looks
 
+_given: set[int] = set()  # ports, by free_port
+
 
 class ServerFailed(AssertionError):
     """The process ended, or did not get ready; its log is in the text."""
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, that was not given before, and that no outgoing connection gets while
+    the server is down (Linux takes those from 32768 on)."""
+    while True:
+        port = random.randrange(10_000, 32_768)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind((host, port))
+                if port not in _given:
+                    _given.add(port)
+                    return port
 
 
 class Server:
