@@ -147,7 +147,7 @@ def _existing(name: str) -> str:
 
 
 def _usage(ledger: Ledger, opened: Index) -> None:
-    ledger.committed(opened)
+    ledger.recount(opened)
 
 
 def _empty_inbox_into(ledger: Ledger, opened: Index, new: str, limit: int) -> None:

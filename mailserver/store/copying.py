@@ -61,10 +61,10 @@ def copy(
                 opened.expunge(source, gone, source.modseq)
                 opened.save_folder(source)
             opened.save_folder(into)
+            ledger.recount(opened)
     except BaseException:
         _undo(ledger, source, into, list(zip(rows, copies, strict=True)), move)
         raise
-    ledger.committed(opened)
     ledger.tell(target, modseq=into.modseq, uidnext=into.uidnext, added=copies)
     if gone:
         ledger.tell(directory, modseq=source.modseq, uidnext=source.uidnext, removed=gone, by=by)

@@ -111,9 +111,10 @@ def _folder(
                 raise
             deposit.directory = ""
             return _folder(ledger, opened, deposit, folders, mtimes)
-        ledger.reserve(folder)
+        ledger.reserve(folder, len(deposit.papers))
         folder.modseq += 1
-        mtimes.enter_context(ledger.own_changes(folder, "new", "cur"))
+        subs = {"cur" if paper.flags else "new" for paper in deposit.papers}
+        mtimes.enter_context(ledger.own_changes(folder, *subs))
         folders[deposit.directory] = (folder, [])
     return folders[deposit.directory][0]
 
@@ -245,7 +246,7 @@ def _commit(
             ledger.save_keywords(folder)
             opened.insert(folder, rows)
             opened.save_folder(folder)
-    ledger.committed(opened)
+        ledger.recount(opened)
     for folder, rows in added:
         if rows:
             ledger.tell(folder.dir, modseq=folder.modseq, uidnext=folder.uidnext, added=rows)

@@ -157,7 +157,7 @@ def delete(ledger: Ledger, opened: Index, name: str) -> None:
     ledger.forget_folder(directory)
     with opened.transaction():
         opened.remove_folder(row)
-    ledger.committed(opened)
+        ledger.recount(opened)
     ledger.tell(directory, gone=True)
     _remove_tree(away)
 
@@ -188,8 +188,7 @@ def rename(ledger: Ledger, opened: Index, old: str, new: str) -> None:
         ledger.move_folder(one, there)
     with opened.transaction():
         for row, there in rows:
-            row.dir = there
-            opened.save_folder(row)
+            opened.rename_folder(row, there)
     for one, _ in pairs:
         ledger.tell(one, gone=True)
 

@@ -80,8 +80,9 @@ _COLUMNS = (
     "id, dir, uidvalidity, uidnext, modseq, recent_from, messages, unseen, deleted, recent, size, "
     "new_mtime, new_young, cur_mtime, cur_young, keywords, special"
 )
+# Not `dir`: to set a column that an index holds, even to what it is, writes a page more.
 _UPDATE = (
-    f"UPDATE folders SET {', '.join(f'{name.strip()} = ?' for name in _COLUMNS.split(',')[1:])} WHERE id = ?"
+    f"UPDATE folders SET {', '.join(f'{name.strip()} = ?' for name in _COLUMNS.split(',')[2:])} WHERE id = ?"
 )
 
 
@@ -178,11 +179,16 @@ class Index:
             self._db.execute(
                 _UPDATE,
                 (
-                    *(f.dir, f.uidvalidity, f.uidnext, f.modseq, f.recent_from, f.messages, f.unseen),
+                    *(f.uidvalidity, f.uidnext, f.modseq, f.recent_from, f.messages, f.unseen),
                     *(f.deleted, f.recent, f.size, f.new_mtime, f.new_young, f.cur_mtime, f.cur_young),
                     *(f.keywords, f.special, f.id),
                 ),
             )
+
+    def rename_folder(self, folder: Folder, directory: str) -> None:
+        folder.dir = directory
+        with TOLD:
+            self._db.execute("UPDATE folders SET dir = ? WHERE id = ?", (directory, folder.id))
 
     def remove_folder(self, folder: Folder) -> None:
         with TOLD:

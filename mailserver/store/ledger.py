@@ -174,8 +174,8 @@ class Ledger:
         self.number += 1
         self.around.post(Change(self.user, directory, self.number, **what))
 
-    def committed(self, opened: Index) -> None:
-        """Counters that are known without the disk."""
+    def recount(self, opened: Index) -> None:
+        """Within the transaction that changes them: nothing may fail after a commit."""
         self.usage = opened.usage()
 
     def folder(self, opened: Index, directory: str) -> Folder:
@@ -193,7 +193,7 @@ class Ledger:
             raise NoSuchMailbox()
         row, uids = self.around.enter(self, opened, directory)
         self._reserved[directory] = uids
-        self.committed(opened)
+        self.recount(opened)
         return row
 
     def next_uidvalidity(self, opened: Index) -> int:

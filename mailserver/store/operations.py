@@ -174,7 +174,7 @@ def commit_removal(
     with opened.transaction():
         opened.expunge(folder, uids, folder.modseq)
         opened.save_folder(folder)
-    ledger.committed(opened)
+        ledger.recount(opened)
     ledger.tell(folder.dir, modseq=folder.modseq, uidnext=folder.uidnext, removed=uids, by=by)
 
 
@@ -307,5 +307,5 @@ def correct_size(ledger: Ledger, opened: Index, directory: str, uid: int, wire: 
         opened.set_wire(folder, uid, wire)
         opened.forget_rendered(folder, uid)
         opened.save_folder(folder)
-    ledger.committed(opened)
+        ledger.recount(opened)
     ledger.tell(directory, modseq=folder.modseq, uidnext=folder.uidnext, resized=(uid, wire))

@@ -129,8 +129,7 @@ class _Reconciling:
             opened.set_names(folder, [row for row, _ in merged])
             opened.expunge(folder, gone, folder.modseq)
             opened.save_folder(folder)
-        if rows or gone or merged:
-            ledger.committed(opened)
+            ledger.recount(opened)
         if rows or gone or merged or before != (folder.uidnext, folder.modseq):
             ledger.tell(
                 folder.dir,
