@@ -18,11 +18,13 @@ from tests.helpers.server import Server, eventually
 CONNECTIONS = 4
 LONGEST = 0.5  # seconds of load before the kill
 EARLY = 0.15  # how many kills come while the server starts
+POLITE = 0.1  # how many ends are a SIGTERM under the same load (CASES F13)
 NO_INDEX = 0.05  # how often the indexes are lost as well: UIDs are in the names, UIDNEXT is in the folder
 
 
 class Campaign:
-    """kills, early, lost: how many there were, of them during a start, and before the loss of the indexes."""
+    """kills: how many there were; early, lost: of them during a start, and before a loss of the indexes;
+    stops: ends by SIGTERM."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.dice = random.Random(seed)
@@ -38,13 +40,13 @@ class Campaign:
             },
         )
         self.mailboxes = [Mailbox(user, self.record) for user in ("alice", "bob")]
-        self.kills = self.early = self.lost = 0
+        self.kills = self.early = self.lost = self.stops = 0
         self._threads: list[threading.Thread] = []
         self._pause = threading.Event()
         self._faults: list[BaseException] = []
 
     def cycle(self) -> None:
-        """One start, one kill, and everything compared. Raises Broken."""
+        """One start, one end, and everything compared. Raises Broken."""
         self.server.start(ready=False)
         if self.dice.random() < EARLY:
             self._pause.wait(self.dice.uniform(0, 1.5))
@@ -53,8 +55,12 @@ class Campaign:
             self.server.wait_ready()
             self._check_shown(3)
             self._load()
-        self.server.kill()
-        self.kills += 1
+            if self.dice.random() < POLITE:
+                self._stop()
+                self.stops += 1
+        if self.server.process is not None:
+            self.server.kill()
+            self.kills += 1
         self._join()
         self._check_files()
         if self.dice.random() < NO_INDEX:
@@ -102,7 +108,7 @@ class Campaign:
         relayed, again = len(self.sink.received), self.sink.received.total() - len(self.sink.received)
         return (
             f"{self.kills} kills ({self.early} during a start, {self.lost} with the indexes lost), "
-            f"{self.record.accepted} accepted, {there} there, {removed} deleted, "
+            f"{self.stops} stops, {self.record.accepted} accepted, {there} there, {removed} deleted, "
             f"{doubles} twice without an answer seen, {relayed} relayed ({again} again)"
         )
 
@@ -160,10 +166,11 @@ def run(folder: Path, kills: int, seed: int, tell: Callable[[str], None] = lambd
     campaign = Campaign(folder, seed)
     began = time.monotonic()
     try:
-        for number in range(1, kills + 1):
+        while campaign.kills < kills:
             campaign.cycle()
-            if number % 10 == 0:
-                tell(f"{campaign.summary()}, {(time.monotonic() - began) / number:.2f} s each")
+            cycles = campaign.kills + campaign.stops
+            if cycles % 10 == 0:
+                tell(f"{campaign.summary()}, {(time.monotonic() - began) / cycles:.2f} s each")
         campaign.finish()
     finally:
         campaign.close()

@@ -63,7 +63,7 @@ class Record:
                 copies.unanswered -= 1
                 copies.accepted += yes
             self.accepted += yes
-            if not yes:
+            if not yes and not text.startswith("421"):  # a server that stops says 421
                 self.refused.append(text)
 
     def put_back(self, number: int, users: tuple[str, ...]) -> None:

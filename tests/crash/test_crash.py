@@ -13,7 +13,7 @@ KILLS = 8
 
 
 @pytest.mark.timeout(240)
-def test_F1_H13_H21_I8_J8_kill_9_during_a_load(tmp_path: Path) -> None:
+def test_F1_F13_H13_H21_I8_J8_kill_9_during_a_load(tmp_path: Path) -> None:
     """Nothing accepted is lost, nothing partial is visible, no UID is given twice, deleted stays deleted."""
     campaign = run(tmp_path, KILLS, seed=1939)
 
