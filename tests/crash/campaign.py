@@ -82,6 +82,8 @@ class Campaign:
             raise Broken(f"accepted and nowhere: {lost[:9]}")
         if self.sink.faults:
             raise Broken(self.sink.faults[0])
+        if "Traceback" in self.server.log():
+            raise Broken(f"the server's log has a traceback: {self.server.folder}")
 
     def _stop(self) -> None:
         status = self.server.stop()
