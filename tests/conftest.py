@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -27,3 +28,13 @@ def _trial_writes_below_pytests_folder(tmp_path_factory: pytest.TempPathFactory)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SynchronousTestCase, "mktemp", mktemp)
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """Where everything is required, a test that is skipped has failed."""
+    report = yield
+    if report.skipped and os.environ.get("MAILSERVER_TESTS_REQUIRE") == "all":
+        report.outcome = "failed"
+        report.longrepr = f'skipped, and MAILSERVER_TESTS_REQUIRE is "all": {report.longrepr}'
+    return report
