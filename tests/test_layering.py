@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,9 +87,15 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
+def nodes(path: Path) -> list[ast.AST]:
+    """The syntax of a module."""
+    return list(ast.walk(ast.parse(path.read_text("utf-8"))))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Full names of what a module imports, `from a import b` as a.b."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -148,8 +155,7 @@ def test_a_protocol_knows_the_others_and_the_store_through_interfaces_only(proto
 @pytest.mark.parametrize("path", PURE, ids=name_of)
 def test_a_pure_module_does_no_input_or_output(path: Path) -> None:
     found = [name for name in imports(path) if any(within(name, module) for module in IMPURE)]
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open":
             found.append(f"open() in line {node.lineno}")
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time":
@@ -163,7 +169,7 @@ def test_only_durable_syncs_links_and_renames() -> None:
     for path in MODULES:
         if name_of(path) == "mailserver.durable":
             continue
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 owner, attribute = node.func.value, node.func.attr
                 of_os = isinstance(owner, ast.Name) and owner.id == "os" and attribute in DURABLE_CALLS
