@@ -160,27 +160,36 @@ class OrderedPool:
             self._end()
 
 
-class _Job:
-    __slots__ = ("args", "deferred", "error", "function", "result")
+class _Promise:
+    """What comes of something, told in the reactor thread."""
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self.function = function
-        self.args = args
+    __slots__ = ("deferred", "error", "result")
+
+    def __init__(self) -> None:
         self.deferred: Deferred[Any] = Deferred()
         self.result: Any = None
         self.error: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            self.result = self.function(*self.args)
-        except BaseException as error:
-            self.error = as_mail_error(error)
 
     def fire(self) -> None:
         if self.error is not None:
             self.deferred.errback(self.error)
         else:
             self.deferred.callback(self.result)
+
+
+class _Job(_Promise):
+    __slots__ = ("args", "function")
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.function = function
+        self.args = args
+
+    def run(self) -> None:
+        try:
+            self.result = self.function(*self.args)
+        except BaseException as error:
+            self.error = as_mail_error(error)
 
 
 # --- group commit --------------------------------------------------------------------------------
@@ -282,18 +291,16 @@ class GroupWriter:
             submission.fire()
 
 
-class _Submission:
+class _Submission(_Promise):
     """A job and how far it came."""
 
-    __slots__ = ("deferred", "descriptors", "error", "job", "outcomes", "result")
+    __slots__ = ("descriptors", "job", "outcomes")
 
     def __init__(self, job: GroupJob) -> None:
+        super().__init__()
         self.job = job
-        self.deferred: Deferred[Any] = Deferred()
         self.descriptors: Sequence[int] = ()
         self.outcomes: list[Exception | None] = []
-        self.error: Exception | None = None
-        self.result: Any = None
 
     def write(self) -> None:
         try:
@@ -324,12 +331,6 @@ class _Submission:
             self.result = self.job.finish(self.outcomes)
         except BaseException as error:
             self.error = as_mail_error(error)
-
-    def fire(self) -> None:
-        if self.error is not None:
-            self.deferred.errback(self.error)
-        else:
-            self.deferred.callback(self.result)
 
 
 class _Commit:

@@ -223,21 +223,7 @@ class Body:
         """The message; [disk] where `path` is set."""
         if self._data is not None:
             return (self._data,)
-        return self._file_chunks()
-
-    def _file_chunks(self) -> Iterator[bytes]:
-        with durable.told():
-            fd = durable.calls.open(self.path or "", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            left = self.size
-            while left > 0:
-                data = os.read(fd, _SLICE)
-                if not data:
-                    raise TemporaryFailure(cause=f"{self.path} is shorter than it was written")
-                left -= len(data)
-                yield data
-        finally:
-            os.close(fd)
+        return file_chunks(self.path or "", self.size)
 
     def head(self, limit: int) -> bytes:
         return (self._head if self._data is None else self._data)[:limit]
@@ -260,3 +246,20 @@ class Body:
         if fd >= 0:
             os.close(fd)
         durable.unlink_quietly(self.path or "")
+
+
+def file_chunks(path: str, size: int) -> Iterator[bytes]:
+    """[disk] A file in slices. Fails with a MailError, also where it has less than `size` octets."""
+    with durable.told():
+        fd = durable.calls.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        left = size
+        while left > 0:
+            with durable.told():
+                data = os.read(fd, _SLICE)
+            if not data:
+                raise TemporaryFailure(cause=f"{path} is shorter than it was written")
+            left -= len(data)
+            yield data
+    finally:
+        os.close(fd)

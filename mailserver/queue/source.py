@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
+from mailserver.delivery.body import file_chunks
 from mailserver.interfaces import IMessageBody
 from mailserver.queue.files import Poison
 from mailserver.queue.values import Job
@@ -77,11 +78,8 @@ class QueuedBody:
 
     def chunks(self) -> Iterable[bytes]:
         if self._job.whole is not None:
-            yield self._job.whole
-            return
-        with open(self._job.path, "rb") as file:
-            while chunk := file.read(256 * 1024):
-                yield chunk
+            return (self._job.whole,)
+        return file_chunks(self._job.path, self.size)
 
     def head(self, limit: int) -> bytes:
         return self._job.head[:limit]
