@@ -175,6 +175,7 @@ class MailServer(Service):
 
     def _listen(self, parts: Parts, tls: TlsContexts) -> None:
         counter = ConnectionCounter()
+        refused: list[str] = []
         for service in SERVICES:
             descriptions = getattr(self.settings.now.listen, service)
             if not descriptions:
@@ -184,11 +185,16 @@ class MailServer(Service):
             for description in descriptions:
                 context = tls.server(service) if factory.implicit_tls else None
                 opening = Deferred.fromCoroutine(listen(self.reactor, description, factory, context))
-                opening.addCallbacks(self.listeners.append, self._cannot_listen, errbackArgs=(description,))
+                opening.addCallbacks(
+                    self.listeners.append, self._cannot_listen, errbackArgs=(description, refused)
+                )
+        if refused:
+            raise SystemExit("\n".join(refused))
 
-    def _cannot_listen(self, failure: Any, description: str) -> None:
+    def _cannot_listen(self, failure: Any, description: str, refused: list[str]) -> None:
+        """Noted rather than raised: a Deferred would swallow the end of the launch."""
         failure.trap(CannotListenError)
-        raise SystemExit(f"mailserver: cannot listen on {description}: {failure.value.socketError}")
+        refused.append(f"mailserver: cannot listen on {description}: {failure.value.socketError}")
 
     def startService(self) -> None:
         """Open the store and the queue; from now on mail is taken."""

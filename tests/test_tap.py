@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -101,6 +102,20 @@ def test_it_starts_reloads_and_stops(tmp_path: Path) -> None:
             status = server.wait(30)
     assert status in (0, -signal.SIGTERM), output.read_text()  # Twisted ends by the signal it got
     assert "Traceback" not in output.read_text()
+
+
+def test_K1_ports_that_are_taken_end_the_launch_and_are_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        taken = [f"tcp:{holder.getsockname()[1]}:interface=127.0.0.1" for holder in (one, other)]
+        listen = f'[listen]\nsmtp = ["{taken[0]}"]\nimap = ["{taken[1]}"]\n'
+        done = twistd(
+            tmp_path, "-n", "--pidfile=", "mailserver", "-c", str(write_site(tmp_path, CONFIG + listen))
+        )
+    assert done.returncode == 1
+    told = done.stdout + done.stderr
+    for description in taken:
+        assert f"mailserver: cannot listen on {description}: [Errno 98] Address already in use" in told
+    assert "Traceback" not in told
 
 
 def wait_for(true: object, output: Path, seconds: float = 30.0) -> None:
