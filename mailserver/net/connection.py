@@ -8,6 +8,7 @@ protocol produces nothing more until `output_drained`: so one client costs a bou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve
@@ -48,6 +49,8 @@ class Connection(Protocol):
         self._timer: IDelayedCall | None = None
         self._drained: list[Deferred[None]] = []
         self._closing = False
+        self._begun = False
+        self._shaking_hands = False
 
     # --- for subclasses ---------------------------------------------------------------------------
 
@@ -62,7 +65,7 @@ class Connection(Protocol):
         self.abort()
 
     def disconnected(self) -> None:
-        """The connection is gone; nothing can be sent any more."""
+        """The connection is gone; nothing can be sent any more. Only called after `started`."""
 
     def output_drained(self) -> None:
         """`output_full` has become false: go on producing."""
@@ -73,6 +76,13 @@ class Connection(Protocol):
     def shut_down(self) -> None:
         """The server stops: say so in the protocol's words, then `close`."""
         self.close()
+
+    def stop(self) -> None:
+        """`shut_down`, where there is somebody to talk to: in a handshake nothing can be said."""
+        if self._shaking_hands or not self._begun:
+            self.abort()
+        else:
+            self._safely(self.shut_down)
 
     # --- output -----------------------------------------------------------------------------------
 
@@ -129,16 +139,24 @@ class Connection(Protocol):
     # --- time -------------------------------------------------------------------------------------
 
     def set_deadline(self, seconds: float | None) -> None:
-        """(Re-)arm the one timer of this connection; None disarms it."""
+        """(Re-)arm the one timer of this connection; None disarms it. A handshake has its own time."""
+        if self._shaking_hands:
+            return
         wanted = seconds if self.open else None
         self._timer = rearmed(self._timer, self.factory.reactor, wanted, self._time_out)
 
     def _time_out(self) -> None:
         self._timer = None
-        if self._closing:
+        if self._closing or self._shaking_hands:
             self.abort()
         else:
-            self.deadline_passed()
+            self._safely(self.deadline_passed)
+
+    def _shake_hands(self) -> None:
+        """A handshake begins: HANDSHAKE_SECONDS for all of it, whatever comes or is asked for meanwhile
+        (CASES B10)."""
+        self.set_deadline(HANDSHAKE_SECONDS)
+        self._shaking_hands = True
 
     # --- TLS and closing --------------------------------------------------------------------------
 
@@ -146,7 +164,7 @@ class Connection(Protocol):
         """Begin the server side of a handshake now (RFC 3207, 2595). The caller has emptied its own
         input buffer: what came in clear must never be taken for what comes inside."""
         self.flush()
-        self.set_deadline(HANDSHAKE_SECONDS)
+        self._shake_hands()
         self.transport.startTLS(context_factory, True)
 
     def close(self) -> None:
@@ -173,34 +191,20 @@ class Connection(Protocol):
         self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
         if self.factory.implicit_tls:
-            self.set_deadline(HANDSHAKE_SECONDS)
+            self._shake_hands()
         else:
             self._begin()
 
     def _begin(self) -> None:
+        self._begun = True
+        self._safely(self.started)
+
+    def _safely(self, step: Callable[..., None], *args: Any) -> None:
+        """A step of the protocol, whose output leaves in one write. A fault in it costs this connection and
+        no other."""
         self._receiving = True
         try:
-            self.started()
-        finally:
-            self._receiving = False
-            self.flush()
-
-    def handshakeCompleted(self) -> None:
-        handle = self.transport.getHandle()
-        version, cipher = handle.get_protocol_version_name(), handle.get_cipher_name()
-        self.peer = evolve(self.peer, tls=f"{version} {cipher}")
-        self.set_deadline(None)
-        if self.factory.implicit_tls:
-            self._begin()
-        else:
-            self.secured()
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._closing:
-            return
-        self._receiving = True
-        try:
-            self.received(data)
+            step(*args)
         except Exception:
             self.log.failure(
                 "a connection from {ip} broke the {protocol} server",
@@ -211,6 +215,21 @@ class Connection(Protocol):
         finally:
             self._receiving = False
             self.flush()
+
+    def handshakeCompleted(self) -> None:
+        handle = self.transport.getHandle()
+        version, cipher = handle.get_protocol_version_name(), handle.get_cipher_name()
+        self.peer = evolve(self.peer, tls=f"{version} {cipher}")
+        self._shaking_hands = False
+        self.set_deadline(None)
+        if self._begun:
+            self._safely(self.secured)
+        else:
+            self._begin()
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._closing:
+            self._safely(self.received, data)
 
     def pauseProducing(self) -> None:
         if not self.output_full:
@@ -233,6 +252,7 @@ class Connection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.open:
             return
+        self._shaking_hands = False
         self.set_deadline(None)
         self.open = False
         self._pending.clear()
@@ -240,4 +260,5 @@ class Connection(Protocol):
         waiting, self._drained = self._drained, []
         for deferred in waiting:
             deferred.errback(ConnectionLost())
-        self.disconnected()
+        if self._begun:
+            self.disconnected()

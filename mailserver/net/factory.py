@@ -140,7 +140,7 @@ class ConnectionFactory(Factory):
         """No new connections; open ones are told and closed, after `seconds` cut off."""
         self.stopping = True
         for connection in list(self.connections):
-            connection.shut_down()
+            connection.stop()
         if not self.connections:
             return succeed(None)
         gone: Deferred[None] = Deferred()
