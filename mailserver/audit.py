@@ -19,15 +19,15 @@ from twisted.logger import Logger
 
 EVENTS = (
     "connected",  # service, ip, tls                              a client came
-    "refused",  # service, ip, connections                          over a connection limit
+    "refused",  # service, ip, connections                         over a connection limit
     "login",  # service, ip, user, mechanism, result (ok, failed, refused, unavailable), reason
-    "received",  # id, ip, from, to, size, user                    the message is ours
-    "rejected",  # id, ip, from, to, code, reason                  refused in SMTP
-    "delivered",  # id, to, folder | host, seconds                 one recipient is done
-    "deferred",  # id, to, host, reason, next                      one recipient waits
-    "bounced",  # id, to, reason                                   one recipient failed for good
-    "expired",  # id, to                                           given up after expire_after
-    "dropped",  # id, to, reason                                   a bounce that cannot be delivered
+    "received",  # id, ip, sender, to, size, user, about            the message is ours
+    "rejected",  # id, ip, sender, to, code, reason                 refused in SMTP
+    "delivered",  # id, to, folder | host, seconds                  one recipient is done
+    "deferred",  # id, to, host, reason, next                       one recipient waits
+    "bounced",  # id, to, host, reason                              one recipient failed for good
+    "expired",  # id, to, reason                                    given up after expire_after
+    "dropped",  # id, to, reason                                    a bounce that cannot be delivered
 )
 
 _log = Logger()
@@ -94,7 +94,7 @@ class Audit:
         self._fd = fresh
 
     def event(self, event: str, /, **fields: object) -> None:
-        """Note an event; `from` is passed as `sender`. Never raises, never blocks on more than a write."""
+        """Note an event. Never raises, never blocks on more than a write."""
         if not self._lines:
             self._later(self.flush)
         self._lines.append(self._render(self._clock(), event, fields))

@@ -87,7 +87,7 @@ class Limits:
     pop3_timeout: float = 10 * MINUTE  # RFC 1939, 3
     login_timeout: float = MINUTE  # until a log-in on IMAP and POP3
     quota: int = 0  # default quota of a user, 0: none
-    line: int = 64 * KIB  # a command line after log-in (8 KiB before)
+    line: int = 64 * KIB  # IMAP: a command line after log-in (8 KiB before)
     errors: int = 20  # wrong commands per session, then it closes (3 before an IMAP log-in)
     junk_commands: int = 100  # NOOP, RSET, VRFY … in a row without a message, then it closes
     hops: int = 50  # Received lines (RFC 5321, 6.3)
