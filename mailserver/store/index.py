@@ -124,6 +124,8 @@ class Index:
     def _prepare(self, check: bool) -> None:
         db = self._db
         version = db.execute("PRAGMA user_version").fetchone()[0]
+        if not 0 <= version < VERSION + 100:
+            raise IndexDamaged(f"{self.path}: version {version}")
         if version > VERSION:
             raise IndexTooNew(cause=f"{self.path} has version {version}, this program knows {VERSION}")
         if version == 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:

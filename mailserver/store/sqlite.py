@@ -12,6 +12,12 @@ from contextlib import suppress
 from mailserver import durable
 from mailserver.errors import TemporaryFailure
 
+_PASSING = tuple(
+    f"SQLITE_{name}"
+    for name in ("BUSY", "LOCKED", "IOERR", "CANTOPEN", "READONLY", "NOMEM", "PERM", "PROTOCOL", "INTERRUPT")
+)
+"""What may be over soon; every other failure of SQLite is the database's, and it can be made anew."""
+
 
 class IndexDamaged(Exception):
     """The database is no use any more: it is put aside and rebuilt."""
@@ -31,15 +37,14 @@ class Told:
 
 
 def _translate(error: BaseException) -> None:
-    if isinstance(error, sqlite3.OperationalError | sqlite3.InterfaceError):
+    if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorname", "") or ""
         if code == "SQLITE_FULL":
             raise durable.mail_error(OSError(errno.ENOSPC, str(error))) from error
-        if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "no such" in str(error):
-            raise IndexDamaged(str(error)) from error
-        raise TemporaryFailure(cause=error) from error
+        if code.startswith(_PASSING) or isinstance(error, sqlite3.ProgrammingError):
+            raise TemporaryFailure(cause=error) from error
     # TypeError and the like: a value of a kind that we never write
-    if isinstance(error, sqlite3.DatabaseError | TypeError | ValueError | OverflowError):
+    if isinstance(error, sqlite3.Error | TypeError | ValueError | OverflowError):
         raise IndexDamaged(str(error)) from error
     if isinstance(error, OSError):
         raise durable.mail_error(error) from error

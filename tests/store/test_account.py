@@ -363,6 +363,17 @@ def test_I1_a_folder_that_is_a_link_is_none(store: MailStore, account: Any, tmp_
         now(account.status("Linked"))
 
 
+def test_F17_small_files_that_are_links_are_not_read(store: MailStore, account: Any, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("V\t2\n\nSecret\n")
+    path = account_dir(store) / "subscriptions"
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    assert now(account.subscriptions()) == []
+    path.unlink()
+    os.mkfifo(path)
+    assert now(account.subscriptions()) == []
+
+
 def test_an_account_that_is_a_file(store: MailStore) -> None:
     folder = account_dir(store)
     folder.parent.mkdir(parents=True)

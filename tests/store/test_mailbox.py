@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mailserver.errors import (
     TemporaryFailure,
 )
 from mailserver.interfaces import IAccount, IMailbox, IMailStore, StoreMode
+from mailserver.store import mailbox as mailbox_module
 from mailserver.store import operations
 from mailserver.store.store import MailStore
 from tests.helpers.store import (
@@ -168,6 +170,61 @@ def test_J2_remove_whatever_the_flags(store: MailStore) -> None:
     mailbox, _ = opened(store)
     assert now(mailbox.remove([2, 7], None)) == (2,)
     assert list(mailbox.uids) == [1]
+
+
+def synced_folders(action: Callable[[], object]) -> list[str]:
+    """Names of the folders that were synced meanwhile."""
+    synced: list[str] = []
+
+    def fsync(fd: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        if path.is_dir():
+            synced.append(f"{path.parent.name}/{path.name}")
+        os.fsync(fd)
+
+    durable.calls.fsync = fsync
+    try:
+        action()
+    finally:
+        durable.calls.fsync = os.fsync
+    return sorted(synced)
+
+
+def test_J2_H21_what_is_answered_is_on_the_disk(store: MailStore) -> None:
+    for _ in range(3):
+        deliver(store)
+    mailbox, _ = opened(store)
+    now(mailbox.copy([1], "Trash"))  # the reserve of UIDs is written
+    assert synced_folders(lambda: now(mailbox.remove([1], None))) == ["alice/new"]
+    assert synced_folders(lambda: now(mailbox.copy([2], "Trash"))) == [".Trash/cur"]
+    assert synced_folders(lambda: now(mailbox.move([2], "Trash", None))) == [".Trash/cur", "alice/new"]
+
+
+def test_news_that_come_twice_count_once(store: MailStore) -> None:
+    mailbox, listener = opened(store)
+    changes: list[Any] = []
+    store.changes.subscribe(changes.append)
+    deliver(store)
+    assert listener.take() == [("added", 1)]
+    for change in changes:
+        mailbox.take(change)
+    assert listener.take() == [] and list(mailbox.uids) == [1]
+
+
+def test_news_that_come_while_a_mailbox_is_loaded(store: MailStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was committed after the snapshot is taken in, what the snapshot holds is not taken twice."""
+    deliver(store)
+    load = mailbox_module.operations.load
+
+    def slow(*args: Any) -> Any:
+        deliver(store)
+        loaded = load(*args)
+        deliver(store)
+        return loaded
+
+    monkeypatch.setattr(mailbox_module.operations, "load", slow)
+    mailbox, _ = opened(store)
+    assert list(mailbox.uids) == [1, 2, 3]
 
 
 def test_J8_a_removal_that_fails_in_the_middle(store: MailStore) -> None:
