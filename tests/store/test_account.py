@@ -308,6 +308,8 @@ def test_I14_quota(store: MailStore, account: Any) -> None:
     mailbox = now(account.open("INBOX", Listener()))
     now(mailbox.remove([1, 2], None))
     assert now(account.quota()).used == 58
+    store.settings.change(users={ALICE: {"quota": 0}})  # none, whatever the default is
+    assert now(account.quota()).limit == 0
     assert store.quota("nobody@example.org") is None
 
 

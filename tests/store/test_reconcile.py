@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mailserver.interfaces import StoreMode
-from mailserver.store import maildir
+from mailserver.store import files, maildir
 from mailserver.store.store import MailStore
 from tests.helpers.store import (
     ALICE,
@@ -112,6 +112,21 @@ def test_I5_a_file_that_was_removed(store: MailStore) -> None:
     now(mailbox.refresh())
     assert listener.take() == [("removed", [2], None)]
     assert now(mailbox.expunged_since(0)) == [2]
+
+
+def test_I5_a_file_that_readdir_missed(store: MailStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renamed while the directory was read, it may be seen under neither name."""
+    deliver(store)
+    mailbox, listener = opened(store)
+    drop_file(account_dir(store), "1.1.other")
+    real, calls = files.message_names, iter(range(99))
+
+    def missing_one(folder: str, sub: str) -> set[str]:
+        return set() if next(calls) == 0 else real(folder, sub)
+
+    monkeypatch.setattr(files, "message_names", missing_one)
+    now(mailbox.refresh())
+    assert list(mailbox.uids) == [1, 2] and listener.take() == [("added", 1)]
 
 
 def test_I6_twins(store: MailStore) -> None:
