@@ -1,4 +1,4 @@
-"""docs/configuration.rst: every key with its true default and when a change counts; every event and its fields."""
+"""docs/configuration.rst: every key with its true default and time of change, every event, every command."""
 
 from __future__ import annotations
 
