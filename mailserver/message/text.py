@@ -20,7 +20,8 @@ MAX_TEXT = 16 * 1024 * 1024
 PIECE = 128 * 1024
 
 _WORD = re.compile(rb"=\?([^?\x00-\x20]{1,80})\?([bBqQ])\?([^?\x00-\x20]*+)\?=")
-_WORDS = re.compile(rb"(=\?[^?\x00-\x20]{1,80}\?[bBqQ]\?[^?\x00-\x20]*+\?=)([ \t\r\n]++(?==\?))?+")
+# Not `?+` at the end: Python before 3.11.5 keeps the spaces there although no word follows them.
+_WORDS = re.compile(rb"(=\?[^?\x00-\x20]{1,80}\?[bBqQ]\?[^?\x00-\x20]*+\?=)(?:[ \t\r\n]++(?==\?))?")
 _NOT_BASE64 = bytes(c for c in range(256) if not (chr(c).isalnum() and c < 128) and c not in b"+/")
 
 

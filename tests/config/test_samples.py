@@ -52,7 +52,9 @@ def test_every_key_of_the_schema_is_in_the_sample() -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # Only root could make the data_dir of the samples.
+    monkeypatch.setattr("mailserver.config.load._check_data_dir", lambda config, top: None)
     write_certificate(tmp_path, "mail.example.org")
     (tmp_path / "cert-key.pem").rename(tmp_path / "key.pem")
     write_certificate(tmp_path, "mail.example.net", stem="example.net")
