@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--size", type=int, default=4096)
-    parser.add_argument("--helpers", type=int, default=16)
+    parser.add_argument("--helpers", type=int, default=4)
     parser.add_argument("--directory", type=Path, help="on the disk to measure (default: a temporary one)")
     options = parser.parse_args()
     directory = Path(tempfile.mkdtemp(dir=options.directory))

@@ -230,7 +230,7 @@ class GroupJob(Protocol):
 class GroupWriter:
     """The writer thread and its helpers. `submit` in the reactor thread only."""
 
-    def __init__(self, inbox: Inbox, helpers: int = 16, batch: int = 500, limit: int = 10_000) -> None:
+    def __init__(self, inbox: Inbox, helpers: int = 4, batch: int = 500, limit: int = 10_000) -> None:
         self._inbox = inbox
         self._batch = batch
         self._limit = limit
@@ -302,9 +302,12 @@ class _Submission(_Promise):
         self.descriptors: Sequence[int] = ()
         self.outcomes: list[Exception | None] = []
 
-    def write(self) -> None:
+    def write(self, alone: bool) -> None:
         try:
             self.descriptors = self.job.write()
+            if not alone:
+                for fd in self.descriptors:
+                    durable.begin_sync(fd)
         except BaseException as error:
             self.error = as_mail_error(error)
 
@@ -399,8 +402,9 @@ def _commit_all(commits: Sequence[_Commit], crew: Crew) -> None:
 
 def run_batch(batch: Sequence[_Submission], crew: Crew) -> None:
     """All phases for a batch; a failure stays with its submission."""
+    alone = len(batch) == 1
     for submission in batch:
-        submission.write()
+        submission.write(alone)
     written = [submission for submission in batch if submission.error is None]
     crew.run([submission.sync for submission in written])
     commits: dict[int, _Commit] = {}

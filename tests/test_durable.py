@@ -96,6 +96,13 @@ def test_F4_a_failed_fsync_is_not_tried_again(tmp_path: Path) -> None:
     assert len(tries) == 1
 
 
+def test_begin_sync_promises_nothing(tmp_path: Path) -> None:
+    fd = durable.write_new(str(tmp_path / "a"), [b"x"])
+    durable.begin_sync(fd)
+    durable.sync_close(fd)
+    durable.begin_sync(fd)  # an error is nobody's here
+
+
 def test_leftover_of_a_crash_does_not_block(tmp_path: Path) -> None:
     (tmp_path / "a.new").write_bytes(b"half")
     durable.write_file_atomic(str(tmp_path / "a"), b"whole")
