@@ -68,6 +68,7 @@ class Ledger:
         self.usage = (0, 0)  # octets and messages after the last commit; read without the lock
         self.number = 0  # of the last change
         self.dirty: set[str] = set()  # folders with file names to be brought up to date
+        self.twins: dict[str, set[str]] = {}  # by folder, while its file names are brought up to date
         self.moving: dict[str, dict[str, str]] = {}  # by folder: old and new names of the latest batch
         self.keywords: dict[str, Keywords] = {}
         self._lock = threading.RLock()

@@ -9,6 +9,7 @@ leaves files without rows or rows without files, and reading the directories men
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 
 from attrs import frozen
@@ -205,6 +206,8 @@ def rename_dirty(ledger: Ledger, opened: Index, directory: str, limit: int = 200
     rows = opened.dirty(folder, limit, after)
     done: list[Row] = []
     full = False
+    if not after:
+        ledger.twins.pop(directory, None)
     moving = ledger.moving[directory] = {}  # for who opens a file before the new name is told
     with ledger.own_changes(folder, "new", "cur"):
         for row in rows:
@@ -255,19 +258,22 @@ def proper_name(ledger: Ledger, folder: Folder, path: str, row: Row) -> str:
             status = os.lstat(os.path.join(path, row.name))
         except OSError:
             return row.name
-        if status.st_nlink == 1 or not _has_twin(path, row.name):
+        if status.st_nlink == 1 or base not in _twins(ledger, folder.dir, path):
             base = _base_with_uid(ledger, folder, row, base, status.st_size)
     if row.name.startswith("new/") and row.dirty != 2 and not letters:
         return f"new/{base}"
     return f"cur/{base}:2,{letters}"
 
 
-def _has_twin(path: str, name: str) -> bool:
-    """Is there a second name of the same base here? It would look like another message, were this one's
-    base changed."""
-    base = maildir.base_of(name)
-    names = files.message_names(path, "cur") | files.message_names(path, "new")
-    return any(other != name and maildir.base_of(other) == base for other in names)
+def _twins(ledger: Ledger, directory: str, path: str) -> set[str]:
+    """Bases that two names here have: one of them would look like another message, were its base changed.
+    The directories are read once for all batches of one going through them."""
+    twins = ledger.twins.get(directory)
+    if twins is None:
+        names = files.message_names(path, "cur") | files.message_names(path, "new")
+        counts = Counter(maildir.base_of(name) for name in names)
+        twins = ledger.twins[directory] = {base for base, count in counts.items() if count > 1}
+    return twins
 
 
 def _base_with_uid(ledger: Ledger, folder: Folder, row: Row, base: str, size: int) -> str:
