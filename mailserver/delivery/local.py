@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
@@ -83,8 +83,7 @@ class _DeliveryJob:
     paper: Paper | None = field(default=None, init=False)
 
     def write(self) -> Sequence[int]:
-        paper, fd = self.spool.write(self.head, self.body, None)
-        self.paper = evolve(paper, moves=True) if len(self.deposits) == 1 else paper
+        self.paper, fd = self.spool.write(self.head, self.body, moves=len(self.deposits) == 1)
         return (fd,)
 
     def parts(self) -> Sequence[tuple[AccountPlace, Any]]:

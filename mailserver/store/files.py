@@ -135,7 +135,7 @@ def message_names(folder: str, sub: str) -> set[str]:
 def directory_mtime(folder: str, sub: str) -> int:
     """In nanoseconds, 0 where there is no such directory."""
     try:
-        return os.stat(os.path.join(folder, sub), follow_symlinks=False).st_mtime_ns
+        return os.lstat(f"{folder}/{sub}").st_mtime_ns
     except OSError:
         return 0
 

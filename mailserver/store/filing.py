@@ -128,7 +128,7 @@ def _place(ledger: Ledger, folder: Folder, deposit: Deposit) -> None:
         uid = folder.uidnext
         name = put(ledger, folder, path, paper, uid=uid, flags=flags)
         folder.uidnext += 1
-        deposit.placed.append((os.path.join(path, name), paper))
+        deposit.placed.append((f"{path}/{name}", paper))
         deposit.uids.append(uid)
         deposit.rows.append(Row(uid, flags, folder.modseq, paper.date, paper.wire, 0, name))
 
@@ -154,8 +154,8 @@ def put(ledger: Ledger, folder: Folder, path: str, paper: Paper, *, uid: int, fl
         when = ledger.around.clock()
         base = ledger.around.names.message(when, paper.size, paper.wire, folder.uidvalidity, uid)
         name = f"cur/{base}:2,{letters}" if flags else f"new/{base}"
-        ledger.around.expect(os.path.join(path, name[:3]), name[4:])
-        target = os.path.join(path, name)
+        ledger.around.expect(f"{path}/{name[:3]}", name[4:])
+        target = f"{path}/{name}"
         try:
             if paper.moves:
                 durable.rename_noreplace(paper.path, target)
@@ -246,7 +246,7 @@ def _commit(
             ledger.save_keywords(folder)
             opened.insert(folder, rows)
             opened.save_folder(folder)
-        ledger.recount(opened)
+    ledger.add_usage(row for _, rows in added for row in rows)
     for folder, rows in added:
         if rows:
             ledger.tell(folder.dir, modseq=folder.modseq, uidnext=folder.uidnext, added=rows)

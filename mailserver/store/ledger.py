@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -27,7 +27,7 @@ from mailserver.store import files, index, maildir
 from mailserver.store.changes import Change
 from mailserver.store.files import Uids
 from mailserver.store.index import Index, IndexDamaged
-from mailserver.store.rows import Folder
+from mailserver.store.rows import Folder, Row
 
 LOCK = "mailserver-lock"
 UID_RESERVE = 1000
@@ -168,7 +168,7 @@ class Ledger:
     # --- what runs in there ----------------------------------------------------------------------
 
     def folder_path(self, directory: str) -> str:
-        return os.path.join(self.path, directory) if directory else self.path
+        return f"{self.path}/{directory}" if directory else self.path
 
     def tell(self, directory: str, **what: Any) -> None:
         """Post a change; after the commit, with the lock held."""
@@ -178,6 +178,14 @@ class Ledger:
     def recount(self, opened: Index) -> None:
         """Within the transaction that changes them: nothing may fail after a commit."""
         self.usage = opened.usage()
+
+    def add_usage(self, rows: Iterable[Row]) -> None:
+        """As `recount`, after a commit that only brought messages."""
+        octets, messages = self.usage
+        for row in rows:
+            octets += row.wire
+            messages += 1
+        self.usage = (octets, messages)
 
     def folder(self, opened: Index, directory: str) -> Folder:
         """The row of a folder; one that another program made is entered. Raises NoSuchMailbox."""
