@@ -199,10 +199,10 @@ def reason(recipient: QueuedRecipient) -> str:
 
 
 def header(text: bytes | None) -> str:
-    """The header block; control characters can not reach the terminal."""
+    """The header block; control characters can not reach the terminal, and a tab is a blank."""
     if text is None:
         return ""
-    block = text.partition(b"\n\n")[0].decode("utf-8", "replace")
+    block = text.partition(b"\n\n")[0].decode("utf-8", "replace").replace("\t", " ")
     return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in block)
 
 

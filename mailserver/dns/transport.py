@@ -22,6 +22,7 @@ Server = tuple[str, int]
 class _Udp(DatagramProtocol):
     """A socket that is connected to the server, so that the kernel drops what others send."""
 
+    noisy = False
     transport: Any
 
     def __init__(self, question: Question, server: Server, result: Deferred[Answer | Alias]) -> None:

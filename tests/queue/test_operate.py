@@ -63,6 +63,10 @@ class ListTests(OperatorTestCase):
         self.enqueue(message("b@far.example", body=b"Subject: \x1b[2J\n\n"))
         self.assertNotIn("\x1b", self.command("show", "m1").stdout)
 
+    def test_folded_fields_are_shown_as_they_are(self) -> None:
+        self.enqueue(message("b@far.example", body=b"Received: from a\n\tby b\n\n"))
+        self.assertIn("Received: from a\n by b", self.command("show", "m1").stdout)
+
     def test_empty_and_missing_queue(self) -> None:
         self.assertIn("empty", self.command("list").stdout)
         self.crash()
