@@ -6,7 +6,7 @@ from mailserver.imap.session import Session
 
 COMPLETE = (
     *("IMAP4rev1", "SASL-IR", "LITERAL+", "ID", "IDLE", "NAMESPACE", "CHILDREN", "UIDPLUS", "UNSELECT"),
-    *("MOVE", "SPECIAL-USE", "ENABLE"),
+    *("MOVE", "SPECIAL-USE", "CREATE-SPECIAL-USE", "ENABLE", "LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE"),
 )
 QUOTA = ("QUOTA", "QUOTA=RES-STORAGE")
 

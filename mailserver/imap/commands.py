@@ -102,8 +102,11 @@ class Examine(Command):
 
 @frozen
 class Create(Command):
+    """`uses`: special uses asked for (RFC 6154, 3), as the client wrote them."""
+
     NAME = "CREATE"
     mailbox: str
+    uses: tuple[str, ...] = ()
 
 
 @frozen
@@ -141,6 +144,21 @@ class List(Command):
 
 
 @frozen
+class ListExtended(Command):
+    """LIST with options or several patterns (RFC 5258); options are in capitals.
+
+    status: items of the return option STATUS (RFC 5819), empty without it
+    """
+
+    NAME = "LIST"
+    reference: str
+    patterns: tuple[str, ...]
+    selection: frozenset[str] = frozenset()
+    returned: frozenset[str] = frozenset()
+    status: tuple[str, ...] = ()
+
+
+@frozen
 class Lsub(Command):
     NAME = "LSUB"
     reference: str
@@ -149,7 +167,8 @@ class Lsub(Command):
 
 @frozen
 class Status(Command):
-    """`items` in the order asked for: MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN."""
+    """`items` in the order asked for: MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN, and those of
+    `grammar_list.STATUS_ITEMS`."""
 
     NAME = "STATUS"
     mailbox: str

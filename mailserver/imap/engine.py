@@ -65,6 +65,7 @@ ALLOWED: dict[type[c.Command], frozenset[State]] = {
     c.Subscribe: _AFTER,
     c.Unsubscribe: _AFTER,
     c.List: _AFTER,
+    c.ListExtended: _AFTER,  # RFC 5258, 3
     c.Lsub: _AFTER,
     c.Status: _AFTER,
     c.Append: _AFTER,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from mailserver.imap import commands as c
 from mailserver.imap.cursor import BadSyntax, Cursor
 from mailserver.imap.grammar_fetch import fetch_items
+from mailserver.imap.grammar_list import parse_create, parse_list, status_items
 from mailserver.imap.grammar_search import search_arguments
 from mailserver.imap.values import SequenceSet
 from mailserver.interfaces import StoreMode
@@ -19,18 +20,6 @@ from mailserver.interfaces import StoreMode
 _TAG = re.compile(rb'([^\x00-\x20\x7f-\xff(){%*"\\+]{1,100})(?: |\Z)')
 _NAME = re.compile(rb"([A-Za-z]{1,16})(?= |\Z)")
 
-STATUS_ITEMS = frozenset(
-    (
-        "MESSAGES",
-        "RECENT",
-        "UIDNEXT",
-        "UIDVALIDITY",
-        "UNSEEN",  # RFC 3501, 6.3.10
-        "APPENDLIMIT",
-        "DELETED",
-        "DELETED-STORAGE",
-    )  # RFC 7889, 3.1; RFC 9208, 4.1.4
-)
 MAX_ID_FIELDS = 30  # RFC 2971, 3.3: pairs, octets of a field's name and of its value
 MAX_ID_NAME = 30
 MAX_ID_VALUE = 1024
@@ -165,14 +154,7 @@ def _rename(cursor: Cursor, tag: bytes) -> c.Command:
 def _status(cursor: Cursor, tag: bytes) -> c.Command:
     cursor.space()
     mailbox = cursor.mailbox()
-    cursor.expect(b" (")
-    items = [cursor.word()]
-    while cursor.skip(b" "):
-        items.append(cursor.word())
-    cursor.expect(b")")
-    if any(item not in STATUS_ITEMS for item in items):
-        raise BadSyntax("Unknown status item")
-    return c.Status(tag, mailbox, tuple(dict.fromkeys(items)))
+    return c.Status(tag, mailbox, status_items(cursor))
 
 
 def _append_head(cursor: Cursor, tag: bytes, size: int) -> c.Append:
@@ -290,12 +272,12 @@ _ARGUMENTS: dict[str, _Parser] = {
     "ENABLE": _enable,
     "SELECT": _mailbox(c.Select),
     "EXAMINE": _mailbox(c.Examine),
-    "CREATE": _mailbox(c.Create),
+    "CREATE": parse_create,
     "DELETE": _mailbox(c.Delete),
     "RENAME": _rename,
     "SUBSCRIBE": _mailbox(c.Subscribe),
     "UNSUBSCRIBE": _mailbox(c.Unsubscribe),
-    "LIST": _pattern(c.List),
+    "LIST": parse_list,
     "LSUB": _pattern(c.Lsub),
     "STATUS": _status,
     "NAMESPACE": _nothing(c.Namespace),

@@ -73,16 +73,22 @@ def _walker(literals: Sequence[str], anything: int, one_level: int) -> Callable[
 
 @frozen
 class Listed:
-    """One line of the answer: attributes with their backslash, and the name."""
+    """One line of the answer: attributes with their backslash, and the name.
+
+    children: selection options that a name below meets: CHILDINFO (RFC 5258, 3.5)
+    selected: exists and meets the selection options itself (LIST with options only)
+    """
 
     attributes: tuple[str, ...]
     name: str
+    children: tuple[str, ...] = ()
+    selected: bool = False
 
 
 def list_folders(folders: Iterable[FolderInfo], pattern: str) -> list[Listed]:
     """LIST: folders, and levels above them that are none themselves (RFC 3501, 6.3.8)."""
     known = {folder.name: folder for folder in folders}
-    parents = _parents(known)
+    parents = parents_of(known)
     match = matcher(pattern)
     missing = [parent for parent in parents if parent not in known]
     names = [*known, *sorted(missing)] if missing else known
@@ -105,13 +111,13 @@ def list_subscribed(names: Iterable[str], existing: Iterable[str], pattern: str)
     match = matcher(pattern)
     listed = {name: () if name in exists else ("\\Noselect",) for name in subscribed if match(name)}
     if "%" in pattern:
-        for parent in sorted(_parents(subscribed)):
+        for parent in sorted(parents_of(subscribed)):
             if parent not in listed and match(parent):
                 listed[parent] = ("\\Noselect",)
     return [Listed(attributes, name) for name, attributes in listed.items()]
 
 
-def _parents(names: Iterable[str]) -> set[str]:
+def parents_of(names: Iterable[str]) -> set[str]:
     """Every level above these names."""
     parents: set[str] = set()
     for name in names:

@@ -44,7 +44,9 @@ def identity(fields: dict[str, str]) -> bytes:
 def listing(command: str, entry: Listed) -> bytes:
     """A LIST or LSUB response."""
     attributes = " ".join(entry.attributes).encode("ascii")
-    return b'* %b (%b) "/" %b\r\n' % (command.encode("ascii"), attributes, mailbox(entry.name))
+    options = " ".join(f'"{option}"' for option in entry.children).encode("ascii")
+    children = b' ("CHILDINFO" (%b))' % options if options else b""
+    return b'* %b (%b) "/" %b%b\r\n' % (command.encode("ascii"), attributes, mailbox(entry.name), children)
 
 
 def root(command: str) -> bytes:

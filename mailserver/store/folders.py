@@ -133,7 +133,7 @@ def create(ledger: Ledger, opened: Index, name: str, special: str, limit: int) -
     if len(here) + len(missing) >= limit:
         raise LimitReached()
     if special and any(row.special == special for row in opened.folders()):
-        raise CannotName("That special use is taken")
+        raise CannotName("That special use is taken", imap="USEATTR")
     for one in missing:
         ledger.make_folder(opened, one)
     ledger.make_folder(opened, directory, special)

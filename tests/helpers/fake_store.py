@@ -362,6 +362,8 @@ class FakeAccount:
                 raise MailboxExists
             if not path or "//" in path or path.startswith("/"):
                 raise CannotName
+            if special_use and any(box.special_use == special_use for box in self.boxes.values()):
+                raise CannotName(imap="USEATTR")
             for depth in range(1, path.count("/") + 1):
                 parent = "/".join(path.split("/")[:depth])
                 if parent not in self.boxes:

@@ -99,6 +99,7 @@ COMMANDS: dict[type[c.Command], bytes] = {
     c.Subscribe: b"SUBSCRIBE x",
     c.Unsubscribe: b"UNSUBSCRIBE x",
     c.List: b'LIST "" *',
+    c.ListExtended: b'LIST () "" *',
     c.Lsub: b'LSUB "" *',
     c.Status: b"STATUS x (MESSAGES)",
     c.Append: b"APPEND x {1+}\r\nx",

@@ -7,13 +7,14 @@ there. Each module gives its part of the table as `TABLE`.
 from __future__ import annotations
 
 from mailserver.imap.commands import Command
-from mailserver.imap.handlers import anyone, append, change, fetch, login, mailboxes, search
+from mailserver.imap.handlers import anyone, append, change, fetch, lists, login, mailboxes, search
 from mailserver.imap.session import Handler
 
 HANDLERS: dict[type[Command], Handler] = {
     **anyone.TABLE,
     **login.TABLE,
     **mailboxes.TABLE,
+    **lists.TABLE,
     **append.TABLE,
     **fetch.TABLE,
     **search.TABLE,

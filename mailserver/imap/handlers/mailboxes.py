@@ -1,7 +1,8 @@
-"""Commands on mailboxes as such: SELECT, CREATE, LIST, STATUS, quota (RFC 3501, 6.3; RFC 2342; RFC 9208)."""
+"""Commands on mailboxes as such: SELECT, CREATE, STATUS, quota (RFC 3501, 6.3; RFC 2342; RFC 9208)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from mailserver.errors import CannotName, MailError, NotPermitted
@@ -13,8 +14,6 @@ from mailserver.imap.commands import (
     Examine,
     GetQuota,
     GetQuotaRoot,
-    List,
-    Lsub,
     Namespace,
     Rename,
     Select,
@@ -23,13 +22,13 @@ from mailserver.imap.commands import (
     Subscribe,
     Unsubscribe,
 )
-from mailserver.imap.listing import SEPARATOR, Listed, list_folders, list_subscribed
+from mailserver.imap.listing import SEPARATOR
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import Flag, IMailboxListener, MailboxStatus
 
 MANY_COMBINATIONS = 16
-LINES_PER_TURN = 500  # of LIST, between two turns of the reactor
+SPECIAL_USES = {use.upper(): use for use in ("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash")}
 
 
 # --- SELECT, EXAMINE -------------------------------------------------------------------------------
@@ -83,11 +82,16 @@ def first_unseen(flags: list[int]) -> int:
 
 
 async def create(session: Session, command: Create) -> None:
-    """RFC 3501, 6.3.3: a separator at the end only says that names below are to come."""
+    """RFC 3501, 6.3.3: a separator at the end only says that names below are to come. A mailbox has one
+    special use at most, and no other mailbox of the account has it; \\All and \\Flagged would be views of
+    others, which there are none of (RFC 6154, 3)."""
+    uses = {SPECIAL_USES.get(use.upper(), "") for use in command.uses}
+    if len(uses) > 1 or "" in uses:
+        raise CannotName("That special use is not possible here", imap="USEATTR")
     name = command.mailbox.removesuffix(SEPARATOR)
     if not name:
         raise CannotName
-    await session.owner.create(name)
+    await session.owner.create(name, *uses)
     session.ok(command)
 
 
@@ -119,39 +123,6 @@ async def unsubscribe(session: Session, command: Unsubscribe) -> None:
     session.ok(command)
 
 
-# --- lists -----------------------------------------------------------------------------------------
-
-
-async def list_mailboxes(session: Session, command: List) -> None:
-    """RFC 3501, 6.3.8, with the attributes of RFC 3348 and RFC 6154, 2."""
-    if not command.pattern:
-        session.send(replies.root(command.NAME))
-    else:
-        folders = await session.owner.folders()
-        await _send_list(session, command, list_folders(folders, command.reference + command.pattern))
-    session.ok(command)
-
-
-async def list_subscriptions(session: Session, command: Lsub) -> None:
-    """RFC 3501, 6.3.9"""
-    if not command.pattern:
-        session.send(replies.root(command.NAME))
-    else:
-        names = await session.owner.subscriptions()
-        existing = [folder.name for folder in await session.owner.folders()]
-        pattern = command.reference + command.pattern
-        await _send_list(session, command, list_subscribed(names, existing, pattern))
-    session.ok(command)
-
-
-async def _send_list(session: Session, command: Command, entries: list[Listed]) -> None:
-    for start in range(0, len(entries), LINES_PER_TURN):
-        if start:
-            await session.breathe()
-        lines = [replies.listing(command.NAME, entry) for entry in entries[start : start + LINES_PER_TURN]]
-        session.send(b"".join(lines))
-
-
 async def namespace(session: Session, command: Namespace) -> None:
     session.send(replies.namespace())
     session.ok(command)
@@ -161,8 +132,15 @@ async def namespace(session: Session, command: Namespace) -> None:
 
 
 async def status(session: Session, command: Status) -> None:
-    """RFC 3501, 6.3.10; APPENDLIMIT: RFC 7889, 3.1; DELETED, DELETED-STORAGE: RFC 9208, 4.1.4."""
-    counters = await session.owner.status(command.mailbox)
+    """RFC 3501, 6.3.10"""
+    values = await status_values(session, command.mailbox, command.items)
+    session.send(replies.status(command.mailbox, values))
+    session.ok(command)
+
+
+async def status_values(session: Session, name: str, items: Sequence[str]) -> list[tuple[str, int]]:
+    """APPENDLIMIT: RFC 7889, 3.1; DELETED, DELETED-STORAGE: RFC 9208, 4.1.4; SIZE: RFC 8438, 3."""
+    counters = await session.owner.status(name)
     values = {
         "MESSAGES": counters.messages,
         "RECENT": counters.recent,
@@ -171,11 +149,11 @@ async def status(session: Session, command: Status) -> None:
         "UNSEEN": counters.unseen,
         "APPENDLIMIT": session.settings.now.limits.message_size,
         "DELETED": counters.deleted,
+        "SIZE": counters.size,
     }
-    if "DELETED-STORAGE" in command.items:
-        values["DELETED-STORAGE"] = await _deleted_octets(session, command.mailbox, counters)
-    session.send(replies.status(command.mailbox, [(item, values[item]) for item in command.items]))
-    session.ok(command)
+    if "DELETED-STORAGE" in items:
+        values["DELETED-STORAGE"] = await _deleted_octets(session, name, counters)
+    return [(item, values[item]) for item in items]
 
 
 async def _deleted_octets(session: Session, name: str, counters: MailboxStatus) -> int:
@@ -222,8 +200,6 @@ TABLE: dict[type[Command], Handler] = {
     Rename: rename,
     Subscribe: subscribe,
     Unsubscribe: unsubscribe,
-    List: list_mailboxes,
-    Lsub: list_subscriptions,
     Namespace: namespace,
     Status: status,
     GetQuota: get_quota,

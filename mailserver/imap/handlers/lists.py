@@ -1,0 +1,86 @@
+"""LIST and LSUB (RFC 3501, 6.3.8, 6.3.9), LIST with options (RFC 5258), STATUS in it (RFC 5819)."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from mailserver.errors import MailError, NoSuchMailbox
+from mailserver.imap import replies
+from mailserver.imap.commands import Command, List, ListExtended, Lsub
+from mailserver.imap.handlers.mailboxes import status_values
+from mailserver.imap.listing import Listed, list_folders, list_subscribed
+from mailserver.imap.listing_extended import list_extended
+from mailserver.imap.session import Handler, Session
+
+LINES_PER_TURN = 500  # of LIST, between two turns of the reactor
+MANY = 2000  # names times patterns, from which on they are compared in a thread
+
+
+async def list_mailboxes(session: Session, command: List) -> None:
+    """RFC 3501, 6.3.8, with the attributes of RFC 3348 and RFC 6154, 2."""
+    if not command.pattern:
+        session.send(replies.root(command.NAME))
+    else:
+        folders = await session.owner.folders()
+        await _send_list(session, command, list_folders(folders, command.reference + command.pattern))
+    session.ok(command)
+
+
+async def list_subscriptions(session: Session, command: Lsub) -> None:
+    """RFC 3501, 6.3.9"""
+    if not command.pattern:
+        session.send(replies.root(command.NAME))
+    else:
+        names = await session.owner.subscriptions()
+        existing = [folder.name for folder in await session.owner.folders()]
+        pattern = command.reference + command.pattern
+        await _send_list(session, command, list_subscribed(names, existing, pattern))
+    session.ok(command)
+
+
+async def list_with_options(session: Session, command: ListExtended) -> None:
+    """RFC 5258, 3"""
+    folders = await session.owner.folders()
+    asked = "SUBSCRIBED" in command.selection | command.returned
+    names = await session.owner.subscriptions() if asked else ()
+    if (len(folders) + len(names)) * len(command.patterns) > MANY:
+        entries = await session.in_thread(lambda: list_extended(folders, names, command))
+    else:
+        entries = list_extended(folders, names, command)
+    if command.status:
+        for entry in entries:
+            await _send_with_status(session, command, entry)
+    else:
+        await _send_list(session, command, entries)
+    session.ok(command)
+
+
+async def _send_with_status(session: Session, command: ListExtended, entry: Listed) -> None:
+    """LIST, then STATUS where the mailbox can be selected and was not only listed for what is below it. One
+    that has gone meanwhile is told so; other troubles only cost the STATUS (RFC 5819, 2)."""
+    status = b""
+    if entry.selected:
+        try:
+            values = await status_values(session, entry.name, command.status)
+            status = replies.status(entry.name, values)
+        except NoSuchMailbox:
+            entry = evolve(entry, attributes=("\\NonExistent", *entry.attributes))
+        except MailError:
+            status = b""
+    session.send(replies.listing(command.NAME, entry) + status)
+    await session.drained()
+
+
+async def _send_list(session: Session, command: Command, entries: list[Listed]) -> None:
+    for start in range(0, len(entries), LINES_PER_TURN):
+        if start:
+            await session.breathe()
+        lines = [replies.listing(command.NAME, entry) for entry in entries[start : start + LINES_PER_TURN]]
+        session.send(b"".join(lines))
+
+
+TABLE: dict[type[Command], Handler] = {
+    List: list_mailboxes,
+    ListExtended: list_with_options,
+    Lsub: list_subscriptions,
+}
