@@ -21,48 +21,18 @@ from attrs import define, field
 
 from mailserver import durable
 from mailserver.errors import TemporaryFailure
+from mailserver.store import schema
 from mailserver.store.rows import Columns, Folder, Row
+from mailserver.store.schema import IndexTooNew
 from mailserver.store.sqlite import TOLD, IndexDamaged, Transaction
 
 __all__ = ["DAMAGED", "FILE", "Index", "IndexDamaged", "IndexTooNew", "put_aside"]
 
 FILE = "mailserver-index.sqlite"
 DAMAGED = "mailserver-index.damaged"
-VERSION = 1
 _SLICE = 500  # parameters of one IN (…)
 _CHECKED = 64 << 20  # a larger database is not checked as a whole when it is opened
 
-_SCHEMA = """
-CREATE TABLE folders(
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  dir TEXT NOT NULL UNIQUE,
-  uidvalidity INTEGER NOT NULL,
-  uidnext INTEGER NOT NULL,
-  modseq INTEGER NOT NULL,
-  recent_from INTEGER NOT NULL DEFAULT 1,
-  messages INTEGER NOT NULL DEFAULT 0,
-  unseen INTEGER NOT NULL DEFAULT 0,
-  deleted INTEGER NOT NULL DEFAULT 0,
-  recent INTEGER NOT NULL DEFAULT 0,
-  size INTEGER NOT NULL DEFAULT 0,
-  new_mtime INTEGER NOT NULL DEFAULT -1,
-  new_young INTEGER NOT NULL DEFAULT 1,
-  cur_mtime INTEGER NOT NULL DEFAULT -1,
-  cur_young INTEGER NOT NULL DEFAULT 1,
-  keywords TEXT NOT NULL DEFAULT '',
-  special TEXT NOT NULL DEFAULT '');
-CREATE TABLE messages(
-  id INTEGER PRIMARY KEY, flags NOT NULL, modseq INTEGER NOT NULL, date INTEGER NOT NULL,
-  wire INTEGER NOT NULL, dirty INTEGER NOT NULL, name TEXT NOT NULL);
-CREATE INDEX dirty ON messages(id) WHERE dirty;
-CREATE TABLE expunged(
-  folder INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INTEGER NOT NULL,
-  PRIMARY KEY(folder, modseq, uid)) WITHOUT ROWID;
-CREATE TABLE envelopes(id INTEGER PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE structures(id INTEGER PRIMARY KEY, value BLOB NOT NULL, body BLOB NOT NULL);
-CREATE TABLE headers(id INTEGER PRIMARY KEY, value BLOB NOT NULL);
-PRAGMA user_version = 1;
-"""
 RENDERED = {
     "ENVELOPE": ("envelopes", "value"),
     "BODYSTRUCTURE": ("structures", "value"),
@@ -70,10 +40,6 @@ RENDERED = {
     "HEADER": ("headers", "value"),
 }
 _TABLES = ("messages", "envelopes", "structures", "headers")
-
-
-class IndexTooNew(TemporaryFailure):
-    """Written by a later version of this program; it is left alone."""
 
 
 _COLUMNS = (
@@ -123,23 +89,16 @@ class Index:
 
     def _prepare(self, check: bool) -> None:
         db = self._db
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if not 0 <= version < VERSION + 100:
-            raise IndexDamaged(f"{self.path}: version {version}")
-        if version > VERSION:
-            raise IndexTooNew(cause=f"{self.path} has version {version}, this program knows {VERSION}")
-        if version == 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            raise IndexDamaged(f"{self.path}: not an index")
+        version = schema.examine(db, self.path)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA cache_size = -4096")
         db.execute("PRAGMA wal_autocheckpoint = 1000")
-        if version == 0:
-            db.executescript("BEGIN IMMEDIATE;" + _SCHEMA + "COMMIT;")
-        elif check and os.path.getsize(self.path) <= _CHECKED:
+        if check and os.path.getsize(self.path) <= _CHECKED:
             answer = db.execute("PRAGMA quick_check(1)").fetchone()
             if answer != ("ok",):
                 raise IndexDamaged(f"{self.path}: {answer}")
+        schema.migrate(db, version)
 
     def close(self) -> None:
         with suppress(sqlite3.Error):

@@ -163,11 +163,11 @@ def test_I8_the_disk_is_full_for_the_index(filled: MailStore, monkeypatch: pytes
 
 def test_I9_a_newer_index_is_left_alone(filled: MailStore) -> None:
     with sqlite3.connect(index_path(filled)) as db:
-        db.execute("PRAGMA user_version = 7")
+        db.execute("PRAGMA user_version = 700")
     before = index_path(filled).read_bytes()
     with pytest.raises(TemporaryFailure) as caught:
         now(again(filled).account(ALICE))
-    assert "version 7" in str(caught.value.cause)
+    assert "version 700" in str(caught.value.cause)
     assert index_path(filled).read_bytes() == before
 
 

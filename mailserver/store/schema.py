@@ -1,0 +1,90 @@
+"""[disk] The tables of the index, as the list of steps that led to them.
+
+An index of version n has had the first n steps; a new one is of version 0 and takes them all, so that an old
+index and a new one end alike. What is missing is done in one transaction when the index is opened, under
+the account's lock: a kill or a power cut in the middle leaves the index of before, and the next opening
+begins again. An index of a version that is not known here is left as it is.
+
+To change the tables append a step. A step that was released is never edited. A column that is added needs a
+default that is right for old rows, or NULL for "not made yet", filled at first need: a step may not take
+longer than a client waits for its SELECT.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from mailserver.errors import TemporaryFailure
+from mailserver.store.sqlite import IndexDamaged, Transaction
+
+STEPS: list[tuple[str, ...]] = [
+    (  # to version 1
+        """
+        CREATE TABLE folders(
+          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          dir TEXT NOT NULL UNIQUE,
+          uidvalidity INTEGER NOT NULL,
+          uidnext INTEGER NOT NULL,
+          modseq INTEGER NOT NULL,
+          recent_from INTEGER NOT NULL DEFAULT 1,
+          messages INTEGER NOT NULL DEFAULT 0,
+          unseen INTEGER NOT NULL DEFAULT 0,
+          deleted INTEGER NOT NULL DEFAULT 0,
+          recent INTEGER NOT NULL DEFAULT 0,
+          size INTEGER NOT NULL DEFAULT 0,
+          new_mtime INTEGER NOT NULL DEFAULT -1,
+          new_young INTEGER NOT NULL DEFAULT 1,
+          cur_mtime INTEGER NOT NULL DEFAULT -1,
+          cur_young INTEGER NOT NULL DEFAULT 1,
+          keywords TEXT NOT NULL DEFAULT '',
+          special TEXT NOT NULL DEFAULT '')
+        """,
+        """
+        CREATE TABLE messages(
+          id INTEGER PRIMARY KEY, flags NOT NULL, modseq INTEGER NOT NULL, date INTEGER NOT NULL,
+          wire INTEGER NOT NULL, dirty INTEGER NOT NULL, name TEXT NOT NULL)
+        """,
+        "CREATE INDEX dirty ON messages(id) WHERE dirty",
+        """
+        CREATE TABLE expunged(
+          folder INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INTEGER NOT NULL,
+          PRIMARY KEY(folder, modseq, uid)) WITHOUT ROWID
+        """,
+        "CREATE TABLE envelopes(id INTEGER PRIMARY KEY, value BLOB NOT NULL)",
+        "CREATE TABLE structures(id INTEGER PRIMARY KEY, value BLOB NOT NULL, body BLOB NOT NULL)",
+        "CREATE TABLE headers(id INTEGER PRIMARY KEY, value BLOB NOT NULL)",
+    ),
+]
+"""`STEPS[n]`: the statements that make version n + 1 of version n."""
+
+_LATER = 1000  # versions that a later program may have come to; a greater number is nonsense
+
+
+class IndexTooNew(TemporaryFailure):
+    """Written by a later version of this program; it is left alone."""
+
+
+def examine(db: sqlite3.Connection, path: str) -> int:
+    """The version, changing nothing. Raises IndexDamaged, IndexTooNew."""
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if not 0 <= version < _LATER:
+        raise IndexDamaged(f"{path}: version {version}")
+    if version > len(STEPS):
+        raise IndexTooNew(
+            cause=f"{path} has version {version}, this program knows {len(STEPS)}: run the later program"
+            " again, or remove the index, which will be made anew from the mail"
+        )
+    if version == 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        raise IndexDamaged(f"{path}: not an index")
+    return version
+
+
+def migrate(db: sqlite3.Connection, version: int) -> None:
+    """From `version` to the latest: all of it or nothing."""
+    if version == len(STEPS):
+        return
+    with Transaction(db):
+        for step in STEPS[version:]:
+            for statement in step:
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {len(STEPS)}")
