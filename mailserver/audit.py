@@ -21,6 +21,7 @@ EVENTS = (
     "connected",  # service, ip, tls                              a client came
     "refused",  # service, ip, connections                         over a connection limit
     "login",  # service, ip, user, mechanism, result (ok, failed, refused, unavailable), reason
+    "withheld",  # service, ip, user, client, capabilities, reason  a rule took IMAP capabilities away
     "received",  # id, ip, sender, to, size, user, about            the message is ours
     "rejected",  # id, ip, sender, to, code, reason                 refused in SMTP
     "delivered",  # id, to, folder | host, seconds                  one recipient is done

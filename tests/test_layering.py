@@ -185,9 +185,9 @@ def test_only_durable_syncs_links_and_renames() -> None:
 
 
 def package_of(module: str) -> str:
-    """The room: the second part of the name. Two modules are rooms of their own: values that others need
+    """The room: the second part of the name. Three modules are rooms of their own: values that others need
     who stand below the rest of their folder."""
-    for own in ("config.schema", "delivery.body"):
+    for own in ("config.schema", "delivery.body", "imap.capabilities"):
         if within(module, f"mailserver.{own}"):
             return own
     return module.split(".")[1] if "." in module else ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mailserver.imap.capabilities import capabilities
+from mailserver.imap.announce import capabilities
 from mailserver.imap.session import Session
 from mailserver.interfaces import Peer
 from mailserver.pop3 import replies

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from mailserver.config.imap import read_imap, warn_of_strangers
 from mailserver.config.names import domain_name, endpoint
 from mailserver.config.problems import ConfigError, Problem, Report
 from mailserver.config.relay import read_relay
@@ -104,6 +105,7 @@ def read_users_again(config: Config) -> Users:
 def _read_users(config: Config, report: Report, contents: Mapping[Path, bytes] | None = None) -> Users:
     users = read_users(config.users_files, config.domains, report, contents)
     _check_domain_users(config, users, report)
+    warn_of_strangers(config, users, report)
     return users
 
 
@@ -127,6 +129,7 @@ def _read_config(top: Table) -> Config:
         listen=_listen(top.table("listen")),
         tls=_tls(top.table("tls"), base),
         auth=_finished(top.table("auth"), Auth, _AUTH),
+        imap=read_imap(top.table("imap")),
         limits=_finished(top.table("limits"), Limits, _LIMITS),
         relay=read_relay(top.table("relay")),
         log=_log(top.table("log"), base),

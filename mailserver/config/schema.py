@@ -75,6 +75,23 @@ class Auth:
 
 
 @frozen
+class Without:
+    """[[imap.without]]: capabilities that some clients stumble over, taken away from them."""
+
+    capabilities: tuple[str, ...]  # as the server announces them
+    reason: str  # for the log and for the next administrator
+    users: tuple[str, ...] = ()  # whose sessions, by address; none: everybody's
+    clients: tuple[str, ...] = ()  # names that clients give with ID (RFC 2971), with wildcards; none: any
+
+
+@frozen
+class Imap:
+    """[imap]"""
+
+    without: tuple[Without, ...] = ()
+
+
+@frozen
 class Limits:
     """[limits]"""
 
@@ -164,6 +181,7 @@ class Config:
     listen: Listen = Listen()
     tls: Tls = Tls()
     auth: Auth = Auth()
+    imap: Imap = Imap()
     limits: Limits = Limits()
     relay: Relay = Relay()
     log: Log = Log()

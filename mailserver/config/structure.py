@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import attrs
 
 from mailserver.config.problems import Report, dotted, kind, nearest
-from mailserver.config.schema import Auth, Limits, Listen, Log, Relay, Tls
+from mailserver.config.schema import Auth, Imap, Limits, Listen, Log, Relay, Tls
 from mailserver.config.units import parse_size, parse_time
 
 T = TypeVar("T")
@@ -198,6 +198,7 @@ _SECTION_OF_KEY = {
         ("listen", Listen),
         ("tls", Tls),
         ("auth", Auth),
+        ("imap", Imap),
         ("limits", Limits),
         ("relay", Relay),
         ("log", Log),

@@ -1,29 +1,101 @@
-"""What is announced, and when (RFC 3501, 6.1.1, 6.2.3; RFC 7889; RFC 9208)."""
+"""Every capability of the IMAP server, one row each: what is announced, and what goes with it when it is
+switched off (`[[imap.without]]`).
+
+A row is all that an extension needs for its switch. `commands` and `options` name classes of `imap.commands`;
+where the capability is off they are answered as by a server that does not know them, with BAD. For what an
+extension adds to responses by itself (a response code, an attribute of LIST) its handler asks
+`session.has("NAME")`.
+
+Nothing is imported from the rest of `imap`: the configuration knows the names from here.
+"""
 
 from __future__ import annotations
 
-from mailserver.imap.session import Session
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-COMPLETE = (
-    *("IMAP4rev1", "SASL-IR", "LITERAL+", "ID", "IDLE", "NAMESPACE", "CHILDREN", "UIDPLUS", "UNSELECT"),
-    *("MOVE", "SPECIAL-USE", "CREATE-SPECIAL-USE", "ENABLE", "LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE"),
+from attrs import Factory, frozen
+
+from mailserver.wire.sasl import MECHANISMS
+
+
+@frozen
+class Row:
+    """One capability.
+
+    name:      as it is announced, without the value of APPENDLIMIT
+    commands:  what exists with it alone
+    options:   by command, whether a command uses what comes with the capability
+    needs:     what it is built on: without one of these it is off as well
+    announced: always; else `announce` decides
+    fixed:     cannot be switched off
+    """
+
+    name: str
+    commands: tuple[str, ...] = ()
+    options: Mapping[str, Callable[[Any], object]] = Factory(dict)
+    needs: tuple[str, ...] = ()
+    announced: bool = True
+    fixed: bool = False
+
+
+def _items(*names: str) -> dict[str, Callable[[Any], object]]:
+    """Items of STATUS, also in LIST."""
+    wanted = frozenset(names)
+    return {
+        "Status": lambda command: not wanted.isdisjoint(command.items),
+        "ListExtended": lambda command: not wanted.isdisjoint(command.status),
+    }
+
+
+ROWS: tuple[Row, ...] = (
+    Row("IMAP4rev1", fixed=True),
+    Row("SASL-IR", options={"Authenticate": lambda command: command.initial is not None}),
+    Row("LITERAL+"),  # the engine's matter
+    Row("ID", ("Id",)),
+    Row("IDLE", ("Idle",)),
+    Row("NAMESPACE", ("Namespace",)),
+    Row("CHILDREN"),
+    Row("UIDPLUS", options={"Expunge": lambda command: command.uids is not None}),
+    Row("UNSELECT", ("Unselect",)),
+    Row("MOVE", ("Move",)),
+    Row(
+        "SPECIAL-USE",
+        options={"ListExtended": lambda command: "SPECIAL-USE" in command.selection | command.returned},
+    ),
+    Row("CREATE-SPECIAL-USE", options={"Create": lambda command: command.uses}, needs=("SPECIAL-USE",)),
+    Row("ENABLE", ("Enable",)),
+    Row("LIST-EXTENDED", ("ListExtended",)),
+    Row("LIST-STATUS", options={"ListExtended": lambda command: command.status}, needs=("LIST-EXTENDED",)),
+    Row("STATUS=SIZE", options=_items("SIZE")),
+    Row("APPENDLIMIT", options=_items("APPENDLIMIT")),
+    Row("QUOTA", ("GetQuota", "GetQuotaRoot", "SetQuota"), _items("DELETED")),
+    Row("QUOTA=RES-STORAGE", options=_items("DELETED-STORAGE"), needs=("QUOTA",)),
+    Row("STARTTLS", ("StartTls",), announced=False),
+    Row("LOGINDISABLED", announced=False, fixed=True),
+    *(Row(f"AUTH={mechanism}", announced=False) for mechanism in MECHANISMS),
 )
-QUOTA = ("QUOTA", "QUOTA=RES-STORAGE")
+BY_NAME = {row.name: row for row in ROWS}
 
 
-def capabilities(session: Session) -> list[str]:
-    """Names for CAPABILITY: the log-in only before log-in, and clear-text log-in only where it is allowed."""
-    names = [*COMPLETE, f"APPENDLIMIT={session.settings.now.limits.message_size}", *QUOTA]
-    if session.account is None:
-        if session.wire.tls_available():
-            names.append("STARTTLS")
-        mechanisms = session.wire.authenticator.mechanisms(session.peer)
-        if "PLAIN" not in mechanisms:
-            names.append("LOGINDISABLED")
-        names.extend(f"AUTH={mechanism}" for mechanism in mechanisms)
-    return names
+def without(names: Iterable[str]) -> frozenset[str]:
+    """These capabilities, and all that are built on them."""
+    off = frozenset(names)
+    more = off
+    while more:
+        more = frozenset(row.name for row in ROWS if not more.isdisjoint(row.needs)) - off
+        off |= more
+    return off
 
 
-def capability_code(session: Session) -> str:
-    """The response code of the greeting and of a log-in (RFC 3501, 7.1)."""
-    return "CAPABILITY " + " ".join(capabilities(session))
+def refusal(command: object, off: Iterable[str]) -> str:
+    """What to answer a command that uses a capability that is off; "" where it uses none."""
+    kind = type(command).__name__
+    for name in off:
+        row = BY_NAME[name]
+        if kind in row.commands:
+            return "Unknown command"
+        uses = row.options.get(kind)
+        if uses is not None and uses(command):
+            return "Unknown argument"
+    return ""

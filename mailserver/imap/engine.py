@@ -14,6 +14,7 @@ from attrs import frozen
 
 from mailserver.errors import MailError
 from mailserver.imap import commands as c
+from mailserver.imap.capabilities import refusal
 from mailserver.imap.cursor import BadSyntax
 from mailserver.imap.fragments import (
     BEFORE_LOGIN,
@@ -142,10 +143,12 @@ class Engine:
 
     line, skip: limits.line after log-in, and octets of a refused literal to read rather than to close
     errors:     wrong commands in a row after log-in, then the connection closes
+    off:        capabilities that this client does not get; set by the owner, at any time
     """
 
     def __init__(self, line: int = 65536, skip: int = 100 * 1024 * 1024, errors: int = 20) -> None:
         self.state = State.NOT_AUTHENTICATED
+        self.off: frozenset[str] = frozenset()
         self._fragments = Fragments(BEFORE_LOGIN)
         self._after_login = FragmentLimits(line=line, literal=line, total=4 * line)
         self._skip = skip
@@ -244,7 +247,8 @@ class Engine:
             return self._bad(parts[0], str(error))
         except MailError as error:
             return self._no(parts[0], error)
-        return self._admit(command)
+        lacking = self.off and refusal(command, self.off)
+        return self._bad(parts[0], lacking) if lacking else self._admit(command)
 
     def _admit(self, command: c.Command) -> Event | None:
         if self.state not in ALLOWED[type(command)]:
@@ -271,12 +275,17 @@ class Engine:
         if self._append is not None:
             return self._second_literal(announced)
         self._synchronizing = announced.synchronizing
+        if not announced.synchronizing and "LITERAL+" in self.off:
+            return self._bad(announced.parts[0], "Invalid literal") or self._refuse(announced)
         if self.state in _AFTER:
             try:
                 append = parse_append(announced.parts, announced.size)
             except MailError as error:
                 self._reply(announced.parts[0], b"NO", error.text, error.imap)
                 return self._refuse(announced)
+            lacking = self.off and refusal(append, self.off)
+            if lacking:
+                return self._bad(announced.parts[0], lacking) or self._refuse(announced)
             if append is not None:
                 self._append = append
                 self._doing = _Doing.EXECUTING

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from mailserver.audit import Audit
 from mailserver.errors import MailError, TemporaryFailure
-from mailserver.imap.capabilities import capability_code
+from mailserver.imap.announce import capability_code
 from mailserver.imap.commands import Append, Command
 from mailserver.imap.engine import (
     AppendChunk,
@@ -71,6 +71,10 @@ class ImapConnection(Connection):
     def authenticator(self) -> IAuthenticator:
         return self.factory.authenticator
 
+    @property
+    def audit(self) -> Audit:
+        return self.factory.audit
+
     def breathe(self) -> Deferred[None]:
         """Fire in the next turn of the reactor; fail when the client is gone."""
         turn: Deferred[None] = Deferred()
@@ -114,7 +118,8 @@ class ImapConnection(Connection):
     def started(self) -> None:
         limits = self.settings.now.limits
         self.engine = Engine(limits.line, 2 * limits.message_size, limits.errors)
-        self.factory.audit.event("connected", service=self.peer.protocol, ip=self.peer.ip, tls=self.peer.tls)
+        self.engine.off = self.session.off
+        self.audit.event("connected", service=self.peer.protocol, ip=self.peer.ip, tls=self.peer.tls)
         self.set_deadline(limits.login_timeout)
         self.send(
             f"* OK [{capability_code(self.session)}] {self.settings.now.hostname} ready\r\n".encode("ascii")
@@ -257,6 +262,7 @@ class ImapConnection(Connection):
         if self._closing:
             return
         was, now = self.engine.state, self._state()
+        self.engine.off = session.off
         self.engine.finished(now)
         if session.selected is not None and session.selected.gone:
             self.end(b"* BYE The selected mailbox is gone\r\n")

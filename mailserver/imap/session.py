@@ -8,13 +8,16 @@ run one after another, so a handler has the session for itself until it returns.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 
+from mailserver.audit import Audit
+from mailserver.config.schema import Without
 from mailserver.errors import MailError, NotPermitted
 from mailserver.imap.commands import Command
+from mailserver.imap.rules import MAX_CLIENT, rules_for, switched_off
 from mailserver.imap.selected import Selected
 from mailserver.interfaces import IAccount, IAuthenticator, IExchange, IMessageFile, Peer
 
@@ -34,6 +37,9 @@ class Wire(Protocol):
 
     @property
     def authenticator(self) -> IAuthenticator: ...
+
+    @property
+    def audit(self) -> Audit: ...
 
     def send(self, data: bytes) -> None: ...
 
@@ -64,6 +70,7 @@ class Session:
 
     account:  the avatar, None until log-in
     selected: the mailbox, None in the authenticated state
+    client:   the name that the client gave with ID (RFC 2971), "" before
     enabled:  capabilities that ENABLE switched on (RFC 5161)
     failures: failed log-ins so far
     idle:     True while IDLE waits: changes are told as they come
@@ -76,6 +83,7 @@ class Session:
         self.wire = wire
         self.account: IAccount | None = None
         self.user = ""
+        self.client = ""
         self.selected: Selected | None = None
         self.enabled: set[str] = set()
         self.failures = 0
@@ -84,6 +92,8 @@ class Session:
         self.login: Deferred[Any] | None = None
         self.answered = False
         self.logged_out = False
+        self._off: frozenset[str] | None = None
+        self._told_rules: set[Without] = set()
         self.send: Callable[[bytes], None] = wire.send
 
     # --- surroundings -----------------------------------------------------------------------------
@@ -110,6 +120,49 @@ class Session:
         if self.account is None:
             raise NotPermitted("Not logged in")
         return self.account
+
+    # --- what a client is (RFC 2971), and what it is spared ---------------------------------------
+
+    @property
+    def off(self) -> frozenset[str]:
+        """Capabilities that the configuration takes away from this user or client; what the client has
+        enabled already stays."""
+        if self._off is None:
+            rules = rules_for(self.settings.now.imap.without, self.user, self.client)
+            self._off = switched_off(rules) - self.enabled
+            if self.account is not None:
+                self._tell_rules(rules)
+        return self._off
+
+    def has(self, capability: str) -> bool:
+        """Is a capability of `capabilities.ROWS` on for this session?"""
+        return capability not in self.off
+
+    def known_as(self, client: str) -> None:
+        """The client has told its name, or (at STARTTLS) what it told in clear is forgotten."""
+        self.client = client[:MAX_CLIENT]
+        self._off = None
+
+    def belongs_to(self, account: IAccount | None, user: str) -> None:
+        """A user has logged in (None: is gone)."""
+        self.account = account
+        self.user = user
+        self._off = None
+
+    def _tell_rules(self, rules: Sequence[Without]) -> None:
+        """Each rule once in a session, from log-in on."""
+        for rule in rules:
+            if rule not in self._told_rules:
+                self._told_rules.add(rule)
+                self.wire.audit.event(
+                    "withheld",
+                    service=self.peer.protocol,
+                    ip=self.peer.ip,
+                    user=self.user,
+                    client=self.client,
+                    capabilities=" ".join(rule.capabilities),
+                    reason=rule.reason,
+                )
 
     # --- output -----------------------------------------------------------------------------------
 

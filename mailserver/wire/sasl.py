@@ -145,6 +145,7 @@ _MAKERS: dict[str, Callable[[str], Mechanism]] = {
     "LOGIN": lambda nonce: Login(),
     "SCRAM-SHA-256": ScramSha256,
 }
+MECHANISMS = tuple(_MAKERS)
 PASSWORD_MECHANISMS = ("PLAIN", "LOGIN")
 SCRAM = "SCRAM-SHA-256"
 

@@ -11,7 +11,7 @@ import pytest
 
 from mailserver.config.load import load, read
 from mailserver.config.problems import ConfigError
-from mailserver.config.schema import Config, Limits, Listen, Relay, Smarthost
+from mailserver.config.schema import Config, Limits, Listen, Relay, Smarthost, Without
 from tests.helpers.files import CONFIG, USERS, write_certificate, write_site, write_users
 
 
@@ -109,6 +109,26 @@ def test_a_machine_without_a_full_name_is_warned_of(tmp_path: Path, monkeypatch:
     loaded = read(write_site(tmp_path, CONFIG.partition("\n")[2]))
     assert loaded.config.hostname == "localhost"
     assert ["hostname" in str(warning) for warning in loaded.warnings] == [True]
+
+
+WITHOUT = '[[imap.without]]\ncapabilities = ["IDLE"]\nreason = "it stumbles"\n'
+
+
+def test_capabilities_that_are_off(tmp_path: Path) -> None:
+    added = WITHOUT.replace("IDLE", "quota") + 'users = ["Alice@Example.ORG"]\nclients = ["Outlook*"]\n'
+    loaded = read(write_site(tmp_path, CONFIG + added))
+    assert loaded.config.imap.without == (
+        Without(("QUOTA",), "it stumbles", ("alice@example.org",), ("Outlook*",)),
+    )
+    assert loaded.warnings == ()
+
+
+def test_a_rule_for_nobody_is_warned_of(tmp_path: Path) -> None:
+    loaded = read(write_site(tmp_path, CONFIG + WITHOUT + 'users = ["zoe@example.org"]\n'))
+    [warning] = loaded.warnings
+    assert str(warning).endswith(
+        "imap.without[0].users: zoe@example.org is no user: the rule does nothing for that address"
+    )
 
 
 # K1: twenty and more wrong files. Each: what is added to a good file, and the line that must come out.
@@ -245,6 +265,32 @@ WRONG = {
     ),
     "bad_format": ('[log]\nformat = "xml"\n', 'log.format: \'xml\' is not possible ("text" or "json")'),
     "log_in_a_missing_folder": ('[log]\nfile = "no/mail.log"\n', "log.file: no is not a directory"),
+    "capability_misspelt": (
+        WITHOUT.replace("IDLE", "QUOTTA"),
+        "imap.without[0].capabilities[0]: 'QUOTTA' is no capability of this server (did you mean \"QUOTA\"?)",
+    ),
+    "capability_that_is_the_protocol": (
+        WITHOUT.replace("IDLE", "IMAP4rev1"),
+        "imap.without[0].capabilities[0]: IMAP4rev1 cannot be switched off",
+    ),
+    "no_capability": (
+        WITHOUT.replace('"IDLE"', ""),
+        "imap.without[0].capabilities: missing (what is taken away, as",
+    ),
+    "no_reason": (
+        '[[imap.without]]\ncapabilities = ["IDLE"]\n',
+        "imap.without[0].reason: missing (why, in a few words: the log tells it)",
+    ),
+    "user_of_a_rule": (
+        WITHOUT + 'users = ["a b"]\n',
+        "imap.without[0].users[0]: 'a b' is no user (an address, as \"alice@example.org\")",
+    ),
+    "client_of_a_rule": (WITHOUT + 'clients = [""]\n', "imap.without[0].clients[0]: an empty name"),
+    "key_of_a_rule": (
+        WITHOUT + 'client = ["x"]\n',
+        'imap.without[0].client: unknown key (did you mean "clients"?)',
+    ),
+    "rule_that_is_no_table": ("[imap]\nwithout = [1]\n", "imap.without[0]: expected a table with"),
     "control_characters": (
         '[relay]\nsmarthost = "a\\nb"\n',
         "relay.smarthost: 'a\\nb' has control characters",

@@ -18,6 +18,9 @@ SAMPLE = (ETC / "mailserver.toml").read_text("utf-8")
 _KEY = re.compile(r'# ((?:[a-z_0-9]+|"[^"]+") *= *\S.*|\[\[?.+\]\]?)')
 
 
+TABLES = ("tls.more", "relay.routes", "imap.without")  # keys whose values are tables of their own
+
+
 def uncommented(text: str) -> str:
     """The sample with every key set: `# key = …` and `# [table]` lose their #."""
     return "\n".join(match[1] if (match := _KEY.fullmatch(line)) else line for line in text.splitlines())
@@ -40,10 +43,11 @@ def schema_keys() -> set[str]:
     found |= {"relay.username", "relay.password"}
     found |= {f"domains.{name}" for name in attrs.fields_dict(Domain) if name != "name"}
     found |= {f"tls.more.{name}" for name in attrs.fields_dict(schema.Certificate)}
+    found |= {f"imap.without.{name}" for name in attrs.fields_dict(schema.Without)}
     for field in attrs.fields(Config):
         if attrs.has(type(field.default)):
             found |= {f"{field.name}.{name}" for name in attrs.fields_dict(type(field.default))}
-    return found - {"tls.more", "relay.routes"}
+    return found - set(TABLES)
 
 
 def test_every_key_of_the_schema_is_in_the_sample() -> None:
@@ -67,7 +71,7 @@ def test_the_sample_loads_as_it_is(folder: Path) -> None:
     path.write_text(SAMPLE)
     config = load(path)
     default = Config("h", Path(), ())
-    for name in ("listen", "tls", "auth", "limits", "relay", "log", "workers"):
+    for name in ("listen", "tls", "auth", "imap", "limits", "relay", "log", "workers"):
         assert getattr(config, name) == getattr(default, name)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailserver.imap import replies
-from mailserver.imap.capabilities import capabilities
+from mailserver.imap.announce import capabilities
 from mailserver.imap.commands import Capability, Command, Enable, Id, Idle, Logout, Noop
 from mailserver.imap.session import Handler, Session
 
@@ -35,13 +35,22 @@ async def logout(session: Session, command: Logout) -> None:
 
 
 async def identify(session: Session, command: Id) -> None:
+    """RFC 2971, 3.1. The name may fall under a rule of the administrator; then the client is told what is
+    left, for it has asked before."""
     session.send(replies.identity(IDENTITY))
+    before = session.off
+    for name, value in command.parameters or ():
+        if name.lower() == b"name" and value:
+            session.known_as(value.decode("utf-8", "replace"))
+    if session.off != before:
+        session.send(replies.capability(capabilities(session)))
     session.ok(command)
 
 
 async def enable(session: Session, command: Enable) -> None:
     """RFC 5161, 3.1: what is not known is passed over."""
-    wanted = [name for name in command.capabilities if name in ENABLEABLE and name not in session.enabled]
+    known = {name for name in ENABLEABLE if session.has(name)} - session.enabled
+    wanted = [name for name in command.capabilities if name in known]
     session.enabled.update(wanted)
     session.send(replies.enabled(wanted))
     session.ok(command)

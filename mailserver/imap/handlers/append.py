@@ -41,7 +41,9 @@ async def append(session: Session, command: Append) -> None:
     finally:
         body.discard()
     uid = result.target[0] if result.target else 0
-    session.ok(command, code=f"APPENDUID {result.uidvalidity} {uid}" if uid else "")
+    session.ok(
+        command, code=f"APPENDUID {result.uidvalidity} {uid}" if uid and session.has("UIDPLUS") else ""
+    )
 
 
 def refuse(session: Session, command: Append, error: MailError) -> None:

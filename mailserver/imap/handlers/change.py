@@ -53,9 +53,9 @@ async def store(session: Session, command: Store) -> None:
         session.ok(command)
 
 
-def _copied(result: CopyResult) -> str:
+def _copied(session: Session, result: CopyResult) -> str:
     """COPYUID (RFC 4315, 3), "" where nothing was copied."""
-    if not result.target:
+    if not result.target or not session.has("UIDPLUS"):
         return ""
     return f"COPYUID {result.uidvalidity} {uid_set(result.source)} {uid_set(result.target)}"
 
@@ -102,7 +102,7 @@ async def copy(session: Session, command: Copy) -> None:
     """RFC 3501, 6.4.7: all or none."""
     result = await _transfer(session, command)
     if result is not None:
-        session.ok(command, code=_copied(result))
+        session.ok(command, code=_copied(session, result))
 
 
 async def move(session: Session, command: Move) -> None:
@@ -113,7 +113,7 @@ async def move(session: Session, command: Move) -> None:
     result = await _transfer(session, command)
     if result is None:
         return
-    code = _copied(result)
+    code = _copied(session, result)
     if code:
         session.send(f"* OK [{code}] Moved\r\n".encode())
     session.ok(command)

@@ -7,13 +7,20 @@ from attrs import evolve
 from mailserver.errors import MailError, NoSuchMailbox
 from mailserver.imap import replies
 from mailserver.imap.commands import Command, List, ListExtended, Lsub
-from mailserver.imap.handlers.mailboxes import status_values
+from mailserver.imap.handlers.mailboxes import SPECIAL_USES, status_values
 from mailserver.imap.listing import Listed, list_folders, list_subscribed
 from mailserver.imap.listing_extended import list_extended
 from mailserver.imap.session import Handler, Session
 
 LINES_PER_TURN = 500  # of LIST, between two turns of the reactor
 MANY = 2000  # names times patterns, from which on they are compared in a thread
+
+
+# Attributes of LIST that come with a capability (RFC 3348; RFC 6154, 2).
+ATTRIBUTES = {
+    "CHILDREN": ("\\HasChildren", "\\HasNoChildren"),
+    "SPECIAL-USE": tuple(SPECIAL_USES.values()),
+}
 
 
 async def list_mailboxes(session: Session, command: List) -> None:
@@ -67,16 +74,28 @@ async def _send_with_status(session: Session, command: ListExtended, entry: List
             entry = evolve(entry, attributes=("\\NonExistent", *entry.attributes))
         except MailError:
             status = b""
-    session.send(replies.listing(command.NAME, entry) + status)
+    session.send(_line(command, entry, _hidden(session)) + status)
     await session.drained()
 
 
 async def _send_list(session: Session, command: Command, entries: list[Listed]) -> None:
+    hidden = _hidden(session)
     for start in range(0, len(entries), LINES_PER_TURN):
         if start:
             await session.breathe()
-        lines = [replies.listing(command.NAME, entry) for entry in entries[start : start + LINES_PER_TURN]]
+        lines = [_line(command, entry, hidden) for entry in entries[start : start + LINES_PER_TURN]]
         session.send(b"".join(lines))
+
+
+def _hidden(session: Session) -> frozenset[str]:
+    """Attributes that this client is not told; none, mostly."""
+    return frozenset(a for name, some in ATTRIBUTES.items() if not session.has(name) for a in some)
+
+
+def _line(command: Command, entry: Listed, hidden: frozenset[str]) -> bytes:
+    if hidden:
+        entry = evolve(entry, attributes=tuple(a for a in entry.attributes if a not in hidden))
+    return replies.listing(command.NAME, entry)
 
 
 TABLE: dict[type[Command], Handler] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 
 from mailserver.errors import AuthenticationFailed, MailError
-from mailserver.imap.capabilities import capability_code
+from mailserver.imap.announce import capability_code
 from mailserver.imap.commands import Authenticate, Command, Login, StartTls
 from mailserver.imap.cursor import BadSyntax, sasl_response
 from mailserver.imap.session import Handler, Session
@@ -20,6 +20,7 @@ async def start_tls(session: Session, command: StartTls) -> None:
     if not session.wire.tls_available():
         session.bad(command, "TLS is active already" if session.peer.tls else "TLS is not available")
         return
+    session.known_as("")
     session.ok(command, "Begin TLS negotiation now")
     session.wire.begin_tls()
 
@@ -45,6 +46,8 @@ async def login(session: Session, command: Login) -> None:
 async def authenticate(session: Session, command: Authenticate) -> None:
     """RFC 3501, 6.2.2: challenges and responses in base64, `*` cancels."""
     try:
+        if not session.has(f"AUTH={command.mechanism}"):
+            raise MailError("Unrecognized authentication type", code=504, enhanced="5.5.4")
         session.exchange = session.wire.authenticator.exchange(command.mechanism, session.peer, IAccount)
         success = await _exchange(session, session.exchange, command.initial)
     except BadSyntax as error:
@@ -80,8 +83,7 @@ async def _ask(session: Session, exchange: IExchange, challenge: bytes) -> bytes
 
 
 def _logged_in(session: Session, command: Command, account: IAccount, user: str) -> None:
-    session.account = account
-    session.user = user
+    session.belongs_to(account, user)
     session.ok(command, "Logged in", capability_code(session))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from attrs import evolve
+
 from mailserver.errors import CannotName, MailError, NotPermitted
 from mailserver.imap import replies
 from mailserver.imap.commands import (
@@ -176,15 +178,19 @@ async def get_quota(session: Session, command: GetQuota) -> None:
     """An account has one quota root, which is called ""."""
     if command.root:
         raise MailError("No such quota root", imap="NONEXISTENT")
-    session.send(replies.quota(await session.owner.quota()))
+    session.send(await _quota(session))
     session.ok(command)
 
 
 async def get_quota_root(session: Session, command: GetQuotaRoot) -> None:
     """The mailbox need not exist (RFC 9208, 4.1.2)."""
-    usage = await session.owner.quota()
-    session.send(replies.quota_root(command.mailbox) + replies.quota(usage))
+    session.send(replies.quota_root(command.mailbox) + await _quota(session))
     session.ok(command)
+
+
+async def _quota(session: Session) -> bytes:
+    usage = await session.owner.quota()
+    return replies.quota(usage if session.has("QUOTA=RES-STORAGE") else evolve(usage, limit=0))
 
 
 async def set_quota(session: Session, command: SetQuota) -> None:
