@@ -48,6 +48,38 @@ def _items(*names: str) -> dict[str, Callable[[Any], object]]:
     }
 
 
+def _in_keys(test: Callable[[Any], object]) -> Callable[[Any], bool]:
+    """Whether a key of a SEARCH passes a test."""
+
+    def any_of(command: Any) -> bool:
+        waiting = [command.key]
+        while waiting:
+            key = waiting.pop()
+            if test(key):
+                return True
+            waiting += getattr(key, "keys", ())
+            waiting += [getattr(key, name) for name in ("key", "left", "right") if hasattr(key, name)]
+        return False
+
+    return any_of
+
+
+def _key(kind: str) -> dict[str, Callable[[Any], object]]:
+    """A key of SEARCH, by the name of its class."""
+    return {"Search": _in_keys(lambda key: type(key).__name__ == kind)}
+
+
+def _returned(option: str) -> Callable[[Any], object]:
+    return lambda command: command.returning is not None and option in command.returning.options
+
+
+def _saved(command: Any) -> bool:
+    return bool(command.numbers.saved)
+
+
+_saved_key = _in_keys(lambda key: type(key).__name__ == "SearchSet" and key.numbers.saved)
+_save = _returned("SAVE")
+
 ROWS: tuple[Row, ...] = (
     Row("IMAP4rev1", fixed=True),
     Row("SASL-IR", options={"Authenticate": lambda command: command.initial is not None}),
@@ -68,6 +100,22 @@ ROWS: tuple[Row, ...] = (
     Row("LIST-EXTENDED", ("ListExtended",)),
     Row("LIST-STATUS", options={"ListExtended": lambda command: command.status}, needs=("LIST-EXTENDED",)),
     Row("STATUS=SIZE", options=_items("SIZE")),
+    Row("ESEARCH", options={"Search": lambda command: command.returning is not None}),
+    Row(
+        "SEARCHRES",
+        options={
+            "Search": lambda command: _save(command) or _saved_key(command),
+            "Expunge": lambda command: command.uids is not None and command.uids.saved,
+            **dict.fromkeys(("Fetch", "Store", "Copy", "Move"), _saved),
+        },
+        needs=("ESEARCH",),
+    ),
+    Row("WITHIN", options=_key("SearchWithin")),
+    Row(
+        "PARTIAL",
+        options={"Search": _returned("PARTIAL"), "Fetch": lambda command: command.partial is not None},
+        needs=("ESEARCH",),
+    ),
     Row("APPENDLIMIT", options=_items("APPENDLIMIT")),
     Row("QUOTA", ("GetQuota", "GetQuotaRoot", "SetQuota"), _items("DELETED")),
     Row("QUOTA=RES-STORAGE", options=_items("DELETED-STORAGE"), needs=("QUOTA",)),

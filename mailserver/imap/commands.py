@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from attrs import field, frozen
 
-from mailserver.imap.values import FetchItem, SearchKey, SequenceSet
+from mailserver.imap.values import FetchItem, PartialRange, Returning, SearchKey, SequenceSet
 from mailserver.interfaces import IMessageBody, StoreMode
 
 
@@ -250,12 +250,13 @@ class Expunge(Command):
 @frozen
 class Fetch(Command):
     """`numbers` are sequence numbers, or UIDs where `uid`. UID FETCH always answers UID; the item is in
-    `items` then."""
+    `items` then. `partial`: which of the messages that exist (RFC 9394, 3.3)."""
 
     NAME = "FETCH"
     numbers: SequenceSet
     items: tuple[FetchItem, ...]
     uid: bool = False
+    partial: PartialRange | None = None
 
     @property
     def allow_expunge(self) -> bool:
@@ -279,12 +280,14 @@ class Store(Command):
 
 @frozen
 class Search(Command):
-    """`key` holds all keys of the command; texts are decoded from `charset` already."""
+    """`key` holds all keys of the command; texts are decoded from `charset` already, where that is known.
+    `returning`: None for the answer of RFC 3501."""
 
     NAME = "SEARCH"
     key: SearchKey
     charset: str = "US-ASCII"
     uid: bool = False
+    returning: Returning | None = None
 
     @property
     def allow_expunge(self) -> bool:

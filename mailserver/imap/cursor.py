@@ -177,6 +177,9 @@ class Cursor:
         return value
 
     def sequence_set(self) -> SequenceSet:
+        """Numbers and ranges, or `$` alone (RFC 5182, 3)."""
+        if self.skip(b"$"):
+            return SequenceSet((), saved=True)
         ranges: list[tuple[int | None, int | None]] = []
         for item in self._match(_SEQUENCE_SET, "a sequence set").group().split(b","):
             first, colon, last = item.partition(b":")

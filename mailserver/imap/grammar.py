@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from mailserver.imap import commands as c
 from mailserver.imap.cursor import BadSyntax, Cursor
-from mailserver.imap.grammar_fetch import fetch_items
+from mailserver.imap.grammar_fetch import fetch_items, fetch_modifiers
 from mailserver.imap.grammar_list import parse_create, parse_list, status_items
-from mailserver.imap.grammar_search import search_arguments
+from mailserver.imap.grammar_search import return_options, search_arguments
 from mailserver.imap.values import SequenceSet
 from mailserver.interfaces import StoreMode
 
@@ -209,7 +209,10 @@ def _numbers(cursor: Cursor) -> SequenceSet:
 
 
 def _fetch(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
-    return c.Fetch(tag, _numbers(cursor), fetch_items(cursor, uid), uid)
+    numbers = _numbers(cursor)
+    items = fetch_items(cursor, uid)
+    modifiers = fetch_modifiers(cursor, uid)
+    return c.Fetch(tag, numbers, items, uid, modifiers.partial)
 
 
 _STORE_ITEM = re.compile(rb"([+-]?FLAGS)(\.SILENT)? ", re.IGNORECASE)
@@ -228,8 +231,9 @@ def _store(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
 
 def _search(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
     cursor.space()
+    returning = return_options(cursor)
     arguments = search_arguments(cursor)
-    return c.Search(tag, arguments.key, arguments.charset, uid)
+    return c.Search(tag, arguments.key, arguments.charset, uid, returning)
 
 
 def _copy(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:

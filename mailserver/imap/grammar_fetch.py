@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+
+from attrs import evolve, frozen
 
 from mailserver.imap.cursor import MAX_DEPTH, MAX_NUMBER, BadSyntax, Cursor
-from mailserver.imap.values import FetchItem, Section
+from mailserver.imap.grammar_search import partial_range
+from mailserver.imap.values import FetchItem, PartialRange, Section
 
 _NAME = re.compile(rb"[A-Za-z0-9.]+")
 _PART = re.compile(rb"[1-9][0-9]{0,8}(?:\.[1-9][0-9]{0,8})*+")
@@ -120,3 +124,46 @@ def _partial(cursor: Cursor) -> tuple[int, int] | None:
     if not count:
         raise BadSyntax("A partial fetch of nothing")
     return origin, count
+
+
+# --- modifiers (RFC 4466, 2.4) ---------------------------------------------------------------------
+
+
+@frozen
+class FetchModifiers:
+    """What stands in parentheses behind the items.
+
+    partial: which of the messages (RFC 9394, 3.3)
+    """
+
+    partial: PartialRange | None = None
+
+
+def _partial_modifier(cursor: Cursor, uid: bool, so_far: FetchModifiers) -> FetchModifiers:
+    if not uid:
+        raise BadSyntax("PARTIAL is for UID FETCH")
+    cursor.space()
+    return evolve(so_far, partial=partial_range(cursor))
+
+
+_MODIFIERS: dict[str, Callable[[Cursor, bool, FetchModifiers], FetchModifiers]] = {
+    "PARTIAL": _partial_modifier,
+}
+
+
+def fetch_modifiers(cursor: Cursor, uid: bool) -> FetchModifiers:
+    """[SP "(" fetch-modifier *(SP fetch-modifier) ")"], each at most once."""
+    found = FetchModifiers()
+    if not cursor.skip(b" ("):
+        return found
+    seen: set[str] = set()
+    while True:
+        name = cursor.word()
+        parse = _MODIFIERS.get(name)
+        if parse is None or name in seen:
+            raise BadSyntax("Unknown or repeated modifier")
+        seen.add(name)
+        found = parse(cursor, uid, found)
+        if cursor.skip(b")"):
+            return found
+        cursor.space()

@@ -1,14 +1,16 @@
-"""What SEARCH looks for (RFC 3501, 6.4.4; 9: search, search-key)."""
+"""What SEARCH looks for (RFC 3501, 6.4.4; 9: search, search-key), and what it returns (RFC 4466, 2.6.1)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from attrs import frozen
 
-from mailserver.errors import MailError
-from mailserver.imap.cursor import BadSyntax, Cursor
+from mailserver.imap.cursor import MAX_NUMBER, BadSyntax, Cursor
 from mailserver.imap.values import (
+    PartialRange,
+    Returning,
     SearchAll,
     SearchAnd,
     SearchDate,
@@ -20,6 +22,7 @@ from mailserver.imap.values import (
     SearchSet,
     SearchSize,
     SearchText,
+    SearchWithin,
 )
 from mailserver.message import charsets
 
@@ -37,17 +40,60 @@ for _name in ("Answered", "Deleted", "Draft", "Flagged"):
     _CONSTANT["UN" + _name.upper()] = SearchFlag("\\" + _name, False)
 
 
-class BadCharset(MailError):
-    """A charset that is not known here (RFC 3501, 6.4.4)."""
-
-    imap = "BADCHARSET (US-ASCII UTF-8)"
-    text = "Unknown charset"
-
-
 @frozen
 class SearchArguments:
+    """Where the charset is unknown the texts are guesses: the handler refuses (RFC 3501, 6.4.4)."""
+
     key: SearchKey
     charset: str
+
+
+# --- return options --------------------------------------------------------------------------------
+
+_OPTIONS = frozenset(("MIN", "MAX", "ALL", "COUNT", "SAVE"))
+_PARTIAL = re.compile(rb"([1-9][0-9]{0,9}):([1-9][0-9]{0,9})|(-[1-9][0-9]{0,9}):(-[1-9][0-9]{0,9})")
+
+
+def return_options(cursor: Cursor) -> Returning | None:
+    """ "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" SP, None where it does not stand here.
+    No option at all means ALL (RFC 4731, 3.1)."""
+    if cursor.text[cursor.pos : cursor.pos + 7].upper() != b"RETURN ":
+        return None
+    cursor.pos += 7
+    cursor.expect(b"(")
+    options: set[str] = set()
+    partial: PartialRange | None = None
+    while not cursor.skip(b")"):
+        if options:
+            cursor.space()
+        name = cursor.word()
+        if name == "PARTIAL":
+            cursor.space()
+            if partial is not None:
+                raise BadSyntax("More than one PARTIAL")
+            partial = partial_range(cursor)
+        elif name not in _OPTIONS:
+            raise BadSyntax("Unknown return option")
+        options.add(name)
+    cursor.space()
+    if {"PARTIAL", "ALL"} <= options:  # RFC 9394, 3.1
+        raise BadSyntax("PARTIAL and ALL exclude one another")
+    return Returning(frozenset(options or ("ALL",)), partial)
+
+
+def partial_range(cursor: Cursor) -> PartialRange:
+    """RFC 9394, 4"""
+    match = _PARTIAL.match(cursor.text, cursor.pos)
+    if match is None:
+        raise BadSyntax("Expected a range")
+    cursor.pos = match.end()
+    first, last = (int(number) for number in match.groups() if number is not None)
+    if max(abs(first), abs(last)) > MAX_NUMBER:
+        raise BadSyntax("Number too large")
+    return PartialRange(first, last)
+
+
+# --- keys ------------------------------------------------------------------------------------------
 
 
 def search_arguments(cursor: Cursor) -> SearchArguments:
@@ -61,9 +107,9 @@ def search_arguments(cursor: Cursor) -> SearchArguments:
     keys = [parser.key()]
     while cursor.skip(b" "):
         keys.append(parser.key())
-    if charset is not None and charsets.codec(charset) is None:
-        raise BadCharset
-    return SearchArguments(keys[0] if len(keys) == 1 else SearchAnd(tuple(keys)), charset or "US-ASCII")
+    return SearchArguments(
+        keys[0] if len(keys) == 1 else SearchAnd(tuple(keys)), "US-ASCII" if charset is None else charset
+    )
 
 
 class _Keys:
@@ -78,7 +124,7 @@ class _Keys:
         first = cursor.peek()
         if first == b"(":
             return self._list()
-        if first == b"*" or first.isdigit():
+        if first in (b"*", b"$") or first.isdigit():
             return SearchSet(cursor.sequence_set(), uid=False)
         name = cursor.word()
         constant = _CONSTANT.get(name)
@@ -126,6 +172,12 @@ class _Keys:
         day = self._cursor.date()
         return SearchDate(name.removeprefix("SENT"), day, name.startswith("SENT"))
 
+    def _within(self, name: str) -> SearchKey:
+        seconds = self._cursor.number()
+        if not seconds:
+            raise BadSyntax("An interval of nothing")
+        return SearchWithin(seconds, name == "OLDER")
+
     def _size(self, name: str) -> SearchKey:
         return SearchSize(self._cursor.number(1 << 62), name == "LARGER")
 
@@ -152,6 +204,8 @@ _WITH_ARGUMENTS: dict[str, Callable[[_Keys, str], SearchKey]] = {
     "UNKEYWORD": _Keys._keyword,
     "LARGER": _Keys._size,
     "SMALLER": _Keys._size,
+    "OLDER": _Keys._within,
+    "YOUNGER": _Keys._within,
     "BODY": _Keys._text,
     "TEXT": _Keys._text,
     "HEADER": _Keys._header,

@@ -7,6 +7,7 @@ not read what it asked for; a run of pipelined commands gives the reactor a turn
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -80,6 +81,9 @@ class ImapConnection(Connection):
         turn: Deferred[None] = Deferred()
         self.factory.reactor.callLater(0, self._turn, turn)
         return turn
+
+    def now(self) -> float:
+        return self.factory.clock()
 
     def in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
         reactor = self.factory.reactor
@@ -357,6 +361,7 @@ class ImapFactory(ConnectionFactory):
     """The services "imap" and "imaps".
 
     spool: makes the body of an APPEND (`delivery.body.Spool`)
+    clock: seconds since the epoch
     tls:   what `startTLS` wants (`TlsContexts.server(service)`), None where STARTTLS is not possible
     """
 
@@ -373,11 +378,13 @@ class ImapFactory(ConnectionFactory):
         spool: Any,
         tls: object | None,
         counter: ConnectionCounter | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(service=service, settings=settings, audit=audit, reactor=reactor, counter=counter)
         self.authenticator = authenticator
         self.spool = spool
         self.tls = tls
+        self.clock = clock
 
     def refusal(self, peer: Peer) -> bytes:
         """BYE instead of the greeting (RFC 3501, 7.1.5)."""

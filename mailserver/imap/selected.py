@@ -46,6 +46,7 @@ class Selected:
         self.told = 0
         self.uids: Sequence[int] = ()
         self.recent: set[int] = set()
+        self.saved: Sequence[int] = ()  # UIDs that `$` stands for (RFC 5182), ascending
         self.scanned: tuple[int, Part] | None = None  # the large message whose parts were asked for last
         self.prefixes: Prefixes | None = None  # line prefixes of FETCH
         self._removed: set[int] = set()
@@ -62,6 +63,7 @@ class Selected:
         self.uids = mailbox.uids
         self.told = len(mailbox.uids)
         self.recent = set(mailbox.take_recent(self, self.read_only))
+        self.saved = ()
         self._removed.clear()
         self._changed.clear()
         self._keywords_told = len(mailbox.keywords)
@@ -134,6 +136,8 @@ class Selected:
         """
         uids, told = self.uids, self.told
         found: list[tuple[int, int]] = []
+        if numbers.saved:
+            return self._saved_ranges()
         if uid:
             for first, last in numbers.resolve(uids[told - 1] if told else 0):
                 start = bisect_left(uids, first, 0, told)
@@ -147,6 +151,21 @@ class Selected:
             if first > told:
                 return None
             found.append((first - 1, min(last, told)))
+        return found
+
+    def _saved_ranges(self) -> list[tuple[int, int]]:
+        """`$`: whatever it was saved as, and without what is expunged since (RFC 5182, 2.1)."""
+        gone = self._removed
+        found: list[tuple[int, int]] = []
+        start = stop = -1
+        for index in self._indices([uid for uid in self.saved if uid not in gone] if gone else self.saved):
+            if index != stop:
+                if stop > start:
+                    found.append((start, stop))
+                start = index
+            stop = index + 1
+        if stop > start:
+            found.append((start, stop))
         return found
 
     def is_removed(self, uid: int) -> bool:

@@ -47,6 +47,9 @@ class Wire(Protocol):
 
     def breathe(self) -> Awaitable[None]: ...
 
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
     def in_thread(self, function: Callable[[], Any]) -> Awaitable[Any]:
         """Call in a thread; the result, or what it raised."""
 

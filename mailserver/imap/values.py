@@ -17,9 +17,13 @@ class SequenceSet:
     """Message sequence numbers or UIDs as the client wrote them; None stands for `*`.
 
     A set is only ever handled as ranges: `1:4294967295` costs what `1` costs (CASES H3).
+
+    saved: `$`, what the last SEARCH with SAVE found (RFC 5182, 3); then `ranges` is empty, and only the view
+    knows the messages (`Selected.ranges`)
     """
 
     ranges: tuple[tuple[int | None, int | None], ...]
+    saved: bool = False
 
     def resolve(self, largest: int) -> list[tuple[int, int]]:
         """Ascending, disjoint (first, last) ranges with `*` as `largest`, the greatest number in use
@@ -37,12 +41,9 @@ class SequenceSet:
             return [(max(low, 1), high)] if high > 0 else []
         return _merged(pairs)
 
-    def greatest(self, largest: int) -> int:
-        """The greatest number in the set with `*` as `largest`; a sequence number above EXISTS is the
-        client's mistake (RFC 3501, 9: seq-number)."""
-        return max((largest if n is None else n) for pair in self.ranges for n in pair)
-
     def __bytes__(self) -> bytes:
+        if self.saved:
+            return b"$"
         return ",".join(_range_text(first, last) for first, last in self.ranges).encode()
 
 
@@ -66,6 +67,25 @@ def _range_text(first: int | None, last: int | None) -> str:
     low = "*" if first is None else str(first)
     high = "*" if last is None else str(last)
     return low if low == high else f"{low}:{high}"
+
+
+@frozen
+class PartialRange:
+    """Which of several results are wanted (RFC 9394, 4: partial-range), as the client wrote it: counted from
+    the first, which is 1, or where both are negative from the last, which is -1."""
+
+    first: int
+    last: int
+
+    def bounds(self, count: int) -> tuple[int, int]:
+        """(start, stop) indices among `count` results."""
+        low, high = sorted((self.first, self.last))
+        if low < 0:
+            return max(count + low, 0), max(count + high + 1, 0)
+        return min(low - 1, count), min(high, count)
+
+    def __bytes__(self) -> bytes:
+        return b"%d:%d" % (self.first, self.last)
 
 
 # --- FETCH (RFC 3501, 6.4.5) -----------------------------------------------------------------------
@@ -156,6 +176,14 @@ class SearchDate:
 
 
 @frozen
+class SearchWithin:
+    """OLDER (`older`) or YOUNGER than so many seconds, by the internal date (RFC 5032)."""
+
+    seconds: int
+    older: bool
+
+
+@frozen
 class SearchSize:
     """LARGER (`larger`) or SMALLER than so many octets, both strict."""
 
@@ -188,7 +216,19 @@ SearchKey = (
     | SearchSet
     | SearchFlag
     | SearchDate
+    | SearchWithin
     | SearchSize
     | SearchHeader
     | SearchText
 )
+
+
+@frozen
+class Returning:
+    """What a searching command is to return (RFC 4466, 2.6.1): ESEARCH instead of SEARCH.
+
+    options: MIN MAX ALL COUNT (RFC 4731), SAVE (RFC 5182), and PARTIAL, whose range is `partial` (RFC 9394)
+    """
+
+    options: frozenset[str]
+    partial: PartialRange | None = None

@@ -33,6 +33,7 @@ class FakeWire:
         self.authenticator: Any = None
         self.audit: Any = None
         self.output_full = False
+        self.time = 1_000_000_000.0
         self.stalled = False
         self.sent: list[bytes] = []
         self.breaths = 0
@@ -73,6 +74,9 @@ class FakeWire:
     def breathe(self) -> Deferred[None]:
         self.breaths += 1
         return succeed(None)
+
+    def now(self) -> float:
+        return self.time
 
     def in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
         return succeed(function())

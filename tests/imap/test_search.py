@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from mailserver.errors import MailError
 from mailserver.imap.cursor import BadSyntax
 from mailserver.imap.grammar import parse_command
-from mailserver.imap.search import Finder, sent_day
+from mailserver.imap.search_header import sent_day
+from mailserver.imap.search_text import Finder
 from tests.helpers.cost import cheaper_than
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_session import SelectedClient
@@ -155,12 +155,11 @@ def test_texts_in_charsets(account: FakeAccount, keys: str, text: bytes, expecte
     assert client.run_now(command)[0].split()[2:] == [str(number) for number in expected]
 
 
-def test_H4_unknown_charset() -> None:
-    with pytest.raises(MailError) as caught:
-        parse_command((b"a SEARCH CHARSET X-UNKNOWN TEXT x",))
+@pytest.mark.parametrize("charset", ["KLINGON", "idna", '""', "unicode_escape", "base64"])
+def test_H4_unknown_charset(account: FakeAccount, charset: str) -> None:
+    answer = SelectedClient(account).told(f"SEARCH CHARSET {charset} TEXT x")
 
-    assert caught.value.imap is not None
-    assert caught.value.imap.startswith("BADCHARSET (")
+    assert answer == ["a NO [BADCHARSET (US-ASCII UTF-8)] Unknown charset"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from mailserver.imap.selected import Selected
+from mailserver.imap.values import PartialRange
 
 T = TypeVar("T")
 
@@ -73,6 +74,21 @@ def batch(view: Selected, numbers: Sequence[int]) -> Batch:
         [row[2] for row in there],
         len(found) - len(there),
     )
+
+
+def part_of(ranges: Sequence[tuple[int, int]], partial: PartialRange | None) -> Sequence[tuple[int, int]]:
+    """Of the messages in these ranges those that `partial` asks for (RFC 9394, 3.3)."""
+    if partial is None:
+        return ranges
+    first, last = partial.bounds(sum(stop - start for start, stop in ranges))
+    found: list[tuple[int, int]] = []
+    at = 0  # messages in the ranges before
+    for start, stop in ranges:
+        low, high = max(start, start + first - at), min(stop, start + last - at)
+        if low < high:
+            found.append((low, high))
+        at += stop - start
+    return found
 
 
 def uids_of(view: Selected, ranges: Sequence[tuple[int, int]]) -> list[int]:

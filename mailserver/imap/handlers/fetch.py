@@ -25,7 +25,7 @@ from mailserver.imap.fetch import (
     prefixes_of,
     span,
 )
-from mailserver.imap.handlers.batches import Batch, batch, pieces, take, uids_of
+from mailserver.imap.handlers.batches import Batch, batch, part_of, pieces, take, uids_of
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import Flag, IMessageFile, StoreMode
@@ -44,10 +44,11 @@ SMALL = 1024 * 1024  # messages up to this size are taken whole
 async def fetch(session: Session, command: Fetch) -> None:
     """RFC 3501, 6.4.5 and 6.4.8."""
     view = session.mailbox
-    ranges = view.ranges(command.numbers, command.uid)
-    if ranges is None:
+    known = view.ranges(command.numbers, command.uid)
+    if known is None:
         session.bad(command, "No such message number")
         return
+    ranges = part_of(known, command.partial)
     plan = compile_plan(command.items, command.uid)
     if plan.seen and not view.read_only and await set_seen(view, ranges):
         plan = evolve(plan, flags=True)

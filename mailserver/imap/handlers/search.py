@@ -1,105 +1,86 @@
-"""SEARCH and UID SEARCH (RFC 3501, 6.4.4)."""
+"""SEARCH and UID SEARCH (RFC 3501, 6.4.4) with return options (RFC 4731), SAVE (RFC 5182), PARTIAL."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from mailserver.errors import MessageGone
+from mailserver.errors import MailError
+from mailserver.imap import results
 from mailserver.imap.commands import Command, Search
-from mailserver.imap.handlers.batches import Batch, batch
-from mailserver.imap.handlers.fetch import OUTPUT, read_whole
-from mailserver.imap.search import REST, search
+from mailserver.imap.handlers.fetch import OUTPUT
+from mailserver.imap.handlers.source import MailboxSource
+from mailserver.imap.search import search
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
-from mailserver.imap.values import SearchSet
-from mailserver.message.structure import Part, body_start, scan
+from mailserver.imap.values import Returning
+from mailserver.message import charsets
 
 
-class MailboxSource:
-    """The messages of a view as they are when the search begins; `imap.search.Source`."""
+class BadCharset(MailError):
+    """A charset that is not known here (RFC 3501, 6.4.4)."""
 
-    def __init__(self, session: Session, view: Selected) -> None:
-        self._session = session
-        self._view = view
-        self._looked_at = 0
-        mailbox = view.mailbox
-        messages = batch(view, range(view.told))
-        self.rows: list[int] = list(messages.numbers)
-        self.uids: Sequence[int] = view.uids
-        self.recent = view.recent
-        if view.current:
-            self.flags, self.sizes, self.dates = mailbox.flags, mailbox.sizes, mailbox.dates
-        else:
-            self.flags = self._aligned(mailbox.flags, messages)
-            self.sizes = self._aligned(mailbox.sizes, messages)
-            self.dates = self._aligned(mailbox.dates, messages)
-
-    def _aligned(self, values: Sequence[int], messages: Batch) -> list[int]:
-        """An array of the mailbox by the view's indices; 0 where a message is gone."""
-        aligned = [0] * self._view.told
-        for number, row in zip(messages.numbers, messages.rows, strict=True):
-            aligned[number] = values[row]
-        return aligned
-
-    def mask(self, flag: str) -> int:
-        return self._view.mailbox.flag_mask((flag,), False)
-
-    def in_set(self, key: SearchSet) -> Sequence[tuple[int, int]]:
-        numbers, view = key.numbers, self._view
-        if key.uid:
-            return view.ranges(numbers, uid=True) or ()
-        found = numbers.resolve(view.told)
-        return [(first - 1, min(last, view.told)) for first, last in found if first <= view.told]
-
-    async def headers(self, rows: Sequence[int]) -> Sequence[bytes | None]:
-        uids = [self.uids[row] for row in rows]
-        found = list(await self._view.mailbox.rendered("HEADER", uids))
-        for index, header in enumerate(found):
-            if header is None:  # gone, or longer than is kept
-                wire = await self.message(rows[index])
-                found[index] = None if wire is None else wire[: body_start(wire)]
-        return found
-
-    async def message(self, row: int) -> bytes | None:
-        try:
-            file = self._view.mailbox.open_message(self.uids[row])
-        except MessageGone:
-            return None
-        try:
-            data = file.read_all()
-            return await read_whole(file) if data is None else data
-        finally:
-            file.close()
-
-    async def scan(self, wire: bytes) -> Part:
-        if len(wire) <= REST:
-            return scan(wire)
-        return await self._session.in_thread(lambda: scan(wire))
-
-    async def rest(self, octets: int) -> None:
-        self._looked_at += octets
-        if self._looked_at >= REST:
-            self._looked_at = 0
-            await self._session.breathe()
+    imap = "BADCHARSET (US-ASCII UTF-8)"
+    text = "Unknown charset"
 
 
 async def search_messages(session: Session, command: Search) -> None:
-    """The answer is one line, which leaves in slices."""
-    view = session.mailbox
-    source = MailboxSource(session, view)
-    found = await search(command.key, source.rows, source)
-    if command.uid:
-        numbers = [b" %d" % source.uids[row] for row in found]
+    """A search that fails with SAVE leaves nothing saved (RFC 5182, 2.1)."""
+    view, returning = session.mailbox, command.returning
+    try:
+        check_charset(command.charset)
+        source = MailboxSource(session, view)
+        rows = await search(command.key, source.rows, source)
+    except MailError:
+        if returning is not None and "SAVE" in returning.options:
+            view.saved = []
+        raise
+    found = [source.uids[row] for row in rows] if command.uid else [row + 1 for row in rows]
+    if returning is None:
+        await send_pieces(session, _plain(b"* SEARCH", found))
     else:
-        numbers = [b" %d" % (row + 1) for row in found]
-    session.send(b"* SEARCH")
-    step = OUTPUT // 8
-    for start in range(0, len(numbers), step):
-        session.send(b"".join(numbers[start : start + step]))
-        if session.output_full:
-            await session.drained()
-    session.send(b"\r\n")
+        await tell(session, command, found, returning)
+        if "SAVE" in returning.options:
+            save(view, [source.uids[row] for row in rows], returning)
     session.ok(command)
+
+
+def check_charset(charset: str) -> None:
+    """Raises BadCharset."""
+    if charsets.codec(charset) is None:
+        raise BadCharset
+
+
+async def tell(session: Session, command: Search, found: Sequence[int], returning: Returning) -> None:
+    """The ESEARCH response, unless nothing was to be told."""
+    if results.is_told(returning):
+        await send_pieces(session, results.response(command.tag, command.uid, found, returning))
+
+
+def save(view: Selected, uids: Sequence[int], returning: Returning) -> None:
+    """`uids`: what was found, in the command's order."""
+    view.saved = sorted(results.to_save(uids, returning))
+
+
+def _plain(name: bytes, numbers: Sequence[int]) -> Iterator[bytes]:
+    """`* SEARCH 1 2 3`"""
+    yield name
+    for start in range(0, len(numbers), results.PIECE):
+        yield b"".join([b" %d" % number for number in numbers[start : start + results.PIECE]])
+    yield b"\r\n"
+
+
+async def send_pieces(session: Session, pieces: Iterable[bytes]) -> None:
+    """One response that may be long: it leaves in slices, and others have their turn between."""
+    waiting: list[bytes] = []
+    octets = 0
+    for piece in pieces:
+        waiting.append(piece)
+        octets += len(piece)
+        if octets >= OUTPUT:
+            session.send(b"".join(waiting))
+            waiting, octets = [], 0
+            await session.breathe()
+    session.send(b"".join(waiting))
 
 
 TABLE: dict[type[Command], Handler] = {Search: search_messages}

@@ -1,0 +1,44 @@
+"""What a search reads from: the messages of a view as they are when it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mailserver.imap.values import SearchSet
+from mailserver.message.structure import Part
+
+SLICE = 1000  # messages whose headers are looked at between rests
+REST = 256 * 1024  # octets looked at between rests: some ms
+
+Rows = list[int]
+
+
+class Source(Protocol):
+    """The arrays are parallel to the view's indices and do not change. Methods that wait may be called with
+    any number of rows but `headers`, which takes `SLICE` at most."""
+
+    uids: Sequence[int]
+    flags: Sequence[int]
+    sizes: Sequence[int]
+    dates: Sequence[int]
+    recent: set[int]
+    now: int  # seconds since the epoch when the search began
+
+    def mask(self, flag: str) -> int:
+        """The bit of a flag, 0 where no message has it."""
+
+    def in_set(self, key: SearchSet) -> Sequence[tuple[int, int]]:
+        """Ascending index ranges of a set."""
+
+    async def headers(self, rows: Sequence[int]) -> Sequence[bytes | None]:
+        """Header blocks (CRLF, with the empty line) of at most `SLICE` messages; None where one is gone."""
+
+    async def message(self, row: int) -> bytes | None:
+        """The message (CRLF), None where it is gone."""
+
+    async def scan(self, wire: bytes) -> Part:
+        """The part tree of a message; in a thread where it is large."""
+
+    async def rest(self, octets: int) -> None:
+        """So much was looked at: others may get their turn."""
