@@ -221,7 +221,7 @@ class FolderInfo:
 
 @frozen
 class MailboxStatus:
-    """Counters of one mailbox (RFC 3501, 6.3.10; RFC 7162; RFC 8438)."""
+    """Counters of one mailbox (RFC 3501, 6.3.10; RFC 7162; RFC 8438), and its id (RFC 8474)."""
 
     messages: int
     recent: int
@@ -231,6 +231,7 @@ class MailboxStatus:
     highestmodseq: int
     size: int
     deleted: int
+    mailboxid: str = ""
 
 
 @frozen
@@ -280,7 +281,8 @@ class IAccount(Interface):
     def folders() -> Deferred[Sequence[FolderInfo]]:
         """All folders, parents before children, INBOX first."""
 
-    def create(name: str, special_use: str = "") -> Deferred[None]: ...
+    def create(name: str, special_use: str = "") -> Deferred[str]:
+        """Fires with the MAILBOXID (RFC 8474)."""
 
     def delete(name: str) -> Deferred[None]: ...
 
@@ -314,6 +316,7 @@ class IMailbox(Interface):
     name = Attribute("the folder's name: str")
     read_only = Attribute("nothing may be changed (EACCES, or asked for): bool")
     uidvalidity = Attribute("int")
+    mailboxid = Attribute("what stays when the mailbox is renamed (RFC 8474): str")
     uidnext = Attribute("int")
     highestmodseq = Attribute("int")
     uids = Attribute("Sequence[int] (array 'Q')")
@@ -325,6 +328,9 @@ class IMailbox(Interface):
 
     def index_of(uid: int) -> int:
         """Index of a UID in the arrays, -1 where there is none."""
+
+    def email_ids(uids: Sequence[int]) -> Sequence[str | None]:
+        """The EMAILID of each, the same for its copies (RFC 8474); None where a message is gone."""
 
     def flag_mask(names: Iterable[str], create: bool) -> int:
         """Bits for flag names; unknown keywords are added if `create` (else left out).

@@ -69,6 +69,12 @@ def _key(kind: str) -> dict[str, Callable[[Any], object]]:
     return {"Search": _in_keys(lambda key: type(key).__name__ == kind)}
 
 
+def _fetched(*names: str) -> dict[str, Callable[[Any], object]]:
+    """Items of FETCH."""
+    wanted = frozenset(names)
+    return {"Fetch": lambda command: not wanted.isdisjoint([item.name for item in command.items])}
+
+
 def _returned(option: str) -> Callable[[Any], object]:
     return lambda command: command.returning is not None and option in command.returning.options
 
@@ -109,6 +115,10 @@ ROWS: tuple[Row, ...] = (
             **dict.fromkeys(("Fetch", "Store", "Copy", "Move"), _saved),
         },
         needs=("ESEARCH",),
+    ),
+    Row(
+        "OBJECTID",
+        options=_items("MAILBOXID") | _fetched("EMAILID", "THREADID") | _key("SearchObject"),
     ),
     Row("WITHIN", options=_key("SearchWithin")),
     Row(

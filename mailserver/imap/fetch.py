@@ -63,8 +63,9 @@ class Content:
 class Plan:
     """What a FETCH needs, by where it comes from.
 
-    cached: items of `IMailbox.rendered`; headers: what is cut from the cached header; contents: what
-    needs the message itself. `seen`: \\Seen is set on what is fetched.
+    cached: items of `IMailbox.rendered`; headers: what is cut from the cached header, and with `thread`
+    THREADID comes of it too; contents: what needs the message itself. `seen`: \\Seen is set on what is
+    fetched.
     """
 
     uid: bool
@@ -75,6 +76,8 @@ class Plan:
     headers: tuple[Content, ...]
     contents: tuple[Content, ...]
     seen: bool
+    emailid: bool = False
+    thread: bool = False
 
 
 def compile_plan(items: Sequence[FetchItem], uid: bool) -> Plan:
@@ -96,6 +99,8 @@ def compile_plan(items: Sequence[FetchItem], uid: bool) -> Plan:
         headers=from_header,
         contents=tuple(c for c in contents if c not in from_header),
         seen=not all(item.peek for item in items),
+        emailid="EMAILID" in names,
+        thread="THREADID" in names,
     )
 
 

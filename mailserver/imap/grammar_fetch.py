@@ -17,7 +17,10 @@ _TEXT = re.compile(rb"HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME", re.I
 _FIELD = re.compile(rb"[\x20-\x39\x3b-\x7e]+")  # RFC 5322, 2.2: printable, no colon; a space matches nothing
 MAX_ITEMS = 100
 
-SIMPLE = ("ENVELOPE", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODYSTRUCTURE", "UID")
+SIMPLE = (
+    *("ENVELOPE", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODYSTRUCTURE", "UID"),
+    *("EMAILID", "THREADID"),  # RFC 8474, 5.3
+)
 _ITEMS = {name: FetchItem(name) for name in SIMPLE} | {
     "BODY": FetchItem("BODY"),
     "RFC822": FetchItem("RFC822", peek=False),

@@ -17,6 +17,7 @@ STATUS_ITEMS = frozenset(
         "DELETED",
         "DELETED-STORAGE",  # RFC 9208, 4.1.4
         "SIZE",  # RFC 8438, 3
+        "MAILBOXID",  # RFC 8474, 4.3
     )
 )
 MAX_PATTERNS = 100

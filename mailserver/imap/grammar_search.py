@@ -18,6 +18,7 @@ from mailserver.imap.values import (
     SearchHeader,
     SearchKey,
     SearchNot,
+    SearchObject,
     SearchOr,
     SearchSet,
     SearchSize,
@@ -26,6 +27,7 @@ from mailserver.imap.values import (
 )
 from mailserver.message import charsets
 
+_OBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _RECENT, _SEEN = SearchFlag("\\Recent"), SearchFlag("\\Seen")
 _CONSTANT: dict[str, SearchKey] = {
     "ALL": SearchAll(),
@@ -192,6 +194,13 @@ class _Keys:
         self._cursor.space()
         return SearchHeader(field, self._string())
 
+    def _object(self, name: str) -> SearchKey:
+        """objectid (RFC 8474, 7)"""
+        identity = self._cursor.atom().decode("ascii")
+        if _OBJECT_ID.fullmatch(identity) is None:
+            raise BadSyntax("Not an object id")
+        return SearchObject(name, identity)
+
     def _string(self) -> str:
         return charsets.decode(self._cursor.astring(), self._charset)
 
@@ -209,6 +218,8 @@ _WITH_ARGUMENTS: dict[str, Callable[[_Keys, str], SearchKey]] = {
     "BODY": _Keys._text,
     "TEXT": _Keys._text,
     "HEADER": _Keys._header,
+    "EMAILID": _Keys._object,
+    "THREADID": _Keys._object,
 }
 _WITH_ARGUMENTS |= dict.fromkeys(("FROM", "TO", "CC", "BCC", "SUBJECT"), _Keys._field)
 _WITH_ARGUMENTS |= dict.fromkeys(("BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE"), _Keys._date)

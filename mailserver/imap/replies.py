@@ -54,7 +54,7 @@ def root(command: str) -> bytes:
     return b'* %b (\\Noselect) "/" ""\r\n' % command.encode("ascii")
 
 
-def status(name: str, values: Iterable[tuple[str, int]]) -> bytes:
+def status(name: str, values: Iterable[tuple[str, int | str]]) -> bytes:
     items = " ".join(f"{item} {value}" for item, value in values)
     return b"* STATUS %b (%b)\r\n" % (mailbox(name), items.encode("ascii"))
 

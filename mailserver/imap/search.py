@@ -16,6 +16,7 @@ from typing import Any
 
 from mailserver.imap import search_arrays
 from mailserver.imap.search_header import by_header, header_test, sent_test
+from mailserver.imap.search_object import by_object
 from mailserver.imap.search_source import Rows, Source
 from mailserver.imap.search_text import by_text
 from mailserver.imap.values import (
@@ -24,6 +25,7 @@ from mailserver.imap.values import (
     SearchHeader,
     SearchKey,
     SearchNot,
+    SearchObject,
     SearchOr,
     SearchText,
 )
@@ -45,6 +47,7 @@ ARRAYS = search_arrays.TABLE
 WAITING: dict[type, Callable[[Any, Rows, Source], Awaitable[Rows]]] = {
     SearchDate: _by_date,
     SearchHeader: _by_field,
+    SearchObject: by_object,
     SearchText: by_text,
 }
 
@@ -74,7 +77,7 @@ def cost(key: SearchKey) -> int:
     """What a message costs: arrays 0, header 1, whole message 2."""
     if isinstance(key, SearchText):
         return 2
-    if isinstance(key, SearchHeader) or (isinstance(key, SearchDate) and key.sent):
+    if isinstance(key, SearchHeader | SearchObject) or (isinstance(key, SearchDate) and key.sent):
         return 1
     if isinstance(key, SearchAnd):
         return max(map(cost, key.keys))

@@ -31,6 +31,9 @@ class Source(Protocol):
     def in_set(self, key: SearchSet) -> Sequence[tuple[int, int]]:
         """Ascending index ranges of a set."""
 
+    def email_ids(self, rows: Sequence[int]) -> Sequence[str | None]:
+        """EMAILIDs (RFC 8474); None where a message is gone. Some µs each."""
+
     async def headers(self, rows: Sequence[int]) -> Sequence[bytes | None]:
         """Header blocks (CRLF, with the empty line) of at most `SLICE` messages; None where one is gone."""
 

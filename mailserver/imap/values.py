@@ -109,8 +109,8 @@ class Section:
 class FetchItem:
     """One data item; the macros ALL, FAST, FULL come as what they stand for.
 
-    name:    ENVELOPE FLAGS INTERNALDATE RFC822 RFC822.HEADER RFC822.SIZE RFC822.TEXT BODYSTRUCTURE UID,
-             BODY (the structure without extension data), or BODY[] (with `section`)
+    name:    ENVELOPE FLAGS INTERNALDATE RFC822 RFC822.HEADER RFC822.SIZE RFC822.TEXT BODYSTRUCTURE UID
+             EMAILID THREADID, BODY (the structure without extension data), or BODY[] (with `section`)
     partial: (first octet, number of octets) of BODY[…]<…>, None for everything
     peek:    True where \\Seen is not set (BODY.PEEK[…], RFC822.HEADER and what is no text)
     """
@@ -208,6 +208,14 @@ class SearchText:
     header: bool
 
 
+@frozen
+class SearchObject:
+    """EMAILID and THREADID (`item`): messages that have exactly this id (RFC 8474, 6)."""
+
+    item: str
+    identity: str
+
+
 SearchKey = (
     SearchAll
     | SearchAnd
@@ -220,6 +228,7 @@ SearchKey = (
     | SearchSize
     | SearchHeader
     | SearchText
+    | SearchObject
 )
 
 

@@ -69,7 +69,7 @@ class Account:
     def folders(self) -> Deferred[Sequence[FolderInfo]]:
         return self.run(folders.list_folders)
 
-    def create(self, name: str, special_use: str = "") -> Deferred[None]:
+    def create(self, name: str, special_use: str = "") -> Deferred[str]:
         limit = self.store.settings.now.limits.mailboxes
         return self.run(folders.create, name, special_use, limit)
 

@@ -17,7 +17,7 @@ from mailserver.store import maildir
 from mailserver.store.filing import link_or_copy
 from mailserver.store.index import Index
 from mailserver.store.ledger import Ledger
-from mailserver.store.operations import locate
+from mailserver.store.operations import base_for, locate
 from mailserver.store.rows import Folder, Row
 
 
@@ -97,10 +97,10 @@ def _place(ledger: Ledger, source: Folder, into: Folder, row: Row, copied: Row, 
     here, there = ledger.folder_path(source.dir), ledger.folder_path(into.dir)
     old = maildir.parse(row.name[4:])
     letters = maildir.letters_for(copied.flags & maildir.LETTER_BITS)
-    for _ in range(5):
+    for attempt in range(5):
         name = row.name
         size = old.size if old.size is not None else _size(os.path.join(here, name))
-        base = ledger.around.names.message(row.date, size, row.wire, into.uidvalidity, copied.uid)
+        base = base_for(ledger, into, row, copied.uid, size, afresh=attempt > 0)
         target = f"cur/{base}:2,{letters}"
         ledger.around.expect(os.path.join(there, "cur"), target[4:])
         if move:

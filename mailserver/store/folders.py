@@ -15,7 +15,7 @@ from attrs import evolve
 from mailserver import durable
 from mailserver.errors import CannotName, LimitReached, MailboxExists, NoSuchMailbox, TemporaryFailure
 from mailserver.interfaces import FolderInfo
-from mailserver.store import dovecot, files, maildir
+from mailserver.store import dovecot, files, maildir, object_ids
 from mailserver.store.index import Index
 from mailserver.store.ledger import Ledger
 
@@ -121,8 +121,8 @@ def _write_subscriptions(ledger: Ledger, names: Sequence[str]) -> None:
 # --- create, delete, rename ----------------------------------------------------------------------
 
 
-def create(ledger: Ledger, opened: Index, name: str, special: str, limit: int) -> None:
-    """RFC 3501, 6.3.3: superiors that are missing are made too."""
+def create(ledger: Ledger, opened: Index, name: str, special: str, limit: int) -> str:
+    """RFC 3501, 6.3.3: superiors that are missing are made too. The MAILBOXID."""
     name = maildir.normal_name(name.removesuffix("/"))
     directory = maildir.directory_of(name)
     here = set(ledger.directories())
@@ -136,7 +136,8 @@ def create(ledger: Ledger, opened: Index, name: str, special: str, limit: int) -
         raise CannotName("That special use is taken", imap="USEATTR")
     for one in missing:
         ledger.make_folder(opened, one)
-    ledger.make_folder(opened, directory, special)
+    row = ledger.make_folder(opened, directory, special)
+    return object_ids.mailbox_id(ledger.user, row.uidvalidity)
 
 
 def delete(ledger: Ledger, opened: Index, name: str) -> None:

@@ -26,7 +26,7 @@ from mailserver.interfaces import (
     StoreMode,
     StoreResult,
 )
-from mailserver.store import files, maildir, operations, rendering
+from mailserver.store import files, maildir, object_ids, operations, rendering
 from mailserver.store.arrays import Arrays
 from mailserver.store.changes import Change
 from mailserver.store.copying import copy
@@ -243,6 +243,17 @@ class Mailbox(Arrays):
             done.addCallback(lambda _: self._store.tidy(self._account))
             done.addErrback(lambda failure: self.log.warn("recent: {error}", error=failure.value))
         return recent
+
+    @property
+    def mailboxid(self) -> str:
+        return object_ids.mailbox_id(self.user, self.uidvalidity)
+
+    def email_ids(self, uids: Sequence[int]) -> list[str | None]:
+        names, dates, sizes = self.names, self.dates, self.sizes
+        return [
+            object_ids.email_id(names[index], dates[index], sizes[index]) if index >= 0 else None
+            for index in map(self.index_of, uids)
+        ]
 
     def expunged_since(self, modseq: int) -> Deferred[Sequence[int]]:
         return self._run(operations.expunged_since, modseq)

@@ -133,13 +133,21 @@ class NameMaker:
 
     def message(self, when: float, size: int, wire: int, uidvalidity: int, uid: int) -> str:
         """A base name."""
-        return f"{self.unique(when)},S={size},W={wire},I={uidvalidity}-{uid}"
+        return with_attributes(self.unique(when), size, wire, uidvalidity, uid)
 
 
-def with_uid(base: str, uidvalidity: int, uid: int) -> str:
-    """The base name with our `I=`, an older one replaced. May come out too long for a file name."""
-    parts = [part for part in base.split(",") if not part.startswith("I=")]
-    return ",".join([*parts, f"I={uidvalidity}-{uid}"])
+def unique_part(name: str) -> str:
+    """A base or file name without the attributes that we give, S, W and I."""
+    base = base_of(name)
+    if "," not in base:
+        return base
+    first, *attributes = base.split(",")
+    return ",".join([first, *(one for one in attributes if one[:2] not in ("S=", "W=", "I="))])
+
+
+def with_attributes(unique: str, size: int, wire: int, uidvalidity: int, uid: int) -> str:
+    """A base name. May come out too long for a file name."""
+    return f"{unique},S={size},W={wire},I={uidvalidity}-{uid}"
 
 
 # --- folders -------------------------------------------------------------------------------------

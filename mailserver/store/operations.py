@@ -17,7 +17,7 @@ from attrs import frozen
 from mailserver import durable
 from mailserver.errors import NoSpace, TemporaryFailure
 from mailserver.interfaces import IMailboxListener, MailboxStatus, StoreMode, StoreResult
-from mailserver.store import files, maildir
+from mailserver.store import files, maildir, object_ids
 from mailserver.store.index import Index
 from mailserver.store.ledger import Keywords, Ledger
 from mailserver.store.reconcile import refresh
@@ -68,6 +68,7 @@ def status(ledger: Ledger, opened: Index, directory: str, *, look: bool = True) 
         folder.modseq,
         folder.size,
         folder.deleted,
+        object_ids.mailbox_id(ledger.user, folder.uidvalidity),
     )
 
 
@@ -259,7 +260,7 @@ def proper_name(ledger: Ledger, folder: Folder, path: str, row: Row) -> str:
         except OSError:
             return row.name
         if status.st_nlink == 1 or base not in _twins(ledger, folder.dir, path):
-            base = _base_with_uid(ledger, folder, row, base, status.st_size)
+            base = base_for(ledger, folder, row, row.uid, status.st_size)
     if row.name.startswith("new/") and row.dirty != 2 and not letters:
         return f"new/{base}"
     return f"cur/{base}:2,{letters}"
@@ -276,12 +277,16 @@ def _twins(ledger: Ledger, directory: str, path: str) -> set[str]:
     return twins
 
 
-def _base_with_uid(ledger: Ledger, folder: Folder, row: Row, base: str, size: int) -> str:
-    plain = ",".join(part for part in base.split(",") if part[:2] not in ("S=", "W=", "I="))
-    base = f"{plain},S={size},W={row.wire},I={folder.uidvalidity}-{row.uid}"
-    if len(os.fsencode(base)) <= maildir.LONGEST - 40:
-        return base
-    return ledger.around.names.message(row.date, size, row.wire, folder.uidvalidity, row.uid)
+def base_for(ledger: Ledger, folder: Folder, row: Row, uid: int, size: int, *, afresh: bool = False) -> str:
+    """The base name of a message as `uid` of `folder`: its EMAILID stays what it is. `afresh`: not the unique
+    part that it has."""
+    unique = maildir.unique_part(row.name)
+    base = maildir.with_attributes(unique, size, row.wire, folder.uidvalidity, uid)
+    if afresh or len(os.fsencode(base)) > maildir.LONGEST - 40:
+        identity = object_ids.email_id(row.name, row.date, row.wire)
+        unique = object_ids.carrying(identity, row.date, ledger.around.names.host)
+        base = maildir.with_attributes(unique, size, row.wire, folder.uidvalidity, uid)
+    return base
 
 
 def take_recent(ledger: Ledger, opened: Index, directory: str, up_to: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
+from zlib import crc32
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock, deferLater
@@ -174,6 +175,14 @@ class FakeMailbox:
 
     def index_of(self, uid: int) -> int:
         return self.uids.index(uid) if uid in self.data else -1
+
+    @property
+    def mailboxid(self) -> str:
+        return f"F{self.uidvalidity}"
+
+    def email_ids(self, uids: Sequence[int]) -> Sequence[str | None]:
+        """By content."""
+        return [f"M{crc32(self.data[uid]):08x}" if uid in self.data else None for uid in uids]
 
     def flag_mask(self, names: Iterable[str], create: bool) -> int:
         mask = 0
@@ -355,8 +364,8 @@ class FakeAccount:
             ]
         )
 
-    def create(self, name: str, special_use: str = "") -> Deferred[None]:
-        def run() -> None:
+    def create(self, name: str, special_use: str = "") -> Deferred[str]:
+        def run() -> str:
             path = self._name(name).rstrip("/")
             if path in self.boxes:
                 raise MailboxExists
@@ -368,7 +377,9 @@ class FakeAccount:
                 parent = "/".join(path.split("/")[:depth])
                 if parent not in self.boxes:
                     self._make(parent)
-            self._make(path).special_use = special_use
+            made = self._make(path)
+            made.special_use = special_use
+            return made.mailboxid
 
         return self.later_call(run)
 
@@ -421,6 +432,7 @@ class FakeAccount:
                 highestmodseq=box.highestmodseq,
                 size=sum(box.sizes),
                 deleted=sum(1 for bits in box.flags if bits & Flag.DELETED),
+                mailboxid=box.mailboxid,
             )
 
         return self.later_call(run)

@@ -192,7 +192,7 @@ def test_status_in_list(client: ImapClient) -> None:
     client.dialog(
         """
         C: a CREATE foo/bar
-        S: a OK CREATE completed
+        S: a OK …CREATE completed
         C: b SUBSCRIBE foo/bar
         S: b OK SUBSCRIBE completed
         C: c SUBSCRIBE INBOX
@@ -273,12 +273,12 @@ def test_create_with_special_use(client: ImapClient) -> None:
         C: t6 DELETE Sent
         S: t6 OK DELETE completed
         C: t7 CREATE Mine (use (\\sent))
-        S: t7 OK CREATE completed
+        S: t7 OK …CREATE completed
         C: t8 LIST (SPECIAL-USE) "" M*
         S: * LIST (\\HasNoChildren \\Sent) "/" Mine
         S: t8 OK LIST completed
         C: t9 CREATE Plain (USE ())
-        S: t9 OK CREATE completed
+        S: t9 OK …CREATE completed
         C: t10 LIST "" Everything
         S: t10 OK LIST completed
         """
@@ -294,7 +294,7 @@ def test_lists_of_the_real_store(tmp_path: Path) -> None:
         C: b DELETE Junk
         S: b OK DELETE completed
         C: c CREATE Reise/Rom (USE (\\Junk))
-        S: c OK CREATE completed
+        S: c OK …CREATE completed
         C: d SUBSCRIBE Reise/Rom
         S: d OK SUBSCRIBE completed
         C: e LIST (SPECIAL-USE) "" (R% Reise/%) RETURN (SUBSCRIBED STATUS (UIDNEXT SIZE))

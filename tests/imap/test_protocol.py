@@ -366,6 +366,7 @@ def test_select(client: ImapClient) -> None:
         S: * OK [UNSEEN 2] First unseen
         S: * OK [UIDVALIDITY 1600000001] UIDs valid
         S: * OK [UIDNEXT 3] Predicted next UID
+        S: * OK [MAILBOXID (…)] …
         S: a OK [READ-WRITE] SELECT completed
         """
     )
@@ -390,6 +391,7 @@ def test_examine_changes_nothing(client: ImapClient) -> None:
         S: * OK [UNSEEN 1] First unseen
         S: * OK [UIDVALIDITY 1600000001] UIDs valid
         S: * OK [UIDNEXT 2] Predicted next UID
+        S: * OK [MAILBOXID (…)] …
         S: a OK [READ-ONLY] EXAMINE completed
         """
     )
@@ -400,6 +402,7 @@ def test_H23_a_select_that_fails_leaves_no_mailbox_selected(client: ImapClient) 
     client.dialog(
         """
         C: a SELECT INBOX
+        S: …
         S: …
         S: …
         S: …
@@ -420,9 +423,9 @@ def test_create_delete_rename(client: ImapClient) -> None:
     client.dialog(
         """
         C: a CREATE owatagusiam/
-        S: a OK CREATE completed
+        S: a OK …CREATE completed
         C: b CREATE owatagusiam/blurdybloop
-        S: b OK CREATE completed
+        S: b OK …CREATE completed
         C: c CREATE owatagusiam
         S: c NO [ALREADYEXISTS] Mailbox already exists
         C: d RENAME owatagusiam sarasoon
@@ -450,7 +453,7 @@ def test_I2_inbox_in_any_case(client: ImapClient) -> None:
         C: c DELETE INBOX
         S: c NO [CANNOT] That mailbox name is not possible here
         C: d CREATE inbox/work
-        S: d OK CREATE completed
+        S: d OK …CREATE completed
         C: e LIST "" "iNbOx/%"
         S: * LIST (\\HasNoChildren) "/" INBOX/work
         S: e OK LIST completed
@@ -475,7 +478,7 @@ def test_I3_names_keep_their_encoding(client: ImapClient) -> None:
     client.dialog(
         """
         C: a CREATE "Tom &- Jerry/&U,BTFw-"
-        S: a OK CREATE completed
+        S: a OK …CREATE completed
         C: b LIST "Tom &- Jerry/" %
         S: * LIST (\\HasNoChildren) "/" "Tom &- Jerry/&U,BTFw-"
         S: b OK LIST completed
@@ -675,7 +678,7 @@ def test_stop_lets_a_command_end_first() -> None:
     client.feed(b"a CREATE x\r\n")
     server.factory.stop()
     server.settle()
-    assert client.take() == b"a OK CREATE completed\r\n* BYE Server shutting down\r\n"
+    assert client.take().endswith(b"CREATE completed\r\n* BYE Server shutting down\r\n")
 
 
 def test_a_lost_client_leaves_nothing_behind(server: ImapServer) -> None:

@@ -102,7 +102,7 @@ def test_I1_odd_names_are_names(tmp_path: Path, client: ImapClient, name: str) -
     if first.startswith("a NO [CANNOT]"):
         assert tagged(client.say(f'a SELECT "{name}"'))[:5] == "a NO "
         return
-    assert first == "a OK CREATE completed"
+    assert first.startswith("a OK [MAILBOXID (F")
     listed = client.say(f'b LIST "" "{name}"')
     assert listed[0].rpartition('"/" ')[2].strip('"') == name
     assert tagged(client.say(f'c SELECT "{name}"')).startswith("c OK ")
@@ -132,7 +132,7 @@ def test_I2_inbox(store: Any, client: ImapClient) -> None:
         S: * STATUS old (MESSAGES 1)
         S: e OK STATUS completed
         C: f CREATE inbox/x
-        S: f OK CREATE completed
+        S: f OK …CREATE completed
         C: g LIST "" INBOX/%
         S: * LIST (\\HasNoChildren) "/" INBOX/x
         S: g OK LIST completed
@@ -144,7 +144,7 @@ def test_I3_one_name_has_one_mailbox(client: ImapClient) -> None:
     client.dialog(
         """
         C: a CREATE "&U,BTFw-"
-        S: a OK CREATE completed
+        S: a OK …CREATE completed
         C: b CREATE "&U,BTFw-"
         S: b NO [ALREADYEXISTS] Mailbox already exists
         C: c LIST "" &*
@@ -159,7 +159,7 @@ def test_I3_one_name_has_one_mailbox(client: ImapClient) -> None:
 def test_I4_composed_and_decomposed_names(client: ImapClient) -> None:
     """Never two names for one directory: both are listed, or the second is refused."""
     composed, decomposed = encode("é").decode(), encode("e\u0301").decode()
-    assert tagged(client.say(f'a CREATE "{composed}"')) == "a OK CREATE completed"
+    assert tagged(client.say(f'a CREATE "{composed}"')).startswith("a OK ")
     second = tagged(client.say(f'b CREATE "{decomposed}"'))
     names = {line.rpartition(" ")[2].strip('"') for line in client.say('c LIST "" *')}
     assert composed in names
@@ -251,7 +251,7 @@ def test_subscriptions_survive_the_folder(client: ImapClient) -> None:
     client.dialog(
         """
         C: a CREATE news/comp
-        S: a OK CREATE completed
+        S: a OK …CREATE completed
         C: b SUBSCRIBE news/comp
         S: b OK SUBSCRIBE completed
         C: c DELETE news/comp
@@ -272,7 +272,7 @@ def test_a_folder_above_others_can_be_deleted_and_they_stay(client: ImapClient) 
     client.dialog(
         """
         C: a CREATE foo/bar
-        S: a OK CREATE completed
+        S: a OK …CREATE completed
         C: b DELETE foo
         S: b OK DELETE completed
         C: c LIST "" foo*
@@ -282,6 +282,6 @@ def test_a_folder_above_others_can_be_deleted_and_they_stay(client: ImapClient) 
         C: d SELECT foo
         S: d NO [NONEXISTENT] No such mailbox
         C: e CREATE foo
-        S: e OK CREATE completed
+        S: e OK …CREATE completed
         """
     )

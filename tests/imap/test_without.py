@@ -45,6 +45,13 @@ SAMPLES = {
     ],
     "WITHIN": ["SEARCH OLDER 1", "SEARCH OR SEEN YOUNGER 1"],
     "PARTIAL": ["SEARCH RETURN (PARTIAL 1:2) ALL", "UID FETCH 1:* FLAGS (PARTIAL 1:2)"],
+    "OBJECTID": [
+        "STATUS INBOX (MAILBOXID)",
+        "UID FETCH 1 EMAILID",
+        "UID FETCH 1 (FLAGS THREADID)",
+        "SEARCH OR SEEN (NOT EMAILID x)",
+        "UID SEARCH THREADID x",
+    ],
     "APPENDLIMIT": ["STATUS INBOX (APPENDLIMIT)"],
     "QUOTA": ['GETQUOTA ""', "GETQUOTAROOT INBOX", 'SETQUOTA "" ()', "STATUS INBOX (DELETED)"],
     "QUOTA=RES-STORAGE": ["STATUS INBOX (DELETED-STORAGE)"],
@@ -130,7 +137,7 @@ def test_uidplus_tells_no_uids() -> None:
         C: a CREATE x
         S: * 1 EXISTS
         S: * 1 RECENT
-        S: a OK CREATE completed
+        S: a OK …CREATE completed
         C: b COPY 1 x
         S: b OK COPY completed
         """
@@ -243,3 +250,9 @@ def test_the_log_tells_each_rule_once_with_its_reason() -> None:
         ("ID", "Outlook", "odd"),
     ]
     assert told[0]["user"] == "alice@example.org"
+
+
+def test_without_objectid_no_ids_are_told() -> None:
+    client = ImapClient(server(rule("OBJECTID")), login=True)
+    assert client.say("a CREATE x") == ["a OK CREATE completed"]
+    assert "MAILBOXID" not in "".join(client.say("b SELECT x"))

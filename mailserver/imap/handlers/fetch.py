@@ -30,6 +30,7 @@ from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import Flag, IMessageFile, StoreMode
 from mailserver.message.structure import Part, body_start, scan
+from mailserver.message.threads import thread_id
 
 END = b")\r\n"
 ARRAY_ROWS = 4096  # rows at a time that come from memory: about 200 KiB, 1 ms
@@ -97,7 +98,8 @@ class RowSender:
             *("FLAGS" for _ in range(plan.flags)),
             *("DATE" for _ in range(plan.date)),
         ]
-        items += [*("SIZE" for _ in range(plan.size)), *plan.cached, *(c.label for c in plan.headers)]
+        items += [*("SIZE" for _ in range(plan.size)), *("EMAILID" for _ in range(plan.emailid))]
+        items += [*plan.cached, *(c.label for c in plan.headers), *("THREADID" for _ in range(plan.thread))]
         self._last = "" if plan.contents or not items else items[-1]
         behind = self._behind("FLAGS")
         self._fragments = FlagFragments(view.names, behind)
@@ -110,7 +112,7 @@ class RowSender:
     async def send_ranges(self, ranges: Sequence[tuple[int, int]]) -> None:
         """All messages in these index ranges of the view."""
         plan = self.plan
-        size = CACHED_ROWS if plan.cached or plan.headers else ARRAY_ROWS
+        size = CACHED_ROWS if plan.cached or plan.headers or plan.thread else ARRAY_ROWS
         if plan.contents:
             size = CONTENT_ROWS
         for numbers in pieces(ranges, size):
@@ -125,7 +127,7 @@ class RowSender:
         missing: set[int] = set()
         for item in self.plan.cached:
             await self._add_cached(columns, messages, item, missing)
-        if self.plan.headers:
+        if self.plan.headers or self.plan.thread:
             await self._add_headers(columns, messages, missing)
         if self.plan.contents:
             await self._send_contents(columns, messages, missing)
@@ -173,6 +175,10 @@ class RowSender:
         if plan.size:
             form = b"RFC822.SIZE %d" + self._behind("SIZE")
             columns.append([form % size for size in take(mailbox.sizes, rows)])
+        if plan.emailid:
+            form = b"EMAILID (%b)" + self._behind("EMAILID")
+            ids = mailbox.email_ids(messages.uids)
+            columns.append([form % (identity or "").encode("ascii") for identity in ids])
         return columns
 
     def _flag_column(self, flags: Sequence[int], uids: Sequence[int]) -> list[bytes]:
@@ -193,7 +199,8 @@ class RowSender:
         columns += [[b"%b " % item.encode()] * len(column), column, [self._behind(item)] * len(column)]
 
     async def _add_headers(self, columns: list[Sequence[bytes]], messages: Batch, missing: set[int]) -> None:
-        """Sections cut from the cached header; a header too long for the cache comes from its file."""
+        """What is cut from the cached header, or comes of it; one too long for the cache is read from its
+        file."""
         headers = list(await self.view.mailbox.rendered("HEADER", messages.uids))
         for number, header in enumerate(headers):
             if header is None and number not in missing:
@@ -210,6 +217,9 @@ class RowSender:
                 values = [partial(value) for value in values]
             form = content.label.replace(b"%", b"%%") + b" {%d}\r\n%b" + self._behind(content.label)
             columns.append([form % (len(value), value) for value in values])
+        if self.plan.thread:
+            form = b"THREADID (%b)" + self._behind("THREADID")
+            columns.append([form % thread_id(header or b"") for header in headers])
 
     def _send_rows(self, columns: list[Sequence[bytes]], missing: set[int]) -> None:
         """Rows without contents, which end with their last item."""

@@ -43,13 +43,13 @@ async def select(session: Session, command: Select | Examine) -> None:
     mailbox = await session.owner.open(command.mailbox, selected, selected.read_only)
     selected.attach(mailbox)
     session.select(selected)
-    session.send(_selection(selected))
+    session.send(_selection(selected, session.has("OBJECTID")))
     code = "READ-ONLY" if selected.read_only else "READ-WRITE"
     session.ok(command, code=code)
 
 
-def _selection(selected: Selected) -> bytes:
-    """The untagged responses of SELECT."""
+def _selection(selected: Selected, ids: bool) -> bytes:
+    """The untagged responses of SELECT; `ids`: with MAILBOXID (RFC 8474, 4.2)."""
     mailbox = selected.mailbox
     lines = [
         selected.flags_responses(),
@@ -60,6 +60,8 @@ def _selection(selected: Selected) -> bytes:
         lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % unseen)
     lines.append(b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uidvalidity)
     lines.append(b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uidnext)
+    if ids:
+        lines.append(b"* OK [MAILBOXID (%b)] Id of the mailbox\r\n" % mailbox.mailboxid.encode("ascii"))
     return b"".join(lines)
 
 
@@ -93,8 +95,8 @@ async def create(session: Session, command: Create) -> None:
     name = command.mailbox.removesuffix(SEPARATOR)
     if not name:
         raise CannotName
-    await session.owner.create(name, *uses)
-    session.ok(command)
+    mailboxid = await session.owner.create(name, *uses)
+    session.ok(command, code=f"MAILBOXID ({mailboxid})" if session.has("OBJECTID") else "")  # RFC 8474, 4.1
 
 
 async def delete(session: Session, command: Delete) -> None:
@@ -140,10 +142,11 @@ async def status(session: Session, command: Status) -> None:
     session.ok(command)
 
 
-async def status_values(session: Session, name: str, items: Sequence[str]) -> list[tuple[str, int]]:
-    """APPENDLIMIT: RFC 7889, 3.1; DELETED, DELETED-STORAGE: RFC 9208, 4.1.4; SIZE: RFC 8438, 3."""
+async def status_values(session: Session, name: str, items: Sequence[str]) -> list[tuple[str, int | str]]:
+    """APPENDLIMIT: RFC 7889, 3.1; DELETED, DELETED-STORAGE: RFC 9208, 4.1.4; SIZE: RFC 8438, 3; MAILBOXID:
+    RFC 8474, 4.3."""
     counters = await session.owner.status(name)
-    values = {
+    values: dict[str, int | str] = {
         "MESSAGES": counters.messages,
         "RECENT": counters.recent,
         "UIDNEXT": counters.uidnext,
@@ -152,6 +155,7 @@ async def status_values(session: Session, name: str, items: Sequence[str]) -> li
         "APPENDLIMIT": session.settings.now.limits.message_size,
         "DELETED": counters.deleted,
         "SIZE": counters.size,
+        "MAILBOXID": f"({counters.mailboxid})",
     }
     if "DELETED-STORAGE" in items:
         values["DELETED-STORAGE"] = await _deleted_octets(session, name, counters)

@@ -52,6 +52,9 @@ class MailboxSource:
         found = numbers.resolve(view.told)
         return [(first - 1, min(last, view.told)) for first, last in found if first <= view.told]
 
+    def email_ids(self, rows: Sequence[int]) -> Sequence[str | None]:
+        return self._view.mailbox.email_ids([self.uids[row] for row in rows])
+
     async def headers(self, rows: Sequence[int]) -> Sequence[bytes | None]:
         uids = [self.uids[row] for row in rows]
         found = list(await self._view.mailbox.rendered("HEADER", uids))
