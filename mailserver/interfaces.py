@@ -371,6 +371,13 @@ class IMailbox(Interface):
         longer than is kept). Made at first need, in a thread, and kept. None where a message is gone.
         Call with at most about 1,000 UIDs at a time."""
 
+    def indexed(text: str, header: bool, uids: Sequence[int]) -> Deferred[TextFound]:
+        """Which of these messages (ascending) have a text, as far as the search index knows. `header`: in
+        the header or the body (SEARCH TEXT), else in the body (BODY). What is unsure `containing` tells."""
+
+    def containing(text: str, header: bool, uids: Sequence[int]) -> Deferred[Sequence[int]]:
+        """UIDs of these messages that have the text: each is read, in a thread. Call with a few at a time."""
+
     def expunged_since(modseq: int) -> Deferred[Sequence[int]]:
         """UIDs expunged after `modseq`, ascending (RFC 7162)."""
 
@@ -387,6 +394,14 @@ class StoreResult:
 
     changed: tuple[int, ...]
     modified: tuple[int, ...] = ()
+
+
+@frozen
+class TextFound:
+    """sure: UIDs of messages that have a text; unsure: of those that must be read to know. Ascending."""
+
+    sure: Sequence[int]
+    unsure: Sequence[int]
 
 
 class IMessageFile(Interface):

@@ -118,6 +118,11 @@ class OrderedPool:
         self._ready.put(key)
         return job.deferred
 
+    @property
+    def busy(self) -> bool:
+        """Is there a job that waits or runs?"""
+        return self._count > 0
+
     def stop(self) -> Deferred[None]:
         """Fires when all that was handed in is done; nothing is taken any more."""
         self._stopping = True

@@ -27,6 +27,7 @@ from mailserver.config.schema import (
     Limits,
     Listen,
     Log,
+    Search,
     Tls,
     Users,
 )
@@ -48,6 +49,7 @@ _AUTH: dict[str, Reader[Any]] = {
     "cache": time(),
     "threads": count(1, 64),
 }
+_SEARCH: dict[str, Reader[Any]] = {"index_size": size()}
 _LIMITS: dict[str, Reader[Any]] = {
     "message_size": size(64 * 1024),  # RFC 5321, 4.5.3.1.7
     "recipients": count(100),  # RFC 5321, 4.5.3.1.8
@@ -131,6 +133,7 @@ def _read_config(top: Table) -> Config:
         auth=_finished(top.table("auth"), Auth, _AUTH),
         imap=read_imap(top.table("imap")),
         limits=_finished(top.table("limits"), Limits, _LIMITS),
+        search=_finished(top.table("search"), Search, _SEARCH),
         relay=read_relay(top.table("relay")),
         log=_log(top.table("log"), base),
         extensions=top.items("extensions", _extension),

@@ -12,6 +12,7 @@ from attrs import Factory, field, frozen
 
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
 MINUTE = 60.0
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
@@ -115,6 +116,14 @@ class Limits:
 
 
 @frozen
+class Search:
+    """[search]: what makes SEARCH TEXT and BODY quick."""
+
+    index: bool = True  # keep an index of the words of each account; a user may have his own setting
+    index_size: int = 2 * GIB  # of one account; what comes later is read by each search
+
+
+@frozen
 class Smarthost:
     """A next hop with an optional log-in."""
 
@@ -159,6 +168,7 @@ class User:
     aliases: tuple[str, ...] = ()
     quota: int | None = None  # None: limits.quota
     disabled: bool = False
+    search_index: bool | None = None  # None: search.index
 
 
 @frozen
@@ -183,6 +193,7 @@ class Config:
     auth: Auth = Auth()
     imap: Imap = Imap()
     limits: Limits = Limits()
+    search: Search = Search()
     relay: Relay = Relay()
     log: Log = Log()
     extensions: tuple[str, ...] = ()  # "module:function", called with `service.Parts` before the start

@@ -1,6 +1,7 @@
 """users.toml: users and aliases of all files together, checked against one another and the domains.
 
-[users."ADDRESS"] has password, aliases, quota, disabled; [aliases] maps addresses to lists of targets.
+[users."ADDRESS"] has password, aliases, quota, disabled, search_index; [aliases] maps addresses to lists of
+targets.
 An address means one thing only: a user, or a user's alias, or an entry of [aliases].
 """
 
@@ -87,6 +88,7 @@ class _Reader:
         aliases = table.items("aliases", _address)
         quota = table.value("quota", size(), None)
         disabled = table.value("disabled", boolean, False)
+        search_index = table.value("search_index", boolean, None)
         table.finish()
         if "password" not in table.raw:
             table.fault(f"missing ({HASH_FORMS})", "password")
@@ -97,7 +99,7 @@ class _Reader:
             return None
         if not self._take(table, address, "a user"):
             return None
-        user = User(address, password, aliases, quota, disabled)
+        user = User(address, password, aliases, quota, disabled, search_index)
         self.users[address] = user
         self.own_aliases.append((table, address, aliases))
         return user

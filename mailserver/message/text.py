@@ -87,18 +87,26 @@ def body_texts(data: bytes, root: Part, headers: bool = False) -> Iterator[tuple
     begins a new text, False where it goes on with the last. data: what was scanned. Other media (images,
     archives) have no text.
     """
+    for _, fresh, text in texts_below(data, root, headers):
+        yield fresh, text
+
+
+def texts_below(data: bytes, root: Part, headers: bool) -> Iterator[tuple[bool, bool, str]]:
+    """As `body_texts`; each piece with True in front where it is of the body: the header of a part is not,
+    that of a message within is (RFC 3501, 6.4.4: BODY and TEXT)."""
     budget = MAX_TEXT
-    waiting = [(root, False)]
+    waiting: list[tuple[Part, bool]] = [(root, False)]
     while waiting and budget > 0:
-        part, header = waiting.pop()
-        if header:
-            yield True, header_text(data[part.start : part.body])
+        part, of_message = waiting.pop()
+        if of_message or (headers and part is not root):
+            yield of_message, True, header_text(data[part.start : part.body])
         if part.parts:
-            waiting.extend((inner, headers or part.is_message) for inner in reversed(part.parts))
+            waiting.extend((inner, part.is_message) for inner in reversed(part.parts))
         elif part.main.lower() in (b"text", b"message"):
             end = min(part.end, part.body + budget)
             budget -= end - part.body
-            yield from _part_texts(data, part, end)
+            for fresh, text in _part_texts(data, part, end):
+                yield True, fresh, text
 
 
 def _part_texts(data: bytes, part: Part, end: int) -> Iterator[tuple[bool, str]]:

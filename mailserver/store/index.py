@@ -238,6 +238,20 @@ class Index:
         with TOLD:
             return {row[0] for row in self._db.execute("SELECT DISTINCT id >> 32 FROM messages WHERE dirty")}
 
+    def uids(self, folder: Folder) -> array[int]:
+        """Ascending."""
+        first = folder.first
+        query = "SELECT id FROM messages WHERE id >= ? AND id < ?"
+        with TOLD:
+            return array("Q", [row[0] - first for row in self._db.execute(query, (first, folder.last))])
+
+    def names_after(self, folder: Folder, uid: int, limit: int) -> list[tuple[int, str]]:
+        """UIDs and file names of the next messages behind a UID, ascending."""
+        first = folder.first
+        query = "SELECT id - ?, name FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT ?"
+        with TOLD:
+            return self._db.execute(query, (first, first + uid, folder.last, limit)).fetchall()
+
     def names(self, folder: Folder) -> dict[str, int]:
         """File name -> UID."""
         first = folder.first

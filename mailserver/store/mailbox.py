@@ -25,6 +25,7 @@ from mailserver.interfaces import (
     IMessageFile,
     StoreMode,
     StoreResult,
+    TextFound,
 )
 from mailserver.store import files, maildir, object_ids, operations, rendering
 from mailserver.store.arrays import Arrays
@@ -366,6 +367,13 @@ class Mailbox(Arrays):
             return values
 
         return done.addCallback(keep)
+
+    def indexed(self, text: str, header: bool, uids: Sequence[int]) -> Deferred[TextFound]:
+        return self._store.indexing.find(self._account, self.uidvalidity, uids, text, header)
+
+    def containing(self, text: str, header: bool, uids: Sequence[int]) -> Deferred[Sequence[int]]:
+        here = [(uid, self.names[index]) for uid in uids if (index := self.index_of(uid)) >= 0]
+        return self._store.indexing.containing(self._account, self.directory, here, text, header)
 
     # --- help ------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from mailserver.message.render import render
 from mailserver.store import maildir, operations
 from mailserver.store.account import Account
 from mailserver.store.changes import Changes
+from mailserver.store.indexing import Indexing
 from mailserver.store.ledger import Ledger, Surroundings
 from mailserver.store.mailbox import Mailbox
 from mailserver.store.message import LineMaps
@@ -84,12 +85,14 @@ class MailStore:
         self._recently: OrderedDict[str, Account] = OrderedDict()
         self._mailboxes: OrderedDict[tuple[str, str], Mailbox] = OrderedDict()
         self._tidying: dict[str, Any] = {}
+        self.indexing = Indexing(self)
         self._stopping = False
 
     def start(self) -> None:
         """Make the directories that are missing. Raises MailError."""
         self.spool.prepare()
         self.watches.start()
+        self.indexing.start()
 
     def stop(self) -> Deferred[None]:
         """Fires when file names show all flags and every account can go on with the very next UID."""
@@ -100,7 +103,8 @@ class MailStore:
         self._tidying.clear()
         for mailbox in self._mailboxes.values():
             mailbox.leave()
-        done = [
+        done = [self.indexing.stop()]
+        done += [
             self.threads.run(user, self._settle, account.ledger) for user, account in self._accounts.items()
         ]
         return gatherResults(done, consumeErrors=True).addCallback(lambda _: None)

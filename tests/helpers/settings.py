@@ -19,6 +19,7 @@ from mailserver.config.schema import (
     Listen,
     Log,
     Relay,
+    Search,
     Smarthost,
     Tls,
     User,
@@ -30,6 +31,7 @@ _SECTIONS: dict[str, type] = {
     "tls": Tls,
     "auth": Auth,
     "limits": Limits,
+    "search": Search,
     "relay": Relay,
     "log": Log,
 }

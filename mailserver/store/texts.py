@@ -1,0 +1,84 @@
+"""[disk] The texts of messages: read for the search index, and read to look for something.
+
+Both are given the message's wire form, so that what the index says of a message is what reading it says. A
+message that cannot be read has no text for a search, and is not in the index.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
+
+from mailserver.message.matching import Matcher
+from mailserver.message.words import words_of
+from mailserver.store import files, maildir
+from mailserver.store.fulltext import Entry
+
+LARGEST = 8 << 20  # octets of a file that is indexed; a larger one is read by each search
+
+Named = tuple[int, str]
+"""UID and file name ("cur/…") of a message."""
+
+
+def entry_of(uid: int, path: str, knows: Callable[[bytes], bool]) -> Entry | None:
+    """What the index is to hold of a message; None where it cannot be read. knows: is this digest there?"""
+    try:
+        fd = files.open_message(path)
+    except OSError:
+        return None
+    try:
+        size = os.fstat(fd).st_size
+        if size > LARGEST:
+            return Entry(uid)
+        data = _read(fd, size)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    digest = blake2b(data, digest_size=16).digest()
+    if knows(digest):
+        return Entry(uid, digest)
+    words = words_of(files.to_wire(data))
+    return Entry(uid) if words is None else Entry(uid, digest, words)
+
+
+def containing(folder: str, messages: Sequence[Named], matcher: Matcher) -> list[int]:
+    """UIDs of those that have the text."""
+    return [uid for uid, wire in _wires(folder, messages) if matcher.fits(wire)]
+
+
+def _wires(folder: str, messages: Sequence[Named]) -> Iterator[tuple[int, bytes]]:
+    lost: list[Named] = []
+    for uid, name in messages:
+        data = _content(f"{folder}/{name}")
+        if data is None:
+            lost.append((uid, name))
+        else:
+            yield uid, files.to_wire(data)
+    if lost:  # renamed by another program, or by us a moment ago
+        here = files.message_names(folder, "new") | files.message_names(folder, "cur")
+        names = {maildir.base_of(name): name for name in here}
+        for uid, name in lost:
+            found = names.get(maildir.base_of(name))
+            data = None if found is None else _content(f"{folder}/{found}")
+            if data is not None:
+                yield uid, files.to_wire(data)
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        fd = files.open_message(path)
+    except OSError:
+        return None
+    try:
+        return _read(fd, os.fstat(fd).st_size)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _read(fd: int, size: int) -> bytes:
+    data = os.read(fd, size)
+    return data if len(data) == size else data + b"".join(files.chunks_of(fd))
