@@ -318,7 +318,7 @@ class IMailbox(Interface):
     uidvalidity = Attribute("int")
     mailboxid = Attribute("what stays when the mailbox is renamed (RFC 8474): str")
     uidnext = Attribute("int")
-    highestmodseq = Attribute("int")
+    highestmodseq = Attribute("int; 0 where mod-sequences would not last (RFC 7162, 3.1.2.2: NOMODSEQ)")
     uids = Attribute("Sequence[int] (array 'Q')")
     flags = Attribute("list[int], bits of Flag and keywords")
     modseqs = Attribute("Sequence[int] (array 'Q')")
@@ -346,7 +346,8 @@ class IMailbox(Interface):
         unchanged_since: int | None,
         by: IMailboxListener | None,
     ) -> Deferred[StoreResult]:
-        """Change flags; fires when committed. UIDs that are gone are left out."""
+        """Change flags; fires when committed. UIDs that are gone are left out. `unchanged_since`: messages
+        whose mod-sequence is greater are not changed (RFC 7162, 3.1.3)."""
 
     def expunge(uids: Sequence[int] | None, by: IMailboxListener | None) -> Deferred[Sequence[int]]:
         """Remove messages marked \\Deleted (of these UIDs only, where given); fires with the UIDs removed

@@ -126,6 +126,16 @@ ROWS: tuple[Row, ...] = (
         options={"Search": _returned("PARTIAL"), "Fetch": lambda command: command.partial is not None},
         needs=("ESEARCH",),
     ),
+    Row(
+        "CONDSTORE",
+        options={
+            **dict.fromkeys(("Select", "Examine"), lambda command: command.condstore),
+            **_items("HIGHESTMODSEQ"),
+            **_key("SearchModseq"),
+            "Fetch": lambda command: any(item.name == "MODSEQ" for item in command.items),
+            "Store": lambda command: command.unchanged_since is not None,
+        },
+    ),
     Row("APPENDLIMIT", options=_items("APPENDLIMIT")),
     Row("QUOTA", ("GetQuota", "GetQuotaRoot", "SetQuota"), _items("DELETED")),
     Row("QUOTA=RES-STORAGE", options=_items("DELETED-STORAGE"), needs=("QUOTA",)),

@@ -10,7 +10,15 @@ from typing import ClassVar
 
 from attrs import field, frozen
 
-from mailserver.imap.values import FetchItem, PartialRange, Returning, SearchKey, SequenceSet
+from mailserver.imap.values import (
+    FetchItem,
+    PartialRange,
+    Returning,
+    SearchKey,
+    SearchSet,
+    SequenceSet,
+    search_leaves,
+)
 from mailserver.interfaces import IMessageBody, StoreMode
 
 
@@ -90,14 +98,18 @@ class Enable(Command):
 
 @frozen
 class Select(Command):
+    """`condstore`: the parameter CONDSTORE (RFC 7162, 3.1.8)."""
+
     NAME = "SELECT"
     mailbox: str
+    condstore: bool = False
 
 
 @frozen
 class Examine(Command):
     NAME = "EXAMINE"
     mailbox: str
+    condstore: bool = False
 
 
 @frozen
@@ -250,13 +262,15 @@ class Expunge(Command):
 @frozen
 class Fetch(Command):
     """`numbers` are sequence numbers, or UIDs where `uid`. UID FETCH always answers UID; the item is in
-    `items` then. `partial`: which of the messages that exist (RFC 9394, 3.3)."""
+    `items` then, as MODSEQ is where there is `changed_since`: only messages with a greater mod-sequence are
+    asked for (RFC 7162, 3.1.4.1). `partial`: which of the messages that exist (RFC 9394, 3.3)."""
 
     NAME = "FETCH"
     numbers: SequenceSet
     items: tuple[FetchItem, ...]
     uid: bool = False
     partial: PartialRange | None = None
+    changed_since: int | None = None
 
     @property
     def allow_expunge(self) -> bool:
@@ -265,6 +279,8 @@ class Fetch(Command):
 
 @frozen
 class Store(Command):
+    """`unchanged_since`: only messages without a greater mod-sequence are changed (RFC 7162, 3.1.3)."""
+
     NAME = "STORE"
     numbers: SequenceSet
     mode: StoreMode
@@ -291,7 +307,11 @@ class Search(Command):
 
     @property
     def allow_expunge(self) -> bool:
-        return self.uid
+        """Not where the keys name message numbers either (RFC 7162, 3.2.10.2)."""
+        return self.uid and not any(
+            isinstance(leaf, SearchSet) and not (leaf.uid or leaf.numbers.saved)
+            for leaf in search_leaves(self.key)
+        )
 
 
 @frozen

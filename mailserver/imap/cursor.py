@@ -18,6 +18,7 @@ from mailserver.wire.sasl import decode_base64
 MAX_DEPTH = 50
 MAX_FLAG = 128
 MAX_NUMBER = 4294967295
+MAX_MODSEQ = (1 << 63) - 1  # RFC 7162, 7: mod-sequence-value
 
 _ATOM = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
 _ASTRING = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\]+')

@@ -55,8 +55,8 @@ ALLOWED: dict[type[c.Command], frozenset[State]] = {
     c.StartTls: _BEFORE,  # RFC 3501, 6.2
     c.Authenticate: _BEFORE,
     c.Login: _BEFORE,
-    # RFC 5161, 3.1 allows ENABLE only where no mailbox is selected; clients send it later too, and nothing
-    # that can be enabled here depends on it.
+    # RFC 5161, 3.1 allows ENABLE only where no mailbox is selected; clients send it later too, and what can
+    # be enabled here only changes how the next change is told.
     c.Enable: _AFTER,
     c.Select: _AFTER,  # RFC 3501, 6.3
     c.Examine: _AFTER,

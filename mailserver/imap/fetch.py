@@ -68,14 +68,15 @@ class Plan:
     fetched.
     """
 
-    uid: bool
-    flags: bool
-    date: bool
-    size: bool
-    cached: tuple[str, ...]
-    headers: tuple[Content, ...]
-    contents: tuple[Content, ...]
-    seen: bool
+    uid: bool = False
+    flags: bool = False
+    modseq: bool = False
+    date: bool = False
+    size: bool = False
+    cached: tuple[str, ...] = ()
+    headers: tuple[Content, ...] = ()
+    contents: tuple[Content, ...] = ()
+    seen: bool = False
     emailid: bool = False
     thread: bool = False
 
@@ -93,6 +94,7 @@ def compile_plan(items: Sequence[FetchItem], uid: bool) -> Plan:
     return Plan(
         uid=uid or "UID" in names,
         flags="FLAGS" in names,
+        modseq="MODSEQ" in names,
         date="INTERNALDATE" in names,
         size="RFC822.SIZE" in names,
         cached=tuple(name for name in ("ENVELOPE", "BODY", "BODYSTRUCTURE") if name in names),
@@ -178,6 +180,13 @@ def literal(label: bytes, data: bytes | None) -> bytes:
 
 
 # --- columns --------------------------------------------------------------------------------------
+
+
+def modseq_column(modseqs: Sequence[int], behind: bytes) -> list[bytes]:
+    """MODSEQ with its label and what follows it (RFC 7162, 3.1.4.2). What was changed together has one."""
+    form = b"MODSEQ (%d)" + behind.replace(b"%", b"%%")
+    rendered = {modseq: form % modseq for modseq in set(modseqs)}
+    return [rendered[modseq] for modseq in modseqs]
 
 
 def internal_dates(dates: Sequence[int], behind: bytes) -> list[bytes]:

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from mailserver.imap import commands as c
 from mailserver.imap.cursor import BadSyntax, Cursor
-from mailserver.imap.grammar_fetch import fetch_items, fetch_modifiers
+from mailserver.imap.grammar_fetch import fetch_items, fetch_modifiers, with_modseq
 from mailserver.imap.grammar_list import parse_create, parse_list, status_items
+from mailserver.imap.grammar_modifiers import select_parameters, store_modifiers
 from mailserver.imap.grammar_search import return_options, search_arguments
 from mailserver.imap.values import SequenceSet
 from mailserver.interfaces import StoreMode
@@ -81,6 +82,15 @@ def _mailbox(make: Callable[[bytes, str], c.Command]) -> _Parser:
     def parse(cursor: Cursor, tag: bytes) -> c.Command:
         cursor.space()
         return make(tag, cursor.mailbox())
+
+    return parse
+
+
+def _opening(make: type[c.Select | c.Examine]) -> _Parser:
+    def parse(cursor: Cursor, tag: bytes) -> c.Command:
+        cursor.space()
+        mailbox = cursor.mailbox()
+        return make(tag, mailbox) if cursor.at_end() else make(tag, mailbox, select_parameters(cursor))
 
     return parse
 
@@ -212,7 +222,10 @@ def _fetch(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
     numbers = _numbers(cursor)
     items = fetch_items(cursor, uid)
     modifiers = fetch_modifiers(cursor, uid)
-    return c.Fetch(tag, numbers, items, uid, modifiers.partial)
+    since = modifiers.changed_since
+    return c.Fetch(
+        tag, numbers, items if since is None else with_modseq(items), uid, modifiers.partial, since
+    )
 
 
 _STORE_ITEM = re.compile(rb"([+-]?FLAGS)(\.SILENT)? ", re.IGNORECASE)
@@ -220,13 +233,14 @@ _STORE_ITEM = re.compile(rb"([+-]?FLAGS)(\.SILENT)? ", re.IGNORECASE)
 
 def _store(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
     numbers = _numbers(cursor)
+    unchanged_since = store_modifiers(cursor) if cursor.peek() == b"(" else None
     item = _STORE_ITEM.match(cursor.text, cursor.pos)
     if item is None:
         raise BadSyntax("Expected FLAGS")
     cursor.pos = item.end()
     flags = cursor.flag_list() if cursor.peek() == b"(" else cursor.flags()
     mode = StoreMode(item[1].decode("ascii").upper())
-    return c.Store(tag, numbers, mode, flags, item[2] is not None, uid)
+    return c.Store(tag, numbers, mode, flags, item[2] is not None, uid, unchanged_since)
 
 
 def _search(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
@@ -274,8 +288,8 @@ _ARGUMENTS: dict[str, _Parser] = {
     "AUTHENTICATE": _authenticate,
     "LOGIN": _login,
     "ENABLE": _enable,
-    "SELECT": _mailbox(c.Select),
-    "EXAMINE": _mailbox(c.Examine),
+    "SELECT": _opening(c.Select),
+    "EXAMINE": _opening(c.Examine),
     "CREATE": parse_create,
     "DELETE": _mailbox(c.Delete),
     "RENAME": _rename,

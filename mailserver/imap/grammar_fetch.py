@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from attrs import evolve, frozen
 
-from mailserver.imap.cursor import MAX_DEPTH, MAX_NUMBER, BadSyntax, Cursor
+from mailserver.imap.cursor import MAX_DEPTH, MAX_MODSEQ, MAX_NUMBER, BadSyntax, Cursor
 from mailserver.imap.grammar_search import partial_range
 from mailserver.imap.values import FetchItem, PartialRange, Section
 
@@ -20,6 +20,7 @@ MAX_ITEMS = 100
 SIMPLE = (
     *("ENVELOPE", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODYSTRUCTURE", "UID"),
     *("EMAILID", "THREADID"),  # RFC 8474, 5.3
+    "MODSEQ",  # RFC 7162, 3.1.4.2
 )
 _ITEMS = {name: FetchItem(name) for name in SIMPLE} | {
     "BODY": FetchItem("BODY"),
@@ -53,6 +54,11 @@ def fetch_items(cursor: Cursor, uid: bool) -> tuple[FetchItem, ...]:
     if uid:
         items.append(_ITEMS["UID"])
     return tuple(dict.fromkeys(items))
+
+
+def with_modseq(items: tuple[FetchItem, ...]) -> tuple[FetchItem, ...]:
+    """CHANGEDSINCE asks for MODSEQ as well (RFC 7162, 3.1.4.1)."""
+    return tuple(dict.fromkeys((*items, _ITEMS["MODSEQ"])))
 
 
 def _name(cursor: Cursor) -> str:
@@ -136,10 +142,12 @@ def _partial(cursor: Cursor) -> tuple[int, int] | None:
 class FetchModifiers:
     """What stands in parentheses behind the items.
 
-    partial: which of the messages (RFC 9394, 3.3)
+    partial:       which of the messages (RFC 9394, 3.3)
+    changed_since: only those of them with a greater mod-sequence (RFC 7162, 3.1.4.1)
     """
 
     partial: PartialRange | None = None
+    changed_since: int | None = None
 
 
 def _partial_modifier(cursor: Cursor, uid: bool, so_far: FetchModifiers) -> FetchModifiers:
@@ -149,8 +157,14 @@ def _partial_modifier(cursor: Cursor, uid: bool, so_far: FetchModifiers) -> Fetc
     return evolve(so_far, partial=partial_range(cursor))
 
 
+def _changed_since_modifier(cursor: Cursor, uid: bool, so_far: FetchModifiers) -> FetchModifiers:
+    cursor.space()
+    return evolve(so_far, changed_since=cursor.number(MAX_MODSEQ))
+
+
 _MODIFIERS: dict[str, Callable[[Cursor, bool, FetchModifiers], FetchModifiers]] = {
     "PARTIAL": _partial_modifier,
+    "CHANGEDSINCE": _changed_since_modifier,
 }
 
 

@@ -18,6 +18,7 @@ STATUS_ITEMS = frozenset(
         "DELETED-STORAGE",  # RFC 9208, 4.1.4
         "SIZE",  # RFC 8438, 3
         "MAILBOXID",  # RFC 8474, 4.3
+        "HIGHESTMODSEQ",  # RFC 7162, 3.1.7
     )
 )
 MAX_PATTERNS = 100

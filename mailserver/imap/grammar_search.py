@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from mailserver.imap.cursor import MAX_NUMBER, BadSyntax, Cursor
+from mailserver.imap.cursor import MAX_MODSEQ, MAX_NUMBER, BadSyntax, Cursor
 from mailserver.imap.values import (
     PartialRange,
     Returning,
@@ -17,6 +17,7 @@ from mailserver.imap.values import (
     SearchFlag,
     SearchHeader,
     SearchKey,
+    SearchModseq,
     SearchNot,
     SearchObject,
     SearchOr,
@@ -201,6 +202,18 @@ class _Keys:
             raise BadSyntax("Not an object id")
         return SearchObject(name, identity)
 
+    def _modseq(self, name: str) -> SearchKey:
+        """ "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer (RFC 7162, 7)"""
+        cursor = self._cursor
+        if cursor.peek() == b'"':
+            if not cursor.string().lower().startswith(b"/flags/"):
+                raise BadSyntax("Expected the entry of a flag")
+            cursor.space()
+            if cursor.word() not in ("PRIV", "SHARED", "ALL"):
+                raise BadSyntax("Expected priv, shared or all")
+            cursor.space()
+        return SearchModseq(cursor.number(MAX_MODSEQ))
+
     def _string(self) -> str:
         return charsets.decode(self._cursor.astring(), self._charset)
 
@@ -220,6 +233,7 @@ _WITH_ARGUMENTS: dict[str, Callable[[_Keys, str], SearchKey]] = {
     "HEADER": _Keys._header,
     "EMAILID": _Keys._object,
     "THREADID": _Keys._object,
+    "MODSEQ": _Keys._modseq,
 }
 _WITH_ARGUMENTS |= dict.fromkeys(("FROM", "TO", "CC", "BCC", "SUBJECT"), _Keys._field)
 _WITH_ARGUMENTS |= dict.fromkeys(("BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE"), _Keys._date)

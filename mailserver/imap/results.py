@@ -40,10 +40,17 @@ def _set_text(numbers: Sequence[int]) -> bytes:
 
 
 def response(
-    tag: bytes, uid: bool, found: Sequence[int], returning: Returning, correlators: bytes = b""
+    tag: bytes,
+    uid: bool,
+    found: Sequence[int],
+    returning: Returning,
+    correlators: bytes = b"",
+    *,
+    modseq: int = 0,
 ) -> Iterator[bytes]:
     """`* ESEARCH (TAG …) …` in pieces. `found`: sequence numbers, or UIDs where `uid`; `correlators`: what
-    else the search is known by, with a space before it (RFC 7377, 2.1)."""
+    else the search is known by, with a space before it (RFC 7377, 2.1); `modseq`: the greatest of what is
+    returned, where MODSEQ was searched for and something found (RFC 4731, 3.2)."""
     options = returning.options
     line = [b'* ESEARCH (TAG "%b"%b)' % (tag, correlators)]
     if uid:
@@ -63,7 +70,7 @@ def response(
         yield b" PARTIAL (%b " % bytes(returning.partial)
         yield from set_pieces(found[first:last]) if first < last else (b"NIL",)
         yield b")"
-    yield b"\r\n"
+    yield b" MODSEQ %d\r\n" % modseq if modseq else b"\r\n"
 
 
 def is_told(returning: Returning) -> bool:

@@ -8,7 +8,15 @@ from datetime import date
 from typing import Any
 
 from mailserver.imap.search_source import Rows, Source
-from mailserver.imap.values import SearchAll, SearchDate, SearchFlag, SearchSet, SearchSize, SearchWithin
+from mailserver.imap.values import (
+    SearchAll,
+    SearchDate,
+    SearchFlag,
+    SearchModseq,
+    SearchSet,
+    SearchSize,
+    SearchWithin,
+)
 
 EPOCH = date(1970, 1, 1)
 DAY = 86400
@@ -70,10 +78,16 @@ def by_age(key: SearchWithin, rows: Rows, source: Source) -> Rows:
     return [row for row in rows if dates[row] >= then]
 
 
+def by_modseq(key: SearchModseq, rows: Rows, source: Source) -> Rows:
+    modseqs, least = source.modseqs, key.least
+    return [row for row in rows if modseqs[row] >= least]
+
+
 TABLE: dict[type, Callable[[Any, Rows, Source], Rows]] = {
     SearchAll: by_all,
     SearchFlag: by_flag,
     SearchSet: by_set,
     SearchSize: by_size,
     SearchWithin: by_age,
+    SearchModseq: by_modseq,
 }

@@ -22,6 +22,7 @@ class Source(Protocol):
     flags: Sequence[int]
     sizes: Sequence[int]
     dates: Sequence[int]
+    modseqs: Sequence[int]
     recent: set[int]
     now: int  # seconds since the epoch when the search began
 

@@ -13,11 +13,11 @@ that the mailbox replaces rather than shrinks) and how many of them the client k
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from zope.interface import implementer
 
-from mailserver.imap.fetch import FlagFragments, Prefixes, interleave, prefixes_of
+from mailserver.imap.fetch import FlagFragments, Prefixes, interleave, modseq_column, prefixes_of
 from mailserver.imap.flags import FlagNames
 from mailserver.imap.values import SequenceSet
 from mailserver.interfaces import IMailbox, IMailboxListener
@@ -34,14 +34,23 @@ def _nothing() -> None:
 class Selected:
     """The selected mailbox of a session. `attach` it once the mailbox is open.
 
-    wake: called whenever there is something new to tell (IDLE); `sync` tells it.
+    wake:    called whenever there is something new to tell (IDLE); `sync` tells it
+    enabled: what the session has switched on (`Session.enabled`, which may grow): how it is told
+    settled: the mailbox's MODSEQ when everything was told; what is untold has a greater one
     """
 
     mailbox: IMailbox
 
-    def __init__(self, read_only: bool = False, wake: Callable[[], None] = _nothing) -> None:
+    def __init__(
+        self,
+        read_only: bool = False,
+        wake: Callable[[], None] = _nothing,
+        enabled: Collection[str] = frozenset(),
+    ) -> None:
         self.read_only = read_only
         self.wake = wake
+        self.enabled = enabled
+        self.settled = 0
         self.gone = False
         self.told = 0
         self.uids: Sequence[int] = ()
@@ -57,11 +66,12 @@ class Selected:
         """The client now learns of the mailbox (SELECT): everything in it counts as told."""
         self.mailbox = mailbox
         self.names = FlagNames(mailbox.keywords)
-        self._fragments = FlagFragments(self.names, b")\r\n")
-        self._recent_fragments = FlagFragments(self.names, b")\r\n", recent=True)
+        self._fragments = FlagFragments(self.names, b"")
+        self._recent_fragments = FlagFragments(self.names, b"", recent=True)
         self.read_only = self.read_only or mailbox.read_only
         self.uids = mailbox.uids
         self.told = len(mailbox.uids)
+        self.settled = mailbox.highestmodseq
         self.recent = set(mailbox.take_recent(self, self.read_only))
         self.saved = ()
         self._removed.clear()
@@ -85,7 +95,7 @@ class Selected:
 
     def messages_removed(self, uids: Sequence[int], by: IMailboxListener | None) -> None:
         view = self.uids
-        self._removed.update([view[index] for index in self._indices(sorted(uids))])
+        self._removed.update([view[index] for index in self.indices_of(sorted(uids))])
         self._changed.difference_update(uids)
         self.recent.difference_update(uids)
         self.wake()
@@ -95,6 +105,16 @@ class Selected:
         self.wake()
 
     # --- numbers ----------------------------------------------------------------------------------
+
+    @property
+    def keeps_modseqs(self) -> bool:
+        """False where the mailbox has no mod-sequences that last (RFC 7162, 3.1.2.2: NOMODSEQ)."""
+        return bool(self.mailbox.highestmodseq)
+
+    @property
+    def condstore(self) -> bool:
+        """Are UID and MODSEQ told with every change (RFC 7162, 3.2.4)?"""
+        return "CONDSTORE" in self.enabled and self.keeps_modseqs
 
     @property
     def current(self) -> bool:
@@ -107,7 +127,7 @@ class Selected:
         index = bisect_left(self.uids, uid, 0, self.told)
         return index + 1 if index < self.told and self.uids[index] == uid else 0
 
-    def _indices(self, uids: Sequence[int]) -> Sequence[int]:
+    def indices_of(self, uids: Sequence[int]) -> Sequence[int]:
         """Where these UIDs (ascending) stand in the view; those that the client does not know are left out.
         A run of neighbours, as from a change of a whole mailbox, costs one comparison."""
         view, told = self.uids, self.told
@@ -115,7 +135,7 @@ class Selected:
             return ()
         first = bisect_left(view, uids[0], 0, told)
         last = first + len(uids)
-        if last <= told and list(view[first:last]) == uids:
+        if last <= told and list(view[first:last]) == list(uids):
             return range(first, last)
         if len(uids) > told // 16:
             wanted = set(uids)
@@ -158,7 +178,7 @@ class Selected:
         gone = self._removed
         found: list[tuple[int, int]] = []
         start = stop = -1
-        for index in self._indices([uid for uid in self.saved if uid not in gone] if gone else self.saved):
+        for index in self.indices_of([uid for uid in self.saved if uid not in gone] if gone else self.saved):
             if index != stop:
                 if stop > start:
                     found.append((start, stop))
@@ -192,9 +212,14 @@ class Selected:
         """
         if not self._removed:
             self.uids = self.mailbox.uids  # what may have gone from it was never told
-        if not self.pending:
-            return b""
         told: list[bytes] = []
+        if self.pending:
+            self._tell(told, allow_expunge, with_uid)
+        if not self._removed:
+            self.settled = self.mailbox.highestmodseq
+        return b"".join(told)
+
+    def _tell(self, told: list[bytes], allow_expunge: bool, with_uid: bool) -> None:
         if allow_expunge and self._removed:
             self._tell_expunges(told)
         if not self._removed:
@@ -204,11 +229,10 @@ class Selected:
             changed = sorted(self._changed)
             self._changed.clear()
             told.extend(self.flag_lines(changed, with_uid))
-        return b"".join(told)
 
     def _tell_expunges(self, told: list[bytes]) -> None:
         """From the highest number down, so that none of them moves another (RFC 3501, 7.4.1)."""
-        indices = self._indices(sorted(self._removed))
+        indices = self.indices_of(sorted(self._removed))
         told.extend([b"* %d EXPUNGE\r\n" % (index + 1) for index in reversed(indices)])
         self.told -= len(indices)
         self.uids = self.mailbox.uids
@@ -238,35 +262,48 @@ class Selected:
         text = b"No permanent flags permitted" if self.read_only else b"Flags permitted"
         return b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS (%b)] %b\r\n" % (names, permanent, text)
 
+    def modseq_response(self) -> bytes:
+        """HIGHESTMODSEQ as far as everything is told, or NOMODSEQ (RFC 7162, 3.1.2)."""
+        if not self.keeps_modseqs:
+            return b"* OK [NOMODSEQ] No permanent mod-sequences\r\n"
+        return b"* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n" % self.settled
+
     def flag_lines(self, uids: Sequence[int], with_uid: bool) -> list[bytes]:
-        """`* n FETCH (FLAGS (…))` for those of these UIDs (ascending) that the client knows."""
-        indices = self._indices(uids)
-        view, flags = self.uids, self.mailbox.flags
+        """`* n FETCH (FLAGS (…))` for those of these UIDs (ascending) that the client knows; with UID and
+        MODSEQ where CONDSTORE is enabled."""
+        indices = rows = self.indices_of(uids)
+        view, mailbox, condstore = self.uids, self.mailbox, self.condstore
         if not self.current:
-            index_of = self.mailbox.index_of
-            found = [(index, index_of(view[index])) for index in indices]
+            found = [(index, mailbox.index_of(view[index])) for index in indices]
             indices = [index for index, row in found if row >= 0]
-            values = [flags[row] for _, row in found if row >= 0]
-        else:
-            values = [flags[index] for index in indices]
+            rows = [row for _, row in found if row >= 0]
         if not indices:
             return []
+        columns = [self._heads(indices, with_uid or condstore), self._flags(indices, rows)]
+        if condstore:
+            modseqs = mailbox.modseqs
+            columns += [[b" "] * len(rows), modseq_column([modseqs[row] for row in rows], b"")]
+        return interleave([*columns, [b")\r\n"] * len(rows)])
+
+    def _heads(self, indices: Sequence[int], with_uid: bool) -> list[bytes]:
+        view = self.uids
         if len(indices) > MANY:
             lines = prefixes_of(self).get(with_uid, indices[-1] + 1)
-            heads = [lines[index] for index in indices]
-        elif with_uid:
-            heads = [b"* %d FETCH (UID %d " % (index + 1, view[index]) for index in indices]
-        else:
-            heads = [b"* %d FETCH (" % (index + 1) for index in indices]
-        recent = self.recent
-        plain, marked = self._fragments, self._recent_fragments
-        tails = [
-            marked[bits] if recent and view[index] in recent else plain[bits]
-            for index, bits in zip(indices, values, strict=True)
-        ]
-        return interleave((heads, tails))
+            return [lines[index] for index in indices]
+        if with_uid:
+            return [b"* %d FETCH (UID %d " % (index + 1, view[index]) for index in indices]
+        return [b"* %d FETCH (" % (index + 1) for index in indices]
 
-    def flags_told(self, uids: Iterable[int]) -> None:
-        """FETCH has just told the flags of these messages: no need to repeat them."""
-        if self._changed:
+    def _flags(self, indices: Sequence[int], rows: Sequence[int]) -> list[bytes]:
+        recent, view, flags = self.recent, self.uids, self.mailbox.flags
+        plain, marked = self._fragments, self._recent_fragments
+        return [
+            marked[flags[row]] if recent and view[index] in recent else plain[flags[row]]
+            for index, row in zip(indices, rows, strict=True)
+        ]
+
+    def flags_told(self, uids: Iterable[int], modseq: bool) -> None:
+        """FETCH has just told the flags of these messages: no need to repeat them, unless their MODSEQ is to
+        be told as well and was not."""
+        if self._changed and (modseq or not self.condstore):
             self._changed.difference_update(uids)

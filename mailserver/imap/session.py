@@ -74,7 +74,7 @@ class Session:
     account:  the avatar, None until log-in
     selected: the mailbox, None in the authenticated state
     client:   the name that the client gave with ID (RFC 2971), "" before
-    enabled:  capabilities that ENABLE switched on (RFC 5161)
+    enabled:  capabilities that are switched on, by ENABLE (RFC 5161) or by use (CONDSTORE)
     failures: failed log-ins so far
     idle:     True while IDLE waits: changes are told as they come
     exchange: the SASL exchange in progress
@@ -225,6 +225,22 @@ class Session:
 
     def select(self, selected: Selected) -> None:
         self.selected = selected
+
+    def enable_condstore(self) -> None:
+        """A CONDSTORE enabling command; the first one tells HIGHESTMODSEQ (RFC 7162, 3.1)."""
+        if "CONDSTORE" not in self.enabled:
+            self.enabled.add("CONDSTORE")
+            if self.selected is not None and self.selected.keeps_modseqs:
+                self.send(self.selected.modseq_response())
+
+    def takes_modseq(self, command: Command) -> bool:
+        """The command on the selected mailbox names mod-sequences: it enables CONDSTORE, and is answered BAD
+        where the mailbox has none (RFC 7162, 3.1.2.2)."""
+        if not self.mailbox.keeps_modseqs:
+            self.bad(command, "This mailbox has no permanent mod-sequences")
+            return False
+        self.enable_condstore()
+        return True
 
     def unselect(self) -> None:
         """Leave the selected mailbox without expunging (RFC 3691); harmless where there is none."""

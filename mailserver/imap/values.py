@@ -5,6 +5,7 @@ Everything here is a frozen value made by `grammar` and read by the handlers; no
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 
 from attrs import frozen
@@ -110,7 +111,7 @@ class FetchItem:
     """One data item; the macros ALL, FAST, FULL come as what they stand for.
 
     name:    ENVELOPE FLAGS INTERNALDATE RFC822 RFC822.HEADER RFC822.SIZE RFC822.TEXT BODYSTRUCTURE UID
-             EMAILID THREADID, BODY (the structure without extension data), or BODY[] (with `section`)
+             EMAILID THREADID MODSEQ, BODY (the structure without extension data), or BODY[] (with `section`)
     partial: (first octet, number of octets) of BODY[…]<…>, None for everything
     peek:    True where \\Seen is not set (BODY.PEEK[…], RFC822.HEADER and what is no text)
     """
@@ -216,6 +217,14 @@ class SearchObject:
     identity: str
 
 
+@frozen
+class SearchModseq:
+    """MODSEQ: messages whose mod-sequence is `least` or greater (RFC 7162, 3.1.5). One mod-sequence is kept
+    for all of a message, so the entry name and type that may stand before it change nothing."""
+
+    least: int
+
+
 SearchKey = (
     SearchAll
     | SearchAnd
@@ -229,6 +238,7 @@ SearchKey = (
     | SearchHeader
     | SearchText
     | SearchObject
+    | SearchModseq
 )
 
 
@@ -241,3 +251,17 @@ class Returning:
 
     options: frozenset[str]
     partial: PartialRange | None = None
+
+
+def search_leaves(key: SearchKey) -> Iterator[SearchKey]:
+    """The keys of a tree that hold no other keys."""
+    if isinstance(key, SearchAnd):
+        for inner in key.keys:
+            yield from search_leaves(inner)
+    elif isinstance(key, SearchOr):
+        yield from search_leaves(key.left)
+        yield from search_leaves(key.right)
+    elif isinstance(key, SearchNot):
+        yield from search_leaves(key.key)
+    else:
+        yield key

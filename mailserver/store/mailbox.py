@@ -65,6 +65,7 @@ class Mailbox(Arrays):
         self._listeners: list[IMailboxListener] = []
         self._number = 0
         self._loaded = False
+        self._lasting = True
         self._early: list[Change] = []
         self._watch: Watch | None = None
         self._foreign = True
@@ -100,7 +101,8 @@ class Mailbox(Arrays):
         self._keywords = loaded.keywords
         self.keywords = loaded.keywords.names
         self.uidvalidity, self.uidnext = loaded.uidvalidity, loaded.uidnext
-        self.highestmodseq = loaded.modseq
+        self._lasting = loaded.lasting
+        self.highestmodseq = loaded.modseq if loaded.lasting else 0
         self._recent_from = loaded.recent_from
         self.read_only = not loaded.writable
         self._loaded = True
@@ -159,7 +161,8 @@ class Mailbox(Arrays):
         if change.gone:
             self._go()
             return
-        self.highestmodseq = max(self.highestmodseq, change.modseq)
+        if self._lasting:
+            self.highestmodseq = max(self.highestmodseq, change.modseq)
         self.uidnext = max(self.uidnext, change.uidnext)
         for uid, name in change.renamed:
             self.rename(uid, name)

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from mailserver import durable
 from mailserver.errors import NoSpace, TemporaryFailure
-from mailserver.interfaces import IMailboxListener, MailboxStatus, StoreMode, StoreResult
+from mailserver.interfaces import KEYWORD, IMailboxListener, MailboxStatus, StoreMode, StoreResult
 from mailserver.store import files, maildir, object_ids
 from mailserver.store.index import Index
 from mailserver.store.ledger import Keywords, Ledger
@@ -26,7 +26,8 @@ from mailserver.store.rows import Columns, Folder, Row
 
 @frozen
 class Loaded:
-    """A mailbox as it was when the lock was held."""
+    """A mailbox as it was when the lock was held. `lasting`: its numbers are written down, so that MODSEQ
+    cannot go back."""
 
     number: int
     columns: Columns
@@ -36,12 +37,14 @@ class Loaded:
     modseq: int
     recent_from: int
     writable: bool
+    lasting: bool
 
 
 def load(ledger: Ledger, opened: Index, directory: str) -> Loaded:
     """The whole mailbox, after a look at the directories."""
     refresh(ledger, opened, directory)
     folder = ledger.folder(opened, directory)
+    path = ledger.folder_path(directory)
     return Loaded(
         ledger.number,
         opened.load(folder),
@@ -50,7 +53,8 @@ def load(ledger: Ledger, opened: Index, directory: str) -> Loaded:
         folder.uidnext,
         folder.modseq,
         folder.recent_from,
-        os.access(os.path.join(ledger.folder_path(directory), "cur"), os.W_OK),
+        os.access(os.path.join(path, "cur"), os.W_OK),
+        os.access(path, os.W_OK),
     )
 
 
@@ -65,7 +69,7 @@ def status(ledger: Ledger, opened: Index, directory: str, *, look: bool = True) 
         folder.unseen,
         folder.uidnext,
         folder.uidvalidity,
-        folder.modseq,
+        folder.modseq if os.access(ledger.folder_path(directory), os.W_OK) else 0,
         folder.size,
         folder.deleted,
         object_ids.mailbox_id(ledger.user, folder.uidvalidity),
@@ -88,7 +92,7 @@ def set_flags(
     modified: list[int] = []
     changed: list[Row] = []
     for row in opened.rows(folder, uids):
-        if unchanged_since is not None and row.modseq > unchanged_since:
+        if unchanged_since is not None and not _unchanged(row, unchanged_since, mode, mask):
             modified.append(row.uid)
             continue
         old = row.flags
@@ -122,6 +126,14 @@ def set_flags(
             by=by,
         )
     return StoreResult(tuple(row.uid for row in changed), tuple(modified))
+
+
+def _unchanged(row: Row, since: int, mode: StoreMode, mask: int) -> bool:
+    """The test of UNCHANGEDSINCE. Where nothing but keywords is added or removed, 0 asks whether the message
+    has none of them: what is not there has no mod-sequence (RFC 7162, 3.1.3, example 7)."""
+    if not since and mode is not StoreMode.REPLACE and mask >> KEYWORD << KEYWORD == mask:
+        return not row.flags & mask
+    return row.modseq <= since
 
 
 def remove(

@@ -95,6 +95,7 @@ class FakeMailbox:
         self.unclaimed: set[int] = set()  # \Recent for nobody yet
         self.data: dict[int, bytes] = {}
         self.listeners: list[IMailboxListener] = []
+        self.expunged: list[tuple[int, int]] = []
         self._rendered: dict[int, Rendered] = {}
 
     # --- what tests do ----------------------------------------------------------------------------
@@ -113,7 +114,10 @@ class FakeMailbox:
 
     def set_flags(self, uid: int, *names: str) -> None:
         """Another program changes flags."""
-        self.flags[self.index_of(uid)] = self.flag_mask(names, True)
+        index = self.index_of(uid)
+        self.flags[index] = self.flag_mask(names, True)
+        self.highestmodseq += 1
+        self.modseqs[index] = self.highestmodseq
         self._changed([uid], None)
 
     def expunge_now(self, *uids: int) -> None:
@@ -152,6 +156,8 @@ class FakeMailbox:
         gone = set(uids)
         if not gone:
             return ()
+        self.highestmodseq += 1
+        self.expunged += [(self.highestmodseq, uid) for uid in sorted(gone)]
         keep = [n for n, uid in enumerate(self.uids) if uid not in gone]
         self.uids = array("Q", [self.uids[n] for n in keep])
         self.flags = [self.flags[n] for n in keep]
@@ -216,26 +222,35 @@ class FakeMailbox:
         unchanged_since: int | None,
         by: IMailboxListener | None,
     ) -> Deferred[StoreResult]:
-        return self.account.later_call(lambda: self._store(uids, mode, mask, by))
+        return self.account.later_call(lambda: self._store(uids, mode, mask, unchanged_since, by))
 
     def _store(
-        self, uids: Sequence[int], mode: StoreMode, mask: int, by: IMailboxListener | None
+        self,
+        uids: Sequence[int],
+        mode: StoreMode,
+        mask: int,
+        unchanged_since: int | None,
+        by: IMailboxListener | None,
     ) -> StoreResult:
         changed = []
+        modified = []
+        modseq = self.highestmodseq + 1
         for uid in uids:
             index = self.index_of(uid)
             if index < 0:
+                continue
+            if unchanged_since is not None and self.modseqs[index] > unchanged_since:
+                modified.append(uid)
                 continue
             old = self.flags[index]
             new = {StoreMode.REPLACE: mask, StoreMode.ADD: old | mask, StoreMode.REMOVE: old & ~mask}[mode]
             if new != old:
                 self.flags[index] = new
-                self.highestmodseq += 1
-                self.modseqs[index] = self.highestmodseq
+                self.modseqs[index] = self.highestmodseq = modseq
                 changed.append(uid)
         if changed:
             self._changed(changed, by)
-        return StoreResult(tuple(changed))
+        return StoreResult(tuple(changed), tuple(modified))
 
     def expunge(self, uids: Sequence[int] | None, by: IMailboxListener | None) -> Deferred[Sequence[int]]:
         def run() -> Sequence[int]:

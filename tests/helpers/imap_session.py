@@ -119,7 +119,7 @@ class SelectedClient:
         self.wire = FakeWire()
         self.session = Session(self.wire)
         self.session.account = account
-        self.view = Selected(read_only, self.session.wake)
+        self.view = Selected(read_only, self.session.wake, self.session.enabled)
         self.clock: Any = getattr(account, "clock", None)
         opened: list[Any] = []
         account.open(name, self.view, read_only).addCallback(opened.append)

@@ -54,7 +54,7 @@ def test_H9_no_expunge_during_fetch_store_search(account: FakeAccount) -> None:
         "CHECK",
         "UID FETCH 1 UID",
         "UID STORE 1 +FLAGS.SILENT \\Seen",
-        "UID SEARCH 1",
+        "UID SEARCH UID 1",
         "EXPUNGE",
         "COPY 1 Trash",
     ],
@@ -64,6 +64,14 @@ def test_H9_where_an_expunge_is_told(account: FakeAccount, command: str) -> None
     account.inbox.expunge_now(3)
 
     assert "* 3 EXPUNGE" in a.told(command)
+
+
+def test_no_expunge_where_the_keys_of_a_search_are_numbers(account: FakeAccount) -> None:
+    """RFC 7162, 3.2.10.2: the numbers of the question would mean others afterwards."""
+    a = SelectedClient(account)
+    account.inbox.expunge_now(3)
+    assert a.told("UID SEARCH OR SEEN NOT 4") == ["* SEARCH 1 2 5", "a OK SEARCH completed"]
+    assert "* 3 EXPUNGE" in a.told("NOOP")
 
 
 def test_H10_a_message_that_another_session_expunged(account: FakeAccount) -> None:

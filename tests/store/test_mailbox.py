@@ -20,7 +20,7 @@ from mailserver.errors import (
     OverQuota,
     TemporaryFailure,
 )
-from mailserver.interfaces import IAccount, IMailbox, IMailStore, StoreMode
+from mailserver.interfaces import IAccount, IMailbox, IMailStore, StoreMode, StoreResult
 from mailserver.store import mailbox as mailbox_module
 from mailserver.store import operations
 from mailserver.store.store import MailStore
@@ -113,6 +113,17 @@ def test_unchanged_since(store: MailStore) -> None:
     now(mailbox.store([2], ADD, SEEN, None, None))
     result = now(mailbox.store([1, 2], ADD, FLAGGED, 3, None))
     assert (result.changed, result.modified) == ((1,), (2,))
+
+
+def test_unchanged_since_0_asks_for_the_absence_of_keywords(store: MailStore) -> None:
+    """RFC 7162, 3.1.3, example 7: who sets $MDNSent first sends the report."""
+    deliver(store)
+    mailbox, _ = opened(store)
+    sent = mailbox.flag_mask(["$MDNSent"], True)
+    assert now(mailbox.store([1], ADD, sent, 0, None)) == StoreResult((1,))
+    assert now(mailbox.store([1], ADD, sent, 0, None)) == StoreResult((), (1,))
+    for mode, mask in ((ADD, SEEN), (REPLACE, sent), (ADD, sent | SEEN)):
+        assert now(mailbox.store([1], mode, mask, 0, None)).modified == (1,)
 
 
 def test_I16_keywords(store: MailStore) -> None:
@@ -380,6 +391,7 @@ def test_I17_a_folder_that_may_not_be_written(store: MailStore, monkeypatch: pyt
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
     mailbox, _ = opened(make_store(store.settings.now.data_dir))
     assert mailbox.read_only
+    assert mailbox.highestmodseq == 0  # RFC 7162, 3.1.2.2: what cannot be written down may go back
     assert mailbox.open_message(1).read_all() is not None
 
 

@@ -8,9 +8,7 @@ from mailserver.imap.commands import Capability, Command, Enable, Id, Idle, Logo
 from mailserver.imap.session import Handler, Session
 
 IDENTITY = {"name": "mailserver"}  # no version: it helps attackers more than users (RFC 2971, 5)
-ENABLEABLE: frozenset[str] = (
-    frozenset()
-)  # extensions that change responses only when asked to (RFC 5161, 3.1)
+ENABLEABLE = frozenset(("CONDSTORE",))  # what changes responses only when asked to (RFC 5161, 3.1)
 
 
 async def capability(session: Session, command: Capability) -> None:
@@ -48,11 +46,13 @@ async def identify(session: Session, command: Id) -> None:
 
 
 async def enable(session: Session, command: Enable) -> None:
-    """RFC 5161, 3.1: what is not known is passed over."""
+    """RFC 5161, 3.1: what is not known, or enabled already, is passed over."""
     known = {name for name in ENABLEABLE if session.has(name)} - session.enabled
-    wanted = [name for name in command.capabilities if name in known]
-    session.enabled.update(wanted)
+    wanted = [name for name in dict.fromkeys(command.capabilities) if name in known]
     session.send(replies.enabled(wanted))
+    if "CONDSTORE" in wanted:
+        session.enable_condstore()
+    session.enabled.update(wanted)
     session.ok(command)
 
 

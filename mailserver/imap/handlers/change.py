@@ -10,26 +10,25 @@ from mailserver.imap.commands import Check, Close, Command, Copy, Expunge, Move,
 from mailserver.imap.fetch import Plan
 from mailserver.imap.handlers.batches import uids_of
 from mailserver.imap.handlers.fetch import RowSender
+from mailserver.imap.resync import runs
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.imap.values import SequenceSet
-from mailserver.interfaces import CopyResult, StoreMode
+from mailserver.interfaces import CopyResult, StoreMode, StoreResult
 
 READ_ONLY = "The mailbox is read-only"
 NO_SUCH_NUMBER = "No such message number"
 
 
-def _flags_plan(uid: bool) -> Plan:
-    return Plan(uid, flags=True, date=False, size=False, cached=(), headers=(), contents=(), seen=False)
-
-
 async def store(session: Session, command: Store) -> None:
-    """RFC 3501, 6.4.6. The client is told the flags of every message it named, unless .SILENT; what other
-    sessions changed meanwhile it is told in any case.
+    """RFC 3501, 6.4.6; RFC 7162, 3.1.3. The client is told the flags of every message it named, unless
+    .SILENT; what other sessions changed meanwhile it is told in any case.
 
     Messages that others expunged: the rest is changed, then NO (RFC 2180, 4.2.3); UID STORE ignores them.
     """
     view = session.mailbox
+    if command.unchanged_since is not None and not session.takes_modseq(command):
+        return
     if view.read_only:
         session.no(command, READ_ONLY, "READ-ONLY")
         return
@@ -40,17 +39,47 @@ async def store(session: Session, command: Store) -> None:
     mailbox = view.mailbox
     mask = mailbox.flag_mask(command.flags, command.mode is not StoreMode.REMOVE)
     uids = uids_of(view, ranges)
+    code = ""
     if uids:
-        await mailbox.store(uids, command.mode, mask, command.unchanged_since, view)
-        told = view.tell_keywords()
-        if told:
-            session.send(told)
-        if not command.silent:
-            await RowSender(session, view, _flags_plan(command.uid)).send_ranges(ranges)
+        result = await mailbox.store(uids, command.mode, mask, command.unchanged_since, view)
+        session.send(view.tell_keywords())
+        await _tell_stored(session, command, ranges, result)
+        code = _modified(view, command, result)
     if not command.uid and any(map(view.is_removed, uids)):
-        session.no(command, MessageGone.text, "EXPUNGEISSUED")
+        session.no(command, MessageGone.text, code or "EXPUNGEISSUED")
     else:
-        session.ok(command)
+        session.ok(command, "Conditional STORE failed" if code else "", code)
+
+
+async def _tell_stored(
+    session: Session, command: Store, ranges: Sequence[tuple[int, int]], result: StoreResult
+) -> None:
+    """MODSEQ is told even if .SILENT (RFC 7162, 3.1.3), and the flags of messages that failed a condition, so
+    that the client need not ask why."""
+    view = session.mailbox
+    condstore = view.condstore
+    silent = Plan(uid=True, modseq=True)
+    spoken = Plan(uid=command.uid or condstore, flags=True, modseq=condstore)
+    if command.unchanged_since is None:
+        if not command.silent:
+            await RowSender(session, view, spoken).send_ranges(ranges)
+        elif condstore:
+            changed = runs(view.indices_of(result.changed))
+            await RowSender(session, view, silent).send_ranges(changed)
+        return
+    failed = set(result.modified)
+    done = [index for start, stop in ranges for index in range(start, stop) if view.uids[index] not in failed]
+    plan = silent if command.silent else spoken
+    await RowSender(session, view, plan).send_ranges(runs(done))
+    await RowSender(session, view, spoken).send_ranges(runs(view.indices_of(result.modified)))
+
+
+def _modified(view: Selected, command: Store, result: StoreResult) -> str:
+    """The MODIFIED response code: UIDs of a UID STORE, else numbers; "" where no message failed."""
+    if not result.modified:
+        return ""
+    failed = result.modified if command.uid else [view.number_of(uid) for uid in result.modified]
+    return f"MODIFIED {uid_set(failed)}"
 
 
 def _copied(session: Session, result: CopyResult) -> str:

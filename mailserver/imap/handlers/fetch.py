@@ -22,10 +22,12 @@ from mailserver.imap.fetch import (
     interleave,
     internal_dates,
     literal,
+    modseq_column,
     prefixes_of,
     span,
 )
 from mailserver.imap.handlers.batches import Batch, batch, part_of, pieces, take, uids_of
+from mailserver.imap.resync import changed_since
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import Flag, IMessageFile, StoreMode
@@ -43,16 +45,20 @@ SMALL = 1024 * 1024  # messages up to this size are taken whole
 
 
 async def fetch(session: Session, command: Fetch) -> None:
-    """RFC 3501, 6.4.5 and 6.4.8."""
+    """RFC 3501, 6.4.5 and 6.4.8; RFC 7162, 3.1.4 and 3.2.4."""
     view = session.mailbox
+    plan = compile_plan(command.items, command.uid)
+    if plan.modseq and not session.takes_modseq(command):
+        return
     known = view.ranges(command.numbers, command.uid)
     if known is None:
         session.bad(command, "No such message number")
         return
     ranges = part_of(known, command.partial)
-    plan = compile_plan(command.items, command.uid)
+    if command.changed_since is not None:
+        ranges = changed_since(view, ranges, command.changed_since)
     if plan.seen and not view.read_only and await set_seen(view, ranges):
-        plan = evolve(plan, flags=True)
+        plan = evolve(plan, flags=True, uid=plan.uid or view.condstore, modseq=plan.modseq or view.condstore)
     sender = RowSender(session, view, plan)
     await sender.send_ranges(ranges)
     if sender.gone and not command.uid:
@@ -96,6 +102,7 @@ class RowSender:
         self._waiting = 0
         items: list[str | bytes] = [
             *("FLAGS" for _ in range(plan.flags)),
+            *("MODSEQ" for _ in range(plan.modseq)),
             *("DATE" for _ in range(plan.date)),
         ]
         items += [*("SIZE" for _ in range(plan.size)), *("EMAILID" for _ in range(plan.emailid))]
@@ -169,7 +176,9 @@ class RowSender:
             if told:
                 self._put(told)
             columns.append(self._flag_column(take(mailbox.flags, rows), messages.uids))
-            view.flags_told(messages.uids)
+            view.flags_told(messages.uids, plan.modseq)
+        if plan.modseq:
+            columns.append(modseq_column(take(mailbox.modseqs, rows), self._behind("MODSEQ")))
         if plan.date:
             columns.append(internal_dates(take(mailbox.dates, rows), self._behind("DATE")))
         if plan.size:

@@ -37,13 +37,21 @@ SPECIAL_USES = {use.upper(): use for use in ("\\Archive", "\\Drafts", "\\Junk", 
 
 
 async def select(session: Session, command: Select | Examine) -> None:
-    """RFC 3501, 6.3.1: the mailbox selected before is left first, also where this one fails (CASES H23)."""
-    session.unselect()
-    selected = Selected(isinstance(command, Examine), session.wake)
+    """RFC 3501, 6.3.1: the mailbox selected before is left first, also where this one fails (CASES H23);
+    CLOSED tells of that (RFC 7162, 3.2.11)."""
+    if session.selected is not None:
+        session.unselect()
+        if session.has("CONDSTORE"):
+            session.send(b"* OK [CLOSED] Previous mailbox closed\r\n")
+    if command.condstore:
+        session.enable_condstore()
+    selected = Selected(isinstance(command, Examine), session.wake, session.enabled)
     mailbox = await session.owner.open(command.mailbox, selected, selected.read_only)
     selected.attach(mailbox)
     session.select(selected)
     session.send(_selection(selected, session.has("OBJECTID")))
+    if session.has("CONDSTORE"):
+        session.send(selected.modseq_response())
     code = "READ-ONLY" if selected.read_only else "READ-WRITE"
     session.ok(command, code=code)
 
@@ -144,7 +152,9 @@ async def status(session: Session, command: Status) -> None:
 
 async def status_values(session: Session, name: str, items: Sequence[str]) -> list[tuple[str, int | str]]:
     """APPENDLIMIT: RFC 7889, 3.1; DELETED, DELETED-STORAGE: RFC 9208, 4.1.4; SIZE: RFC 8438, 3; MAILBOXID:
-    RFC 8474, 4.3."""
+    RFC 8474, 4.3; HIGHESTMODSEQ: RFC 7162, 3.1.7."""
+    if "HIGHESTMODSEQ" in items:
+        session.enable_condstore()
     counters = await session.owner.status(name)
     values: dict[str, int | str] = {
         "MESSAGES": counters.messages,
@@ -156,6 +166,7 @@ async def status_values(session: Session, name: str, items: Sequence[str]) -> li
         "DELETED": counters.deleted,
         "SIZE": counters.size,
         "MAILBOXID": f"({counters.mailboxid})",
+        "HIGHESTMODSEQ": counters.highestmodseq,
     }
     if "DELETED-STORAGE" in items:
         values["DELETED-STORAGE"] = await _deleted_octets(session, name, counters)

@@ -12,7 +12,7 @@ from mailserver.imap.handlers.source import MailboxSource
 from mailserver.imap.search import search
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
-from mailserver.imap.values import Returning
+from mailserver.imap.values import Returning, SearchModseq, search_leaves
 from mailserver.message import charsets
 
 
@@ -26,6 +26,9 @@ class BadCharset(MailError):
 async def search_messages(session: Session, command: Search) -> None:
     """A search that fails with SAVE leaves nothing saved (RFC 5182, 2.1)."""
     view, returning = session.mailbox, command.returning
+    by_modseq = any(isinstance(leaf, SearchModseq) for leaf in search_leaves(command.key))
+    if by_modseq and not session.takes_modseq(command):
+        return
     try:
         check_charset(command.charset)
         source = MailboxSource(session, view)
@@ -35,10 +38,11 @@ async def search_messages(session: Session, command: Search) -> None:
             view.saved = []
         raise
     found = [source.uids[row] for row in rows] if command.uid else [row + 1 for row in rows]
+    modseq = highest_modseq(source.modseqs, rows, returning) if by_modseq else 0
     if returning is None:
-        await send_pieces(session, _plain(b"* SEARCH", found))
+        await send_pieces(session, _plain(b"* SEARCH", found, modseq))
     else:
-        await tell(session, command, found, returning)
+        await tell(session, command, found, returning, modseq)
         if "SAVE" in returning.options:
             save(view, [source.uids[row] for row in rows], returning)
     session.ok(command)
@@ -50,10 +54,19 @@ def check_charset(charset: str) -> None:
         raise BadCharset
 
 
-async def tell(session: Session, command: Search, found: Sequence[int], returning: Returning) -> None:
+def highest_modseq(modseqs: Sequence[int], rows: Sequence[int], returning: Returning | None) -> int:
+    """The greatest mod-sequence of what is returned, 0 for nothing (RFC 7162, 3.1.6; RFC 4731, 3.2)."""
+    told = rows if returning is None else results.to_save(rows, returning)
+    return max((modseqs[row] for row in told), default=0)
+
+
+async def tell(
+    session: Session, command: Search, found: Sequence[int], returning: Returning, modseq: int = 0
+) -> None:
     """The ESEARCH response, unless nothing was to be told."""
     if results.is_told(returning):
-        await send_pieces(session, results.response(command.tag, command.uid, found, returning))
+        pieces = results.response(command.tag, command.uid, found, returning, modseq=modseq)
+        await send_pieces(session, pieces)
 
 
 def save(view: Selected, uids: Sequence[int], returning: Returning) -> None:
@@ -61,12 +74,12 @@ def save(view: Selected, uids: Sequence[int], returning: Returning) -> None:
     view.saved = sorted(results.to_save(uids, returning))
 
 
-def _plain(name: bytes, numbers: Sequence[int]) -> Iterator[bytes]:
-    """`* SEARCH 1 2 3`"""
+def _plain(name: bytes, numbers: Sequence[int], modseq: int = 0) -> Iterator[bytes]:
+    """`* SEARCH 1 2 3 (MODSEQ 4)`"""
     yield name
     for start in range(0, len(numbers), results.PIECE):
         yield b"".join([b" %d" % number for number in numbers[start : start + results.PIECE]])
-    yield b"\r\n"
+    yield b" (MODSEQ %d)\r\n" % modseq if modseq else b"\r\n"
 
 
 async def send_pieces(session: Session, pieces: Iterable[bytes]) -> None:

@@ -29,10 +29,12 @@ class MailboxSource:
         self.now = int(session.wire.now())
         if view.current:
             self.flags, self.sizes, self.dates = mailbox.flags, mailbox.sizes, mailbox.dates
+            self.modseqs = mailbox.modseqs
         else:
             self.flags = self._aligned(mailbox.flags, messages)
             self.sizes = self._aligned(mailbox.sizes, messages)
             self.dates = self._aligned(mailbox.dates, messages)
+            self.modseqs = self._aligned(mailbox.modseqs, messages)
 
     def _aligned(self, values: Sequence[int], messages: Batch) -> list[int]:
         """An array of the mailbox by the view's indices; 0 where a message is gone."""
