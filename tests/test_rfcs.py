@@ -16,6 +16,7 @@ from mailserver.interfaces import Peer
 from mailserver.pop3 import replies
 from mailserver.pop3.events import Options as Pop3Options
 from mailserver.smtp.extensions import Options, offer
+from tests.helpers.fake_store import FakeAccount
 from tests.helpers.settings import make_settings
 
 ROOT = Path(__file__).parents[1]
@@ -89,12 +90,17 @@ class Wire:
     def tls_available(self) -> bool:
         return True
 
+    compressed = False
+
     def send(self, data: bytes) -> None:
         """Nobody listens."""
 
 
 def test_what_CAPABILITY_announces() -> None:
     wires: tuple[Any, ...] = (Wire(()), Wire(("PLAIN",)))
-    found = {name for wire in wires for name in capabilities(Session(wire))}
+    sessions = [Session(wire) for wire in wires]
+    inside = Session(wires[0])
+    inside.account = FakeAccount()  # type: ignore[assignment]
+    found = {name for session in (*sessions, inside) for name in capabilities(session)}
     words = {re.sub(r"^(APPENDLIMIT)=.*|^(AUTH=).*", r"\1\2", name) for name in found}
     assert words == listed("CAPABILITY")

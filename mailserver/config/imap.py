@@ -8,7 +8,7 @@ from typing import Any
 
 from mailserver.config.problems import Report, kind, nearest
 from mailserver.config.schema import Config, Imap, Users, Without
-from mailserver.config.structure import Table, text
+from mailserver.config.structure import Table, one_of, text
 from mailserver.errors import BadAddress
 from mailserver.imap.capabilities import BY_NAME
 from mailserver.wire.address import normalise
@@ -25,8 +25,9 @@ def read_imap(table: Table | None) -> Imap:
         rule = _rule(Table(raw, table.report, table.file, *table.path, "without", number))
         if rule is not None:
             rules.append(rule)
+    literals = table.value("literals", one_of("LITERAL+", "LITERAL-"), "LITERAL+")
     table.finish()
-    return Imap(tuple(rules))
+    return Imap(tuple(rules), literals)
 
 
 def _as_table(value: object) -> Mapping[str, Any]:

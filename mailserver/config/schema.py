@@ -90,6 +90,7 @@ class Imap:
     """[imap]"""
 
     without: tuple[Without, ...] = ()
+    literals: str = "LITERAL+"  # or "LITERAL-": at most 4096 octets without asking (RFC 7888, 5)
 
 
 @frozen

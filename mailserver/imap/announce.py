@@ -7,9 +7,10 @@ from collections.abc import Callable
 from mailserver.imap.capabilities import ROWS
 from mailserver.imap.session import Session
 
-# With a value behind the name.
+# Written in another way than the name of the row.
 _WRITTEN: dict[str, Callable[[Session], str]] = {
     "APPENDLIMIT": lambda session: f"APPENDLIMIT={session.settings.now.limits.message_size}",
+    "LITERAL+": lambda session: session.settings.now.imap.literals,
 }
 
 
@@ -19,6 +20,8 @@ def capabilities(session: Session) -> list[str]:
     names = [row.name for row in ROWS if row.announced]
     if session.account is None:
         names += _before_login(session)
+    elif not session.wire.compressed:
+        names.append("COMPRESS=DEFLATE")
     shown = (name for name in names if session.has(name))
     return [_WRITTEN[name](session) if name in _WRITTEN else name for name in shown]
 

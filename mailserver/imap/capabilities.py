@@ -139,6 +139,7 @@ ROWS: tuple[Row, ...] = (
     Row("APPENDLIMIT", options=_items("APPENDLIMIT")),
     Row("QUOTA", ("GetQuota", "GetQuotaRoot", "SetQuota"), _items("DELETED")),
     Row("QUOTA=RES-STORAGE", options=_items("DELETED-STORAGE"), needs=("QUOTA",)),
+    Row("COMPRESS=DEFLATE", ("Compress",), announced=False),
     Row("STARTTLS", ("StartTls",), announced=False),
     Row("LOGINDISABLED", announced=False, fixed=True),
     *(Row(f"AUTH={mechanism}", announced=False) for mechanism in MECHANISMS),

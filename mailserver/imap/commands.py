@@ -231,6 +231,14 @@ class Idle(Command):
     NAME = "IDLE"
 
 
+@frozen
+class Compress(Command):
+    """RFC 4978"""
+
+    NAME = "COMPRESS"
+    mechanism: str
+
+
 # --- selected (RFC 3501, 6.4) ----------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from mailserver.imap.capabilities import refusal
 from mailserver.imap.cursor import BadSyntax
 from mailserver.imap.fragments import (
     BEFORE_LOGIN,
+    HUGE,
     CommandRead,
     CommandSkipped,
     FragmentLimits,
@@ -30,6 +31,8 @@ from mailserver.imap.grammar import parse_append, parse_command, parse_tag
 
 ERRORS_BEFORE_LOGIN = 3  # CASES H6
 SKIP_BEFORE_LOGIN = 64 * 1024  # octets of a refused literal that are read rather than the connection closed
+
+UNASKED = 4096  # octets of a literal that LITERAL- allows without asking (RFC 7888, 5)
 
 
 class State(Enum):
@@ -75,6 +78,7 @@ ALLOWED: dict[type[c.Command], frozenset[State]] = {
     c.GetQuotaRoot: _AFTER,
     c.SetQuota: _AFTER,
     c.Idle: _AFTER,  # RFC 2177, 3
+    c.Compress: _AFTER,  # RFC 4978, 5
     c.Check: _SELECTED,  # RFC 3501, 6.4
     c.Close: _SELECTED,
     c.Unselect: _SELECTED,  # RFC 3691
@@ -144,15 +148,19 @@ class Engine:
     line, skip: limits.line after log-in, and octets of a refused literal to read rather than to close
     errors:     wrong commands in a row after log-in, then the connection closes
     off:        capabilities that this client does not get; set by the owner, at any time
+    asking:     LITERAL- rather than LITERAL+ (RFC 7888, 5)
     """
 
-    def __init__(self, line: int = 65536, skip: int = 100 * 1024 * 1024, errors: int = 20) -> None:
+    def __init__(
+        self, line: int = 65536, skip: int = 100 * 1024 * 1024, errors: int = 20, asking: bool = False
+    ) -> None:
         self.state = State.NOT_AUTHENTICATED
         self.off: frozenset[str] = frozenset()
         self._fragments = Fragments(BEFORE_LOGIN)
         self._after_login = FragmentLimits(line=line, literal=line, total=4 * line)
         self._skip = skip
         self._errors_allowed = errors
+        self._unasked = UNASKED if asking else HUGE
         self._errors = 0
         self._doing = _Doing.READING
         self._append: c.Append | None = None
@@ -236,6 +244,10 @@ class Engine:
         """Forget what was received in clear, also a part of a line (STARTTLS; CASES B2)."""
         self._fragments.clear()
 
+    def take_waiting(self) -> bytes:
+        """What was received behind the command being executed, for whoever can read it (COMPRESS)."""
+        return self._fragments.take_waiting()
+
     # --- reading ----------------------------------------------------------------------------------
 
     def _command(self, parts: tuple[bytes, ...]) -> Event | None:
@@ -274,6 +286,10 @@ class Engine:
             return self._skip_literal(announced)
         if self._append is not None:
             return self._second_literal(announced)
+        if not announced.synchronizing and announced.size > self._unasked:
+            return self._bad(announced.parts[0], "Ask before more than 4096 octets", "TOOBIG") or (
+                self._skip_literal(announced)
+            )
         self._synchronizing = announced.synchronizing
         if not announced.synchronizing and "LITERAL+" in self.off:
             return self._bad(announced.parts[0], "Invalid literal") or self._refuse(announced)

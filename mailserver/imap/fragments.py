@@ -108,6 +108,12 @@ class Fragments:
         self._data.clear()
         self._restart()
 
+    def take_waiting(self) -> bytes:
+        """What was fed and is no part of a command yet. Between commands only."""
+        waiting = bytes(self._data)
+        self.clear()
+        return waiting
+
     def _restart(self) -> None:
         self._searched = 0
         self._parts.clear()

@@ -154,6 +154,11 @@ def _enable(cursor: Cursor, tag: bytes) -> c.Command:
     return c.Enable(tag, tuple(names))
 
 
+def _compress(cursor: Cursor, tag: bytes) -> c.Command:
+    cursor.space()
+    return c.Compress(tag, cursor.word())
+
+
 def _rename(cursor: Cursor, tag: bytes) -> c.Command:
     cursor.space()
     old = cursor.mailbox()
@@ -304,6 +309,7 @@ _ARGUMENTS: dict[str, _Parser] = {
     "GETQUOTAROOT": _mailbox(c.GetQuotaRoot),
     "SETQUOTA": _set_quota,
     "IDLE": _nothing(c.Idle),
+    "COMPRESS": _compress,
     "CHECK": _nothing(c.Check),
     "CLOSE": _nothing(c.Close),
     "UNSELECT": _nothing(c.Unselect),

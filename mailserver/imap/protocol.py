@@ -113,6 +113,12 @@ class ImapConnection(Connection):
         self.engine.clear()
         self.start_tls(self.factory.tls)
 
+    def begin_compression(self) -> None:
+        self.start_compression(self.engine.take_waiting())
+
+    def undecodable(self) -> None:
+        self.end(b"* BYE That is no DEFLATE\r\n")
+
     def end(self, farewell: bytes = b"") -> None:
         self.send(farewell)
         self.close()
@@ -121,7 +127,8 @@ class ImapConnection(Connection):
 
     def started(self) -> None:
         limits = self.settings.now.limits
-        self.engine = Engine(limits.line, 2 * limits.message_size, limits.errors)
+        asking = self.settings.now.imap.literals == "LITERAL-"
+        self.engine = Engine(limits.line, 2 * limits.message_size, limits.errors, asking)
         self.engine.off = self.session.off
         self.audit.event("connected", service=self.peer.protocol, ip=self.peer.ip, tls=self.peer.tls)
         self.set_deadline(limits.login_timeout)

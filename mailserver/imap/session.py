@@ -64,6 +64,12 @@ class Wire(Protocol):
     def begin_tls(self) -> None:
         """Forget what came in clear, and begin the handshake."""
 
+    @property
+    def compressed(self) -> bool: ...
+
+    def begin_compression(self) -> None:
+        """What is sent and received from here on is compressed."""
+
     def end(self, farewell: bytes = b"") -> None:
         """Send the farewell and what waits, then close."""
 

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.interfaces import Peer
+from mailserver.net.deflate import Deflated
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.timer import rearmed
 
@@ -51,6 +52,7 @@ class Connection(Protocol):
         self._closing = False
         self._begun = False
         self._shaking_hands = False
+        self._deflated: Deflated | None = None
 
     # --- for subclasses ---------------------------------------------------------------------------
 
@@ -72,6 +74,10 @@ class Connection(Protocol):
 
     def secured(self) -> None:
         """The handshake of `start_tls` is done; `peer.tls` tells version and cipher."""
+
+    def undecodable(self) -> None:
+        """What comes is no DEFLATE: nothing more can be read."""
+        self.abort()
 
     def shut_down(self) -> None:
         """The server stops: say so in the protocol's words, then `close`."""
@@ -158,6 +164,34 @@ class Connection(Protocol):
         self.set_deadline(HANDSHAKE_SECONDS)
         self._shaking_hands = True
 
+    # --- compression ------------------------------------------------------------------------------
+
+    @property
+    def compressed(self) -> bool:
+        return self._deflated is not None
+
+    def start_compression(self, received: bytes) -> None:
+        """What is sent and received from here on is DEFLATE, above TLS where there is any (RFC 4978, 3).
+        `received`: what came behind the command already."""
+        self.flush()
+        self._deflated = Deflated(
+            self.transport, self.factory.reactor, self._take, lambda: self._safely(self.undecodable)
+        )
+        self.transport = self._deflated
+        if received:
+            self._deflated.feed(received)
+
+    def end_compression(self) -> None:
+        """What is sent and received from here on is as it was before (RFC 8437, 4.1)."""
+        deflated, self._deflated = self._deflated, None
+        if deflated is not None:
+            self.flush()
+            self.transport = deflated.transport
+            received = deflated.stop()
+            self._adjust_reading()
+            if received:
+                self._take(received)
+
     # --- TLS and closing --------------------------------------------------------------------------
 
     def start_tls(self, context_factory: object) -> None:
@@ -228,6 +262,12 @@ class Connection(Protocol):
             self._begin()
 
     def dataReceived(self, data: bytes) -> None:
+        if self._deflated is not None:
+            self._deflated.feed(data)
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
         if not self._closing:
             self._safely(self.received, data)
 
@@ -256,6 +296,8 @@ class Connection(Protocol):
         self.set_deadline(None)
         self.open = False
         self._pending.clear()
+        if self._deflated is not None:
+            self._deflated.stop()
         self.factory.forget(self)
         waiting, self._drained = self._drained, []
         for deferred in waiting:

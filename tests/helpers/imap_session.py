@@ -34,6 +34,7 @@ class FakeWire:
         self.audit: Any = None
         self.output_full = False
         self.time = 1_000_000_000.0
+        self.compressed = False
         self.stalled = False
         self.sent: list[bytes] = []
         self.breaths = 0
@@ -100,6 +101,8 @@ class FakeWire:
     def start_tls(self) -> None: ...
 
     def logged_in(self) -> None: ...
+
+    def begin_compression(self) -> None: ...
 
     def end(self, farewell: bytes = b"") -> None:
         self.ended = farewell

@@ -258,3 +258,17 @@ def test_reading_stops_while_the_disk_lags() -> None:
     server.settle()
     assert spool.written == 65536 + 262144
     assert client.transport.paused is False
+
+
+def test_H22_literal_minus_has_to_ask_above_4096_octets() -> None:
+    """RFC 7888, 5: BAD [TOOBIG] for an APPEND; what comes all the same is not executed."""
+    client = ImapClient(ImapServer(imap={"literals": "LITERAL-"}), login=True)
+    assert " LITERAL- " in client.say("a CAPABILITY")[0]
+    inside = (b"x DELETE Trash\r\n" * 300)[:4097]
+    assert client.send(b"b APPEND INBOX {4097+}\r\n%b\r\nc NOOP\r\n" % inside) == (
+        b"b BAD [TOOBIG] Ask before more than 4096 octets\r\nc OK NOOP completed\r\n"
+    )
+    assert client.send(b"d APPEND INBOX {4096+}\r\n%b\r\n" % inside[:4096]).startswith(b"d OK ")
+    assert client.send(b"e APPEND INBOX {4097}\r\n") == b"+ OK\r\n"
+    assert client.send(inside + b"\r\n").startswith(b"e OK ")
+    assert "Trash" in client.account.boxes

@@ -1,10 +1,10 @@
-"""Commands of any state, and IDLE and ENABLE (RFC 3501, 6.1; RFC 2971; RFC 2177; RFC 5161)."""
+"""Commands of any state, and IDLE, ENABLE and COMPRESS (RFC 3501, 6.1; RFC 2971; 2177; 5161; 4978)."""
 
 from __future__ import annotations
 
 from mailserver.imap import replies
 from mailserver.imap.announce import capabilities
-from mailserver.imap.commands import Capability, Command, Enable, Id, Idle, Logout, Noop
+from mailserver.imap.commands import Capability, Command, Compress, Enable, Id, Idle, Logout, Noop
 from mailserver.imap.session import Handler, Session
 
 IDENTITY = {"name": "mailserver"}  # no version: it helps attackers more than users (RFC 2971, 5)
@@ -73,6 +73,17 @@ async def idle(session: Session, command: Idle) -> None:
         session.bad(command, "Expected DONE")
 
 
+async def compress(session: Session, command: Compress) -> None:
+    """RFC 4978, 3: everything behind this OK is compressed, on both sides."""
+    if command.mechanism != "DEFLATE":
+        session.bad(command, "Unknown compression mechanism")
+    elif session.wire.compressed:
+        session.no(command, "DEFLATE is active already", "COMPRESSIONACTIVE")
+    else:
+        session.ok(command, "DEFLATE active")
+        session.wire.begin_compression()
+
+
 TABLE: dict[type[Command], Handler] = {
     Capability: capability,
     Noop: noop,
@@ -80,4 +91,5 @@ TABLE: dict[type[Command], Handler] = {
     Id: identify,
     Enable: enable,
     Idle: idle,
+    Compress: compress,
 }
