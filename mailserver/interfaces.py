@@ -333,7 +333,8 @@ class IMailbox(Interface):
         """The EMAILID of each, the same for its copies (RFC 8474); None where a message is gone."""
 
     def flag_mask(names: Iterable[str], create: bool) -> int:
-        """Bits for flag names; unknown keywords are added if `create` (else left out).
+        """Bits for flag names; unknown keywords are added if `create` (else left out). For use at once:
+        another process may give the number of a keyword that no message has yet to another one.
         Raises LimitReached beyond `limits.keywords`."""
 
     def take_recent(listener: IMailboxListener, read_only: bool) -> frozenset[int]:

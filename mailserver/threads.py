@@ -206,7 +206,14 @@ Committing = Generator[Sequence[str], Synced, Sequence[Exception | None]]
 
 
 class Place(Protocol):
-    """Something that takes parts of many jobs in one commit: an account, the queue. Compared by identity."""
+    """Something that takes parts of many jobs in one commit: an account, the queue. Compared by identity.
+
+    order: places are entered in its order, here and in other processes. A batch holds all its places at once,
+    and two batches that take the same ones in different order would wait for each other for ever.
+    """
+
+    @property
+    def order(self) -> str: ...
 
     def commit(self, parts: Sequence[Any]) -> Committing:
         """[thread] Link or rename all; yield the folders to sync and be told of it; commit once. Returns
@@ -392,6 +399,7 @@ def _sync_dir(path: str) -> Exception | None:
 
 def _commit_all(commits: Sequence[_Commit], crew: Crew) -> None:
     """Commit in each place; the folders of all of them are synced side by side."""
+    commits = sorted(commits, key=lambda commit: commit.place.order)
     for commit in commits:
         commit.begin()
     synced: dict[str, Exception | None] = {}

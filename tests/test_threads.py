@@ -107,6 +107,10 @@ class FolderPlace:
     path: Path
     commits: list[int] = field(factory=list)
 
+    @property
+    def order(self) -> str:
+        return str(self.path)
+
     def commit(self, parts: Sequence[Any]) -> Committing:
         self.commits.append(len(parts))
         outcomes: list[Exception | None] = []

@@ -23,20 +23,26 @@ class Change:
     """What one commit did to one folder. `number` ascends within the account.
 
     changed: (uid, flags) whose MODSEQ is now `modseq`; renamed: (uid, file name). `gone`: the folder is
-    deleted, renamed, or its index was rebuilt.
+    deleted, renamed, or its index was rebuilt. before: the MODSEQ of the folder that the commit found, -1
+    where that was not noted. recent_from: no message below is \\Recent any more. keywords: all of the
+    folder, where they were looked at. caught_up: read from the index, for another process has committed it.
     """
 
     user: str
     directory: str
     number: int
     modseq: int = 0
+    before: int = -1
     uidnext: int = 0
     added: Sequence[Row] = ()
     changed: Sequence[tuple[int, int]] = ()
     removed: Sequence[int] = ()
     renamed: Sequence[tuple[int, str]] = ()
     resized: tuple[int, int] | None = None
+    recent_from: int = 0
+    keywords: Sequence[str] = ()
     gone: bool = False
+    caught_up: bool = False
     by: IMailboxListener | None = None
 
 
@@ -44,6 +50,7 @@ class Taker(Protocol):
     """A mailbox in memory."""
 
     def take(self, change: Change) -> None: ...
+    def arrived(self, change: Change) -> None: ...
 
 
 class Changes:
@@ -53,6 +60,7 @@ class Changes:
         self._inbox = inbox
         self._takers: dict[tuple[str, str], Taker] = {}
         self._others: list[Callable[[Change], None]] = []
+        self.forward: Callable[[Change], None] = lambda change: None  # to the other processes
 
     def post(self, change: Change) -> None:
         """[thread] Called while the account's lock is held."""
@@ -60,13 +68,26 @@ class Changes:
 
     def _apply(self, change: Change) -> None:
         taker = self._takers.get((change.user, change.directory))
+        if not change.caught_up:  # before anybody is answered
+            self.forward(change)
         if taker is not None:
             taker.take(change)
+        if not change.caught_up:
+            self._tell(change)
+
+    def arrived(self, change: Change) -> None:
+        """Another process has committed it."""
+        taker = self._takers.get((change.user, change.directory))
+        if taker is not None:
+            taker.arrived(change)
+        self._tell(change)
+
+    def _tell(self, change: Change) -> None:
         for other in self._others:
             other(change)
 
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
-        """Be told of every change (other processes, metrics); the answer ends it."""
+        """Be told of every change, also of other processes' (metrics); the answer ends it."""
         self._others.append(callback)
         return lambda: self._others.remove(callback)
 

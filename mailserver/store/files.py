@@ -6,6 +6,7 @@
     uidnext       no UID at or above it was ever given; while the server runs it lies ahead by a reserve
     modseq        the same for MODSEQ
     special       the special use, where the folder has one (RFC 6154)
+    run           which start of the server has made the reserve, where one stands
 
 So an index that is lost, or that a power cut threw back, never makes a UID be given twice.
 `mailserver-keywords` has the lines `NUMBER NAME` of the folder's keywords (the letters a to z of file names
@@ -38,9 +39,10 @@ class Uids:
     uidnext: int = 1
     modseq: int = 1
     special: str = ""
+    run: str = ""
 
-    def reserved(self, uidnext: int, modseq: int) -> Uids:
-        return evolve(self, uidnext=uidnext, modseq=modseq)
+    def reserved(self, uidnext: int, modseq: int, run: str = "") -> Uids:
+        return evolve(self, uidnext=uidnext, modseq=modseq, run=run)
 
 
 def read_small(path: str) -> bytes | None:
@@ -74,6 +76,7 @@ def read_uids(folder: str) -> Uids | None:
             int(values["uidnext"]),
             int(values["modseq"]),
             values.get("special", ""),
+            values.get("run", ""),
         )
     except (KeyError, ValueError):
         return None
@@ -85,6 +88,8 @@ def write_uids(folder: str, uids: Uids) -> None:
     text = f"uidvalidity {uids.uidvalidity}\nuidnext {uids.uidnext}\nmodseq {uids.modseq}\n"
     if uids.special:
         text += f"special {uids.special}\n"
+    if uids.run:
+        text += f"run {uids.run}\n"
     durable.write_file_atomic(os.path.join(folder, UIDS), text.encode("ascii"))
 
 

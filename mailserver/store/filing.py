@@ -258,6 +258,7 @@ class AccountPlace:
     def __init__(self, ledger: Ledger, prepare: Callable[[Ledger], None]) -> None:
         self.ledger = ledger
         self._prepare = prepare
+        self.order = ledger.path
         self.ready = False
 
     def make_ready(self) -> None:

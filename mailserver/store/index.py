@@ -67,6 +67,7 @@ class Index:
 
     path: str
     _db: sqlite3.Connection = field(repr=False)
+    _file: tuple[int, int] = field(default=(0, 0), repr=False)
 
     @classmethod
     def open(cls, account: str, check: bool) -> Index:
@@ -79,7 +80,7 @@ class Index:
             elif os.path.islink(path):
                 raise TemporaryFailure(cause=f"{path} is a symbolic link")
             db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-            index = cls(path, db)
+            index = cls(path, db, _identity(path))
             try:
                 index._prepare(check and not fresh)
             except BaseException:
@@ -99,6 +100,16 @@ class Index:
             if answer != ("ok",):
                 raise IndexDamaged(f"{self.path}: {answer}")
         schema.migrate(db, version)
+
+    def replaced(self) -> bool:
+        """Another process has put this database aside and made it anew."""
+        with TOLD:
+            return self._file != _identity(self.path)
+
+    def version(self) -> int:
+        """Another number than before: another process has committed something."""
+        with TOLD:
+            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def close(self) -> None:
         with suppress(sqlite3.Error):
@@ -216,6 +227,17 @@ class Index:
                     if wanted is None or key - first in wanted:
                         found.append(Row(key - first, _flags_in(flags), *rest))
         return found
+
+    def rows_since(self, folder: Folder, modseq: int) -> list[Row]:
+        """Messages that came or were changed after `modseq`."""
+        query = (
+            "SELECT id, flags, modseq, date, wire, dirty, name FROM messages "
+            "WHERE id >= ? AND id < ? AND modseq > ?"
+        )
+        first = folder.first
+        with TOLD:
+            rows = self._db.execute(query, (first, folder.last, modseq)).fetchall()
+        return [Row(key - first, _flags_in(flags), *rest) for key, flags, *rest in rows]
 
     def rows_from(self, folder: Folder, uid: int) -> int:
         """How many messages have this UID or a greater one."""
@@ -355,6 +377,15 @@ class Index:
         with TOLD:
             for table in _TABLES[1:]:
                 self._db.execute(f"DELETE FROM {table} WHERE id = ?", (folder.first + uid,))
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Of the file that has the name now; none is (0, 0)."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return status.st_dev, status.st_ino
 
 
 def put_aside(account: str) -> None:

@@ -1,24 +1,27 @@
 """[disk] One account on the disk: its lock, its index, the UIDs it may give.
 
 Everything that reads or changes an account happens under `run`: the thread lock of the account and a
-`flock` on its lock file, so that neither another thread nor another process gives the same UID. The index
-is opened when it is needed and may be closed whenever nobody holds the lock. An index that proves damaged
-is put aside, made anew from the files, and the work is done again.
+`flock` on its lock file, so that neither another thread nor another process gives the same UID. What is
+remembered from one time to the next (reserves, keywords, use, what mailboxes in memory were told) is looked
+at again where another process was here meanwhile (`following`). The index is opened when it is needed and
+may be closed whenever nobody holds the lock. An index that proves damaged is put aside, made anew from the
+files, and the work is done again.
 
 UIDs: a folder's file `mailserver-uidvalidity` names a UIDNEXT and a MODSEQ ahead of what was given. After
-an unclean stop numbering goes on from there, whatever the index remembers.
+an unclean stop numbering goes on from there, whatever the index remembers. The file also names the run of the
+server: the death of one of its processes is no such stop, for the index survives that.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from attrs import evolve
 from twisted.logger import Logger
 
 from mailserver import durable
@@ -26,7 +29,9 @@ from mailserver.errors import NoSuchMailbox, TemporaryFailure
 from mailserver.store import files, index, maildir
 from mailserver.store.changes import Change
 from mailserver.store.files import Uids
+from mailserver.store.following import Following, Stamp
 from mailserver.store.index import Index, IndexDamaged
+from mailserver.store.keywords import Keywords
 from mailserver.store.rows import Folder, Row
 
 LOCK = "mailserver-lock"
@@ -47,13 +52,17 @@ class Surroundings:
         names: maildir.NameMaker,
         post: Callable[[Change], None],
         expect: Callable[[str, str], None],
+        *,
         enter: Callable[[Ledger, Index, str], tuple[Folder, Uids]],
+        run: str,
     ) -> None:
         self.clock = clock
         self.names = names
         self.post = post
         self.expect = expect  # (path of a directory, name): a change there that is ours
         self.enter = enter  # reconcile.enter_folder
+        self.run = run  # names this start of the server, the same for all its processes
+        self.process = secrets.randbits(64)
 
 
 class Ledger:
@@ -66,16 +75,21 @@ class Ledger:
         self.user = user
         self.around = around
         self.usage = (0, 0)  # octets and messages after the last commit; read without the lock
-        self.number = 0  # of the last change
         self.dirty: set[str] = set()  # folders with file names to be brought up to date
         self.twins: dict[str, set[str]] = {}  # by folder, while its file names are brought up to date
         self.moving: dict[str, dict[str, str]] = {}  # by folder: old and new names of the latest batch
         self.keywords: dict[str, Keywords] = {}
+        self.following = Following(user, around.post)
         self._lock = threading.RLock()
         self._lock_fd = -1
         self._index: Index | None = None
         self._checked = False
         self._reserved: dict[str, Uids] = {}
+        self._stale: set[str] = set()  # of those: to be read again
+        self._stamp = Stamp(around.process)
+        self._visited = False  # by another process since
+        self._version = -1
+        self._told = False
 
     # --- the way in ------------------------------------------------------------------------------
 
@@ -100,16 +114,42 @@ class Ledger:
             self._open()
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
             try:
+                self._visited |= self._stamp.enter(self._lock_fd)
                 yield
             finally:
+                if self._told:
+                    self._told = False
+                    self._stamp.count(self._lock_fd)
                 fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
     def opened(self) -> Index:
         """The index, while the account is held. Raises IndexDamaged."""
+        if self._visited and self._index is not None and self._index.replaced():
+            self._index.close()
+            self._index = None
+            self.following.lose()
         if self._index is None:
             self._open_index()
         assert self._index is not None
+        if self._visited:
+            self._look_after_others(self._index)
+            self._visited = False
         return self._index
+
+    @property
+    def unchanged(self) -> bool:
+        """Nobody else has changed anything since this process was here. Without the lock: it may have just
+        happened, but not before the one who did it was answered."""
+        return self._lock_fd >= 0 and self._stamp.unchanged(self._lock_fd)
+
+    def _look_after_others(self, opened: Index) -> None:
+        self._stale.update(self._reserved)
+        self.keywords.clear()
+        version = opened.version()
+        if version != self._version:
+            self.usage = opened.usage()
+            self.following.catch_up(opened)
+            self._version = version
 
     def _open(self) -> None:
         if self._lock_fd < 0:
@@ -125,6 +165,7 @@ class Ledger:
             index.put_aside(self.path)
             self._index = Index.open(self.path, False)
         self._checked = True
+        self._version = -1
         self.dirty |= self._dirty_directories(self._index)
         self.usage = self._index.usage()
 
@@ -140,8 +181,9 @@ class Ledger:
             self._index.close()
             self._index = None
         index.put_aside(self.path)
-        for directory in list(self._reserved):
+        for directory in self._reserved.keys() | set(self.following.directories):
             self.tell(directory, gone=True)
+            self.following.end(directory)
         self._reserved.clear()
         self.keywords.clear()
         self.dirty.clear()
@@ -172,8 +214,11 @@ class Ledger:
 
     def tell(self, directory: str, **what: Any) -> None:
         """Post a change; after the commit, with the lock held."""
-        self.number += 1
-        self.around.post(Change(self.user, directory, self.number, **what))
+        self._told = True
+        keywords = self.keywords.get(directory)
+        if keywords is not None and keywords.names:
+            what["keywords"] = tuple(keywords.names)
+        self.following.tell(directory, **what)
 
     def recount(self, opened: Index) -> None:
         """Within the transaction that changes them: nothing may fail after a commit."""
@@ -191,9 +236,21 @@ class Ledger:
         """The row of a folder; one that another program made is entered. Raises NoSuchMailbox."""
         if directory in self._reserved:
             row = opened.folder(directory)
-            if row is not None:
+            if row is not None and (directory not in self._stale or self._read_reserve(row)):
+                self.following.found(row)
                 return row
         return self._enter(opened, directory)
+
+    def _read_reserve(self, row: Folder) -> bool:
+        """Where another process was here: what it has reserved counts. False where that is not all."""
+        uids = files.read_uids(self.folder_path(row.dir))
+        if uids is None or uids.uidvalidity != row.uidvalidity or uids.uidnext < row.uidnext:
+            return False
+        if uids.run != self.around.run and (uids.uidnext, uids.modseq) != (row.uidnext, row.modseq):
+            return False
+        self._reserved[row.dir] = uids
+        self._stale.discard(row.dir)
+        return True
 
     def _enter(self, opened: Index, directory: str) -> Folder:
         """First touch since the start: row and file of the folder are made to agree."""
@@ -202,6 +259,8 @@ class Ledger:
             raise NoSuchMailbox()
         row, uids = self.around.enter(self, opened, directory)
         self._reserved[directory] = uids
+        self._stale.discard(directory)
+        self.following.found(row)
         self.recount(opened)
         return row
 
@@ -238,7 +297,9 @@ class Ledger:
         if folder.uidnext + uids + UID_RESERVE >= 1 << 32:
             raise TemporaryFailure(cause="no UIDs left")
         ahead = folder.uidnext + uids + UID_RESERVE if uids else reserved.uidnext
-        more = reserved.reserved(max(ahead, reserved.uidnext), folder.modseq + MODSEQ_RESERVE)
+        more = reserved.reserved(
+            max(ahead, reserved.uidnext), folder.modseq + MODSEQ_RESERVE, self.around.run
+        )
         self.write_uids(folder.dir, more)
         self._reserved[folder.dir] = more
 
@@ -277,12 +338,14 @@ class Ledger:
     def forget_folder(self, directory: str) -> None:
         """It is gone from the disk."""
         self._reserved.pop(directory, None)
+        self.following.end(directory)
         self.keywords.pop(directory, None)
         self.dirty.discard(directory)
 
     def move_folder(self, directory: str, to: str) -> None:
         """Its directory has another name now."""
         self._reserved[to] = self._reserved.pop(directory)
+        self.following.end(directory)
         self.keywords.pop(directory, None)
         if directory in self.dirty:
             self.dirty.discard(directory)
@@ -308,7 +371,7 @@ class Ledger:
         return row
 
     def keywords_of(self, folder: Folder) -> Keywords:
-        """Shared with the mailbox in memory: numbers are given in one place."""
+        """As the index has them, and what this process has entered since."""
         keywords = self.keywords.get(folder.dir)
         if keywords is None:
             names = folder.keywords.split("\n") if folder.keywords else []
@@ -333,11 +396,14 @@ class Ledger:
             self.run(_settle)
 
     def settle_files(self, opened: Index) -> None:
-        for directory, reserved in list(self._reserved.items()):
+        for directory in list(self._reserved):
             row = opened.folder(directory)
+            if row is not None and directory in self._stale and not self._read_reserve(row):
+                continue
+            reserved = self._reserved[directory]
             if row is None or (reserved.uidnext, reserved.modseq) == (row.uidnext, row.modseq):
                 continue
-            exact = evolve(reserved, uidnext=row.uidnext, modseq=row.modseq)
+            exact = reserved.reserved(row.uidnext, row.modseq)
             files.write_uids(self.folder_path(directory), exact)
             self._reserved[directory] = exact
 
@@ -345,27 +411,3 @@ class Ledger:
 def _settle(ledger: Ledger, opened: Index) -> None:
     opened.make_durable()
     ledger.settle_files(opened)
-
-
-class Keywords:
-    """Keywords of a folder by number, appended to by the reactor (STORE) and by threads (COPY)."""
-
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
-        self._numbers = {name.lower(): number for number, name in enumerate(names)}
-        self._lock = threading.Lock()
-
-    def number(self, name: str, limit: int | None) -> int:
-        """The number of a keyword (case-blind), a new one up to `limit` (None: no limit); -1 else."""
-        number = self._numbers.get(name.lower())
-        if number is not None:
-            return number
-        with self._lock:
-            number = self._numbers.get(name.lower())
-            if number is None:
-                if limit is not None and len(self.names) >= limit:
-                    return -1
-                number = len(self.names)
-                self.names.append(name)
-                self._numbers[name.lower()] = number
-            return number

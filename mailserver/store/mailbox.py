@@ -32,19 +32,17 @@ from mailserver.store.arrays import Arrays
 from mailserver.store.changes import Change
 from mailserver.store.copying import copy
 from mailserver.store.filing import SYSTEM_FLAGS
-from mailserver.store.ledger import Keywords
+from mailserver.store.keywords import Keywords
+from mailserver.store.ledger import Ledger
 from mailserver.store.message import MessageFile, open_file
 from mailserver.store.operations import Loaded
+from mailserver.store.outside import Outside
 from mailserver.store.quota import limit_of
-from mailserver.store.reconcile import refresh
-from mailserver.store.watches import Watch
 
 if TYPE_CHECKING:
     from mailserver.store.account import Account
 
 T = TypeVar("T")
-_DEBOUNCE = 0.03  # seconds between another program's change and our look at it
-_POLL = 10.0  # seconds between looks where inotify is not to be had
 
 
 @implementer(IMailbox)
@@ -66,28 +64,25 @@ class Mailbox(Arrays):
         self._number = 0
         self._loaded = False
         self._lasting = True
+        self._modseq = 0
         self._early: list[Change] = []
-        self._watch: Watch | None = None
-        self._foreign = True
+        self._outside = Outside(self._store, self, self._path, self._run)
         self._listing: dict[str, str] | None = None
-        self._timer: Any = None
         self.gone = False
         self.uidvalidity = self.uidnext = self.highestmodseq = 0
         self._recent_from = 1
-        self._keywords = Keywords([])
+        self._keywords = Keywords()
         self.keywords: list[str] = []
 
     # --- in and out of memory --------------------------------------------------------------------
 
     async def prepare(self) -> None:
         """Load, or look at the directories again. Fails with NoSuchMailbox."""
-        if self._watch is None:
-            self._watch = self._store.watches.watch(self._path, self._touched)
-            self._foreign = True
+        self._outside.begin()
         if self._loaded:
             await self.refresh()
         else:
-            self._foreign = False
+            self._outside.seen()
             loaded = await self._run(operations.load)
             if not self._loaded:
                 self._fill(loaded)
@@ -98,10 +93,11 @@ class Mailbox(Arrays):
     def _fill(self, loaded: Loaded) -> None:
         self._number = loaded.number
         self.fill(loaded.columns)
-        self._keywords = loaded.keywords
-        self.keywords = loaded.keywords.names
+        self._keywords = Keywords(loaded.keywords)
+        self.keywords = self._keywords.names
         self.uidvalidity, self.uidnext = loaded.uidvalidity, loaded.uidnext
         self._lasting = loaded.lasting
+        self._modseq = loaded.modseq
         self.highestmodseq = loaded.modseq if loaded.lasting else 0
         self._recent_from = loaded.recent_from
         self.read_only = not loaded.writable
@@ -112,33 +108,26 @@ class Mailbox(Arrays):
 
     def attach(self, listener: IMailboxListener) -> None:
         self._listeners.append(listener)
-        if self._watch is None:
-            self._look_in(_POLL)
+        self._outside.listened()
 
     def close(self, listener: IMailboxListener) -> None:
         self._listeners = [one for one in self._listeners if one is not listener]
         if not self._listeners:
-            self._wake_up_never()
-
-    def _wake_up_never(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            self._outside.unheard()
 
     def leave(self) -> None:
         """It leaves memory."""
-        self._wake_up_never()
-        if self._watch is not None:
-            self._store.watches.unwatch(self._watch)
-            self._watch = None
+        self._outside.end()
+        self.ledger.following.end(self.directory)
 
     @property
     def current(self) -> bool:
-        """Nothing happened to the directories that is not in the arrays, as far as inotify tells."""
-        if self._watch is None or not self._loaded:
-            return False
-        self._store.watches.doRead()
-        return not self._foreign
+        """Nothing happened that is not in the arrays, see `Outside.quiet`."""
+        return self._loaded and self._outside.quiet
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._account.ledger
 
     @property
     def has_listeners(self) -> bool:
@@ -161,17 +150,41 @@ class Mailbox(Arrays):
         if change.gone:
             self._go()
             return
+        self._apply(change)
+
+    def arrived(self, change: Change) -> None:
+        """A commit of another process, told by it. What is not the next of the folder waits for a look at the
+        index, which has them all."""
+        if not self._loaded or change.gone:
+            self._outside.fall_behind()
+            return
+        self._outside.files_of(change)
+        if change.before == self._modseq:
+            self._apply(change)
+            self.ledger.following.told_by_others(change)
+        else:
+            for uid, name in change.renamed:
+                self.rename(uid, name)
+            if change.modseq > self._modseq:
+                self._outside.fall_behind()
+
+    def _apply(self, change: Change) -> None:
+        if change.keywords:
+            self._keywords.learn(change.keywords)
+        self._recent_from = max(self._recent_from, change.recent_from)
+        self._modseq = max(self._modseq, change.modseq)
         if self._lasting:
-            self.highestmodseq = max(self.highestmodseq, change.modseq)
+            self.highestmodseq = self._modseq
         self.uidnext = max(self.uidnext, change.uidnext)
         for uid, name in change.renamed:
             self.rename(uid, name)
         if change.resized is not None:
             self.resize(*change.resized)
             self._store.kept.forget(id(self), change.resized[0])
-        if change.changed:
-            self.set_flags(change.changed, change.modseq)
-            self._tell("flags_changed", [uid for uid, _ in change.changed], change.by)
+        changed = self._not_here(change) if change.caught_up else change.changed
+        if changed:
+            self.set_flags(changed, change.modseq)
+            self._tell("flags_changed", [uid for uid, _ in changed], change.by)
         if change.removed and self.take_out(change.removed):
             self._tell("messages_removed", list(change.removed), change.by)
         if change.added and (count := self.add(change.added)):
@@ -190,36 +203,16 @@ class Mailbox(Arrays):
             except Exception:
                 self.log.failure("a session failed at {method}", method=method)
 
-    # --- other programs --------------------------------------------------------------------------
-
-    def _touched(self) -> None:
-        """inotify: somebody else changed the directories. Where no session is told, the next will look."""
-        self._foreign = True
-        if self._listeners:
-            self._look_in(_DEBOUNCE)
-
-    def _look_in(self, seconds: float) -> None:
-        reactor = self._store.reactor
-        if self._timer is not None and self._timer.getTime() > reactor.seconds() + seconds:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._timer = reactor.callLater(seconds, self._look)
-
-    def _look(self) -> None:
-        self._timer = None
-        self.refresh().addErrback(lambda failure: self.log.warn("refresh: {error}", error=failure.value))
-        if self._watch is None and self._listeners:
-            self._look_in(_POLL)
+    def _not_here(self, change: Change) -> Sequence[tuple[int, int]]:
+        """Of flags that were read from the index, those that are not in the arrays yet."""
+        indexes = ((self.index_of(uid), uid, flags) for uid, flags in change.changed)
+        return [(uid, flags) for i, uid, flags in indexes if i >= 0 and self.modseqs[i] < change.modseq]
 
     def refresh(self) -> Deferred[None]:
         if self.current:
             return succeed(None)
-        self._foreign = False
         self._listing = None
-        done = self._run(refresh)
-        done.addCallback(self._tidied)
-        return done.addCallback(lambda _: None)
+        return self._outside.look().addCallback(self._tidied)
 
     # --- questions -------------------------------------------------------------------------------
 
@@ -277,6 +270,7 @@ class Mailbox(Arrays):
             _ascending(uids),
             mode=mode,
             mask=mask,
+            keywords=self._keywords.names_in(mask),
             unchanged_since=unchanged_since,
             by=by,
         )
@@ -339,9 +333,9 @@ class Mailbox(Arrays):
                 except OSError:
                     continue
                 self.names[index] = found
-                self._touched()
+                self._outside.moved()
                 return opened
-        self._touched()
+        self._outside.moved()
         raise MessageGone(cause=error) from error
 
     def _elsewhere(self, name: str) -> str | None:

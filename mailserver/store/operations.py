@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
@@ -19,7 +19,7 @@ from mailserver.errors import NoSpace, TemporaryFailure
 from mailserver.interfaces import KEYWORD, IMailboxListener, MailboxStatus, StoreMode, StoreResult
 from mailserver.store import files, maildir, object_ids
 from mailserver.store.index import Index
-from mailserver.store.ledger import Keywords, Ledger
+from mailserver.store.ledger import Ledger
 from mailserver.store.reconcile import refresh
 from mailserver.store.rows import Columns, Folder, Row
 
@@ -31,7 +31,7 @@ class Loaded:
 
     number: int
     columns: Columns
-    keywords: Keywords
+    keywords: Sequence[str]
     uidvalidity: int
     uidnext: int
     modseq: int
@@ -44,11 +44,12 @@ def load(ledger: Ledger, opened: Index, directory: str) -> Loaded:
     """The whole mailbox, after a look at the directories."""
     refresh(ledger, opened, directory)
     folder = ledger.folder(opened, directory)
+    ledger.following.begin(folder)
     path = ledger.folder_path(directory)
     return Loaded(
-        ledger.number,
+        ledger.following.number,
         opened.load(folder),
-        ledger.keywords_of(folder),
+        tuple(ledger.keywords_of(folder).names),
         folder.uidvalidity,
         folder.uidnext,
         folder.modseq,
@@ -84,11 +85,15 @@ def set_flags(
     *,
     mode: StoreMode,
     mask: int,
+    keywords: Mapping[int, str],
     unchanged_since: int | None,
     by: IMailboxListener | None,
 ) -> StoreResult:
-    """STORE. A message whose flags stay what they were keeps its MODSEQ (RFC 7162, 3.1.3)."""
+    """STORE. A message whose flags stay what they were keeps its MODSEQ (RFC 7162, 3.1.3). keywords: those in
+    `mask`, whose numbers are the caller's."""
     folder = ledger.folder(opened, directory)
+    if keywords:
+        mask = ledger.keywords_of(folder).translated(mask, keywords)
     modified: list[int] = []
     changed: list[Row] = []
     for row in opened.rows(folder, uids):
@@ -313,6 +318,7 @@ def take_recent(ledger: Ledger, opened: Index, directory: str, up_to: int) -> No
         opened.set_dirty_in_new(folder)
         opened.save_folder(folder)
     ledger.dirty.add(directory)
+    ledger.tell(directory, modseq=folder.modseq, uidnext=folder.uidnext, recent_from=up_to)
 
 
 def expunged_since(ledger: Ledger, opened: Index, directory: str, modseq: int) -> Sequence[int]:

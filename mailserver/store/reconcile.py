@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, evolve, field
 
@@ -43,6 +43,36 @@ def refresh(ledger: Ledger, opened: Index, directory: str, force: bool = False) 
         return False
     _Reconciling(ledger, opened, folder).run(subs, mtimes)
     return True
+
+
+def look(ledger: Ledger, opened: Index, directory: str, names: Sequence[str] | None) -> list[tuple[int, str]]:
+    """Something happened to these names (None: to any). What processes of ours did is in the index; else the
+    directories are read. UIDs and names of what they did."""
+    if names is not None:
+        found = _explained(ledger, opened, ledger.folder(opened, directory), names)
+        if found is not None:
+            return found
+    refresh(ledger, opened, directory)
+    return []
+
+
+def _explained(
+    ledger: Ledger, opened: Index, folder: Folder, names: Sequence[str]
+) -> list[tuple[int, str]] | None:
+    """None where the index and the directory differ in one of these names. With the account locked no process
+    of ours is between the two."""
+    uids: dict[str, int] = {}
+    for name in names:
+        parsed = maildir.parse(name[4:])
+        if parsed.uidvalidity != folder.uidvalidity:
+            return None
+        uids[name] = parsed.uid
+    rows = {row.uid: row.name for row in opened.rows(folder, sorted(set(uids.values())))}
+    path = ledger.folder_path(folder.dir)
+    for name, uid in uids.items():
+        if os.path.lexists(f"{path}/{name}") != (rows.get(uid) == name):
+            return None
+    return list(rows.items())
 
 
 @define(eq=False)
@@ -219,10 +249,11 @@ def enter_folder(ledger: Ledger, opened: Index, directory: str) -> tuple[Folder,
         uids = Uids(row.uidvalidity, row.uidnext + UID_RESERVE, row.modseq + MODSEQ_RESERVE, row.special)
         ledger.write_uids(directory, uids)
     elif uids.uidnext < row.uidnext or uids.modseq < row.modseq:
-        uids = uids.reserved(max(uids.uidnext, row.uidnext), max(uids.modseq, row.modseq))
+        uids = uids.reserved(max(uids.uidnext, row.uidnext), max(uids.modseq, row.modseq), uids.run)
         ledger.write_uids(directory, uids)
     ledger.set_uids(directory, uids)
-    if (row.uidnext, row.modseq) != (uids.uidnext, uids.modseq):  # the last stop was not clean
+    ours = uids.run == ledger.around.run  # another process of this server has made the reserve
+    if not ours and (row.uidnext, row.modseq) != (uids.uidnext, uids.modseq):  # the last stop was not clean
         reconciling = _Reconciling(ledger, opened, row)
         row.uidnext, row.modseq = uids.uidnext, uids.modseq
         reconciling.run(_BOTH, {sub: files.directory_mtime(path, sub) for sub in _BOTH})

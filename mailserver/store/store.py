@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -61,6 +62,7 @@ class MailStore:
         renderer: Renderer = render,
         clock: Callable[[], float] = time.time,
         host: str | None = None,
+        run: str = "",
     ) -> None:
         self.settings = settings
         self.reactor = reactor
@@ -80,7 +82,15 @@ class MailStore:
             clock,
             lambda: int(self.settings.now.limits.min_free),
         )
-        self._around = Surroundings(clock, names, self.changes.post, self.watches.expect, enter_folder)
+        self._around = Surroundings(
+            clock,
+            names,
+            self.changes.post,
+            self.watches.expect,
+            enter=enter_folder,
+            run=run or secrets.token_hex(8),
+        )
+        self.read_news: Callable[[], None] = lambda: None  # what other processes have told
         self._accounts: dict[str, Account] = {}
         self._recently: OrderedDict[str, Account] = OrderedDict()
         self._mailboxes: OrderedDict[tuple[str, str], Mailbox] = OrderedDict()
@@ -156,6 +166,11 @@ class MailStore:
         while len(self._recently) > OPEN_INDEXES:
             user, oldest = self._recently.popitem(last=False)
             self.threads.run(user, oldest.ledger.close)
+
+    def look_outside(self) -> None:
+        """Take in what other programs and other processes have done until now."""
+        self.watches.doRead()
+        self.read_news()
 
     # --- mailboxes in memory ---------------------------------------------------------------------
 

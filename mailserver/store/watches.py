@@ -11,7 +11,7 @@ import os
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from attrs import define, field
@@ -43,7 +43,7 @@ class Watch:
     """new/ and cur/ of one folder."""
 
     path: str
-    callback: Callable[[], None] = field(repr=False)
+    callback: Callable[[Sequence[str] | None], None] = field(repr=False)
     descriptors: list[int] = field(factory=list)
 
 
@@ -78,8 +78,9 @@ class Watches:
         self._watches.clear()
         self._expected.clear()
 
-    def watch(self, path: str, callback: Callable[[], None]) -> Watch | None:
-        """`callback` is called for every change that is not ours; None where that cannot be promised."""
+    def watch(self, path: str, callback: Callable[[Sequence[str] | None], None]) -> Watch | None:
+        """`callback` is called for changes that are not this process's, with the names ("new/…", "cur/…"), or
+        None where events were lost. No watch where that cannot be promised."""
         if self._fd < 0 or self._libc is None:
             return None
         watch = Watch(path, callback)
@@ -106,7 +107,7 @@ class Watches:
                 self._expected.pop(os.path.join(watch.path, sub), None)
 
     def expect(self, directory: str, name: str) -> None:
-        """[thread] The next event of this name there is ours."""
+        """[any thread] The next event of this name there is ours."""
         if directory in self._expected:
             with self._lock:
                 names = self._expected.get(directory)
@@ -126,7 +127,7 @@ class Watches:
 
     def doRead(self) -> None:
         """Read what has come; also called before a mailbox looks whether anything has (`refresh`)."""
-        changed: dict[int, Watch] = {}
+        changed: dict[int, tuple[Watch, list[str] | None]] = {}
         while self._fd >= 0:
             try:
                 data = os.read(self._fd, _READ)
@@ -137,15 +138,19 @@ class Watches:
                 number, mask, _, length = _HEADER.unpack_from(data, position)
                 position += _HEADER.size + length
                 name = data[position - length : position].rstrip(b"\0")
-                for watch in self._concerned(number, mask, name):
-                    changed[id(watch)] = watch
-        for watch in changed.values():
+                for watch, told in self._concerned(number, mask, name):
+                    _, names = changed.setdefault(id(watch), (watch, []))
+                    if told is None:
+                        changed[id(watch)] = (watch, None)
+                    elif names is not None:
+                        names.append(told)
+        for watch, names in changed.values():
             with suppress(Exception):
-                watch.callback()
+                watch.callback(names)
 
-    def _concerned(self, number: int, mask: int, name: bytes) -> list[Watch]:
+    def _concerned(self, number: int, mask: int, name: bytes) -> list[tuple[Watch, str | None]]:
         if mask & _OVERFLOW:  # events were lost: everybody looks
-            return [watch for watch, _ in self._watches.values()]
+            return [(watch, None) for watch, _ in self._watches.values()]
         found = self._watches.get(number)
         if found is None or mask & _IGNORED:
             return []
@@ -158,4 +163,4 @@ class Watches:
                 if not names[text]:
                     del names[text]
                 return []
-        return [watch]
+        return [(watch, f"{directory[-3:]}/{text}")]

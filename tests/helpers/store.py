@@ -77,9 +77,14 @@ class Listener:
 
 
 def make_store(
-    path: Path | str, clock: Any = None, reactor: Any = None, inotify: bool = False, **overrides: Any
+    path: Path | str,
+    clock: Any = None,
+    reactor: Any = None,
+    inotify: bool = False,
+    run: str = "",
+    **overrides: Any,
 ) -> MailStore:
-    """A started store. `clock`: what gives the time of day (default: the real one)."""
+    """A started store. clock: what gives the time of day (default: the real one). run: see `Surroundings`."""
     settings = make_settings(data_dir=str(path), **overrides)
     inbox = immediate_inbox()
     more = {} if clock is None else {"clock": clock}
@@ -90,6 +95,7 @@ def make_store(
         ImmediateWriter(inbox),
         inbox,
         host="mx",
+        run=run,
         **more,
     )
     store.writer.start()

@@ -70,7 +70,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.start()
 
     def start(self) -> None:
-        self.store: MailStore = make_store(self.path)
+        self.store: MailStore = self.make_store()
         self.account: Any = now(self.store.account(ALICE))
         self.mailboxes: dict[str, Any] = {}
         self.sessions: dict[str, Replaying] = {}
@@ -80,6 +80,9 @@ class StoreMachine(RuleBasedStateMachine):
             session.mailbox, session.uids = mailbox, list(mailbox.uids)
             self.mailboxes[name], self.sessions[name] = mailbox, session
             self.take_over_strangers(name)
+
+    def make_store(self) -> MailStore:
+        return make_store(self.path)
 
     def teardown(self) -> None:
         if hasattr(self, "path"):

@@ -385,20 +385,20 @@ def test_inotify_tells_foreign_changes_only(tmp_path: Path) -> None:
     deliver(store)
     listener.take()
     watches.doRead()
-    assert not mailbox._foreign
+    assert mailbox.current
     drop_file(account_dir(store), "1.1.other")
     watches.doRead()
-    assert mailbox._foreign
+    assert not mailbox.current
     store.reactor.advance(0.1)
     assert listener.take() == [("added", 1)]
     now(mailbox.store([1, 2], StoreMode.ADD, SEEN, None, None))
     store.reactor.advance(1)
     watches.doRead()
-    assert not mailbox._foreign  # our own renames
+    assert mailbox.current  # our own renames
     now(mailbox.copy([1], "INBOX"))
     now(mailbox.remove([1], None))
     watches.doRead()
-    assert not mailbox._foreign
+    assert mailbox.current
     (account_dir(store) / file_names(account_dir(store))[0]).unlink()
     listener.take()
     now(mailbox.refresh())  # reads what inotify has to tell before it answers
