@@ -98,13 +98,14 @@ class Parts:
         for name in self.settings.now.extensions:
             find_extension(name)(self)
         settings, reactor = self.settings, self.reactor
-        self.acceptor = Acceptor(self.local, self.queue, self.audit, reactor)
+        reporter = Reporter(settings, self.router)
+        self.acceptor = Acceptor(self.local, self.queue, reporter, self.audit, reactor)
         self.manager = QueueManager(
             settings,
             self.queue,
             relay=Relay(settings, reactor, self._host_finder()),
             local=self.local,
-            reporter=Reporter(settings, self.router),
+            reporter=reporter,
             audit=self.audit,
             reactor=reactor,
         )

@@ -2,7 +2,8 @@
 
 - All targets local: delivered directly, one copy for each mailbox; what failed for the moment only is
   queued, so that nobody is told "no" about a message that others have (CASES F7).
-- A remote target among them: everything is enqueued, which is durable; the queue delivers.
+- A remote target among them, or a success that is to be reported (RFC 3461): everything is enqueued, which is
+  durable; the queue delivers, and tells.
 - Nothing was delivered and nothing can be queued: the error, and nothing was kept.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -20,31 +22,53 @@ from mailserver.errors import MailError, TemporaryFailure
 from mailserver.interfaces import Envelope, IAcceptor, IMessageBody, Recipient, Target
 
 LOGGED_RECIPIENTS = 100
+HEAD = 64 * 1024  # octets of a message that a report may quote from
 Pair = tuple[Recipient, Target]
 
 
 @implementer(IAcceptor)
 class Acceptor:
     """IAcceptor over ILocalDelivery and IQueue. `audit` gets "received" for each message that is ours from
-    now on, and "delivered" for each copy that is in its mailbox already; the queue tells the rest."""
+    now on, and "delivered" for each copy that is in its mailbox already; the queue tells the rest.
+
+    reporter: queue.reports.Reporter
+    """
 
     log = Logger()
 
-    def __init__(self, local: Any, queue: Any, audit: Any, reactor: IReactorTime) -> None:
+    def __init__(self, local: Any, queue: Any, reporter: Any, audit: Any, reactor: IReactorTime) -> None:
         self._local = local
         self._queue = queue
+        self._reporter = reporter
         self._audit = audit
         self._reactor = reactor
 
     def accept(self, envelope: Envelope, trace: bytes, body: IMessageBody) -> Deferred[None]:
         """See IAcceptor."""
-        pairs = one_copy_each(envelope.recipients)
-        if any(target.domain for _, target in pairs):
+        lists = [recipient for recipient in envelope.recipients if _expands(recipient)]
+        pairs = one_copy_each([_within(recipient) for recipient in envelope.recipients])
+        if any(target.domain or "SUCCESS" in recipient.notify for recipient, target in pairs):
             taken = self._enqueue(envelope, trace, body, pairs)
             taken.addCallback(self._tell, envelope, body.size)
         else:
             taken = self._deliver(envelope, trace, body, pairs)
+        if lists:
+            taken.addCallback(lambda _: self._report_lists(envelope, trace + body.head(HEAD), lists))
         return taken.addBoth(_discard, body)
+
+    def _report_lists(
+        self, envelope: Envelope, head: bytes, lists: Sequence[Recipient]
+    ) -> Deferred[None] | None:
+        """Tell the sender of addresses that stand for several (RFC 3461, 5.2.7.3 c). The message is ours
+        already: what goes wrong here is for the log only."""
+        now = envelope.received_at or self._reactor.seconds()
+        report = self._reporter.expanded(envelope, head, lists, now)
+        if report is None:
+            return None
+        queued: Deferred[None] = self._queue.enqueue(
+            report.envelope, report.trace, report.body, report.targets
+        )
+        return queued.addErrback(lambda failure: self.log.warn("no report: {error}", error=failure.value))
 
     def _enqueue(
         self, envelope: Envelope, trace: bytes, body: IMessageBody, pairs: Sequence[Pair]
@@ -90,6 +114,18 @@ class Acceptor:
                 )
         except Exception:
             self.log.failure("the event log failed")
+
+
+def _expands(recipient: Recipient) -> bool:
+    """True for an alias of several addresses whose sender wants to hear of its success."""
+    return len(recipient.targets) > 1 and "SUCCESS" in recipient.notify
+
+
+def _within(recipient: Recipient) -> Recipient:
+    """What is still to be reported by those who deliver."""
+    if not _expands(recipient):
+        return recipient
+    return evolve(recipient, notify=(recipient.notify - {"SUCCESS"}) or frozenset(("NEVER",)))
 
 
 def one_copy_each(recipients: Sequence[Recipient]) -> list[Pair]:

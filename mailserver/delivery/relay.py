@@ -38,10 +38,12 @@ class Parcel:
 
 @frozen
 class Outcome:
-    """What became of one recipient. `host`: the server that said so, "" where none was reached."""
+    """What became of one recipient. `host`: the server that said so, "" where none was reached. `reports`:
+    that server reports the success of a delivery itself (RFC 3461, 5.2.1)."""
 
     reply: Reply
     host: str = ""
+    reports: bool = False
 
 
 @frozen
@@ -178,15 +180,15 @@ class Relay:
         while work.left and sender.usable:
             work.reached = True
             chunk = work.left[:PER_TRANSACTION]
-            mail = work.parcel.mail
-            part = evolve(mail, recipients=tuple(mail.recipients[index] for index in chunk))
+            part = work.parcel.mail.part(chunk)
             try:
                 source = work.parcel.open()
             except OSError:
                 work.fail(Outcome(local_reply(451, "4.3.0", "this server could not read the message")))
                 return
             replies = await sender.send(part, source)
-            work.take(chunk, [Outcome(reply, host) for reply in replies], sender)
+            reports = sender.reports
+            work.take(chunk, [Outcome(reply, host, reports) for reply in replies], sender)
 
     # --- connections kept -------------------------------------------------------------------------
 

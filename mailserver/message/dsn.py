@@ -1,7 +1,8 @@
 """Delivery status notifications: multipart/report of RFC 6522 with message/delivery-status of RFC 3464. Pure.
 
-Everything in a report is ASCII and every line short, whatever a remote server or a sender wrote. The
-third part holds the original's header, never its body: what bounced may be large, or forged.
+Everything that a report says is ASCII and every line short, whatever a remote server or a sender wrote. The
+third part holds the original's header; the original itself only where the sender asked for it by RET=FULL
+and it is small: what bounced may be large, or forged.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from email.utils import formatdate
 
 from attrs import frozen
 
+WHOLE_OCTETS = 64 * 1024  # up to this size the original is returned, where that was asked for
 HEADER_OCTETS = 32 * 1024  # of the original's header that are returned
 DIAGNOSTIC_CHARACTERS = 900
 _FOLD = 76
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(?:\n[ \t]+)?(<[!-;=?-~]{1,250}>)[ \t]*$", re.I | re.M)
 
 _SUBJECTS = {
@@ -24,6 +27,7 @@ _SUBJECTS = {
     "delayed": "Delayed mail (will be retried)",
     "delivered": "Mail was delivered",
     "relayed": "Mail was passed on",
+    "expanded": "Mail was passed on to the members of a list",
 }
 _INTRODUCTIONS = {
     "failed": "your message could not be delivered to one or more recipients. It is not tried again.\n\n"
@@ -34,12 +38,14 @@ _INTRODUCTIONS = {
     "delivered": "your message was delivered to the recipients below, as you asked to be told.",
     "relayed": "your message was passed on to the mail servers below, which do not confirm delivery.\n"
     "Nothing more will be reported by this server.",
+    "expanded": "your message was delivered to the addresses below, each of which stands for several\n"
+    "others. It goes to all of these; their success is not reported.",
 }
 
 
 @frozen
 class ReportedRecipient:
-    """One recipient. action: failed, delayed, delivered or relayed (RFC 3464, 2.3.3).
+    """One recipient. action: failed, delayed, delivered, relayed or expanded (RFC 3464, 2.3.3).
 
     diagnostic: the server's reply with its codes; from_smtp says that it is one and not our own words.
     remote: who said so. orcpt: the ORCPT parameter as it came, xtext (RFC 3461, 4.2).
@@ -61,6 +67,7 @@ class Report:
     """A notification to `to`. id: unique, of letters, digits, "." and "-". Times since the epoch.
 
     header: the beginning of the original message, LF line ends. envid: as it came, xtext.
+    whole: the original, where it is to be returned as a whole (RFC 3461, 6.2) and in memory.
     """
 
     id: str
@@ -71,24 +78,24 @@ class Report:
     recipients: Sequence[ReportedRecipient]
     header: bytes = b""
     envid: str = ""
+    whole: bytes | None = None
 
 
 def render(report: Report) -> bytes:
     """The whole message, LF line ends. All recipients must have one action."""
     action = report.recipients[0].action
     boundary = f"=_report_{report.id}"
-    header, encoding = _returned(report.header)
     parts = [
-        "Content-Type: text/plain; charset=us-ascii\nContent-Description: Notification\n\n"
-        + _explain(report, action),
-        "Content-Type: message/delivery-status\nContent-Description: Delivery report\n\n"
-        + _machine_part(report),
-        "Content-Type: text/rfc822-headers\nContent-Description: Header of the undelivered message\n"
-        f"Content-Transfer-Encoding: {encoding}\n\n{header}",
+        b"Content-Type: text/plain; charset=us-ascii\nContent-Description: Notification\n\n"
+        + _explain(report, action).encode("ascii", "replace"),
+        b"Content-Type: message/delivery-status\nContent-Description: Delivery report\n\n"
+        + _machine_part(report).encode("ascii", "replace"),
+        _original(report),
     ]
-    body = "".join(f"\n--{boundary}\n{part}" for part in parts)
-    text = _head(report, action, boundary) + "\nThis is a MIME-encapsulated message.\n" + body
-    return (text + f"\n--{boundary}--\n").encode("ascii", "replace")
+    delimiter = f"\n--{boundary}".encode("ascii")
+    head = _head(report, action, boundary).encode("utf-8")
+    body = b"".join([delimiter + b"\n" + part for part in parts])
+    return b"%b\nThis is a MIME-encapsulated message.\n%b%b--\n" % (head, body, delimiter)
 
 
 def _head(report: Report, action: str, boundary: str) -> str:
@@ -96,7 +103,7 @@ def _head(report: Report, action: str, boundary: str) -> str:
     thread = f"In-Reply-To: {original[1].decode()}\nReferences: {original[1].decode()}\n" if original else ""
     return (
         f"From: Mail Delivery System <MAILER-DAEMON@{report.hostname}>\n"
-        f"To: <{_plain(report.to)}>\n"
+        f"To: <{_CONTROLS.sub('?', report.to)}>\n"  # RFC 6532: the address itself, where it is not ASCII
         f"Subject: {_SUBJECTS[action]}\n"
         f"Date: {formatdate(report.now)}\n"
         f"Message-ID: <{report.id}@{report.hostname}>\n"
@@ -112,7 +119,7 @@ def _explain(report: Report, action: str) -> str:
     """The part that people read."""
     until = formatdate(max(recipient.retry_until for recipient in report.recipients))
     lines = [f"This is the mail server {report.hostname}.\n\nI am sorry to tell you: "]
-    if action in ("delivered", "relayed"):
+    if action in ("delivered", "relayed", "expanded"):
         lines = [f"This is the mail server {report.hostname}.\n\nFor your information: "]
     lines.append(_INTRODUCTIONS[action].format(until=until) + "\n")
     for recipient in report.recipients:
@@ -191,6 +198,22 @@ def _ascii_address(address: str) -> str:
     return "".join(
         letter if letter.isascii() and letter not in "\\+=" else f"\\x{{{ord(letter):X}}}"
         for letter in address
+    )
+
+
+def _original(report: Report) -> bytes:
+    """The third part (RFC 6522, 4): the message, or its header."""
+    whole = report.whole
+    if whole is not None and len(whole) <= WHOLE_OCTETS and b"\0" not in whole and b"\r" not in whole:
+        encoding = b"7bit" if whole.isascii() else b"8bit"
+        return (
+            b"Content-Type: message/rfc822\nContent-Description: Undelivered message\n"
+            b"Content-Transfer-Encoding: %b\n\n%b" % (encoding, whole)
+        )
+    header, encoded = _returned(report.header)
+    return (
+        b"Content-Type: text/rfc822-headers\nContent-Description: Header of the message\n"
+        b"Content-Transfer-Encoding: %b\n\n%b" % (encoded.encode("ascii"), header.encode("ascii"))
     )
 
 

@@ -12,7 +12,7 @@ from mailserver.interfaces import ILocalDelivery
 from mailserver.queue.source import JobSource, QueuedBody
 from mailserver.queue.values import Job
 from mailserver.queue.verdicts import local_outcome, one_envelope
-from mailserver.smtp.client_values import Mail
+from mailserver.smtp.client_values import Mail, Wishes
 
 
 class IRemote(Shape):
@@ -46,6 +46,9 @@ class Carrier:
             size=message.place.wire_size,
             eight_bit=message.place.eight_bit,
             utf8=message.envelope.smtputf8,
+            wishes=tuple(Wishes(recipient.notify, recipient.orcpt) for recipient in job.recipients),
+            ret=message.envelope.ret,
+            envid=message.envelope.envid,
         )
         parcel = Parcel(message.envelope.id, domain, mail, lambda: JobSource(job, self._reactor))
         return await self._relay.deliver(parcel)

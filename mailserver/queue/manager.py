@@ -275,10 +275,9 @@ class QueueManager:
         after = [verdict.after(by_row[verdict.row]) for verdict in verdicts]
         for recipient, verdict in zip(after, verdicts, strict=True):
             self._tell(job, recipient, verdict)
-        given_up = [r for r in after if r.state in (State.FAILED, State.EXPIRED)]
         reports = []
-        if given_up:
-            reports = self._report(job, given_up, self._reporter.failed(job, given_up, self._clock()))
+        for about, report in self._reporter.settled(job, after, verdicts, self._clock()):
+            reports += self._report(job, about, report)
         await self._persist(lambda: self._spool.record(verdicts, reports))
         now = self._clock()
         for recipient, verdict in zip(after, verdicts, strict=True):

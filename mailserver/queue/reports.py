@@ -7,7 +7,7 @@ message from the null reverse-path, so a report can not cause another one.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -16,7 +16,7 @@ from mailserver.delivery.body import MemoryBody
 from mailserver.errors import MailError
 from mailserver.interfaces import Envelope, IRouter, Peer, Recipient
 from mailserver.message.dsn import Report, ReportedRecipient, render
-from mailserver.queue.values import Job, NewMessage, QueuedRecipient, State
+from mailserver.queue.values import Job, NewMessage, QueuedRecipient, State, Verdict
 
 
 @frozen
@@ -36,6 +36,21 @@ class Reporter:
         self._router = router
         self._new_id = new_id
 
+    def settled(
+        self, job: Job, recipients: Sequence[QueuedRecipient], verdicts: Sequence[Verdict], now: float
+    ) -> Iterator[tuple[Sequence[QueuedRecipient], NewMessage | Dropped | None]]:
+        """What follows from the outcomes of an attempt: recipients, and the report about them."""
+        given_up = [r for r in recipients if r.state in (State.FAILED, State.EXPIRED)]
+        if given_up:
+            yield given_up, self.failed(job, given_up, now)
+        done = [
+            recipient
+            for recipient, verdict in zip(recipients, verdicts, strict=True)
+            if verdict.state is State.DELIVERED and not verdict.reported and "SUCCESS" in recipient.notify
+        ]
+        if done:
+            yield done, self.succeeded(job, done, now)
+
     def failed(
         self, job: Job, recipients: Sequence[QueuedRecipient], now: float
     ) -> NewMessage | Dropped | None:
@@ -43,7 +58,33 @@ class Reporter:
         wanted = [r for r in recipients if not r.notify or "FAILURE" in r.notify]
         if not job.message.envelope.reverse_path:
             return Dropped("a report itself, nobody to tell")
-        return self._make(job, [self._failed(r) for r in wanted], now)
+        envelope = job.message.envelope
+        whole = job.whole if envelope.ret == "FULL" else None
+        return self._make(envelope, job.head, [self._failed(r) for r in wanted], now, whole)
+
+    def succeeded(
+        self, job: Job, recipients: Sequence[QueuedRecipient], now: float
+    ) -> NewMessage | Dropped | None:
+        """About recipients, all of one destination, that asked for it and have the message, or whose server
+        has it and will not tell (RFC 3461, 5.2.2, 5.2.3)."""
+        if not job.message.envelope.reverse_path:
+            return None
+        action = "delivered" if recipients[0].target.user else "relayed"
+        reported = [_reported(r, action, r.status or "2.0.0") for r in recipients]
+        return self._make(job.message.envelope, job.head, reported, now)
+
+    def expanded(
+        self, envelope: Envelope, head: bytes, recipients: Sequence[Recipient], now: float
+    ) -> NewMessage | None:
+        """About aliases with several addresses behind them, which get the message (RFC 3461, 5.2.7.3 c)."""
+        if not envelope.reverse_path:
+            return None
+        reported = [
+            ReportedRecipient(recipient.address, "expanded", "2.0.0", orcpt=recipient.orcpt)
+            for recipient in recipients
+        ]
+        report = self._make(envelope, head, reported, now)
+        return report if isinstance(report, NewMessage) else None
 
     def delayed(
         self, job: Job, recipients: Sequence[QueuedRecipient], now: float
@@ -53,7 +94,8 @@ class Reporter:
             return None
         until = job.message.envelope.received_at + self._settings.now.relay.expire_after
         wanted = [r for r in recipients if not r.notify or "DELAY" in r.notify]
-        return self._make(job, [_reported(r, "delayed", r.status or "4.4.7", until) for r in wanted], now)
+        reported = [_reported(r, "delayed", r.status or "4.4.7", until) for r in wanted]
+        return self._make(job.message.envelope, job.head, reported, now)
 
     def _failed(self, recipient: QueuedRecipient) -> ReportedRecipient:
         if recipient.state is State.EXPIRED:  # RFC 3463, X.4.7: delivery time expired
@@ -61,11 +103,15 @@ class Reporter:
         return _reported(recipient, "failed", recipient.status or "5.0.0")
 
     def _make(
-        self, job: Job, recipients: Sequence[ReportedRecipient], now: float
+        self,
+        original: Envelope,
+        head: bytes,
+        recipients: Sequence[ReportedRecipient],
+        now: float,
+        whole: bytes | None = None,
     ) -> NewMessage | Dropped | None:
         if not recipients:
             return None
-        original = job.message.envelope
         sender = original.reverse_path
         try:
             targets = tuple(self._router.resolve(sender))
@@ -78,13 +124,19 @@ class Reporter:
         report = Report(
             *(identity, config.hostname, sender, now, original.received_at),
             recipients=recipients,
-            header=job.head,
+            header=head,
             envid=original.envid,
+            whole=whole,
         )
         recipient = Recipient(sender, targets, frozenset(("NEVER",)))  # RFC 3461, 6.2
         peer = Peer("127.0.0.1", protocol="queue")
-        envelope = Envelope(identity, "", (recipient,), peer, helo=config.hostname, received_at=now)
         body = MemoryBody(render(report))
+        envelope = Envelope(
+            *(identity, "", (recipient,), peer),
+            helo=config.hostname,
+            received_at=now,
+            smtputf8=not sender.isascii(),
+        )
         return NewMessage(envelope, b"", body, tuple((recipient, target) for target in targets))
 
 

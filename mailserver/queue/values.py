@@ -90,7 +90,7 @@ class Job:
 @frozen
 class Verdict:
     """What is recorded for a recipient after an attempt. `attempted` is False where it was given up or
-    put off without one."""
+    put off without one. `reported`: the next host tells the sender of a success, if that is wanted."""
 
     row: int
     state: State
@@ -102,6 +102,7 @@ class Verdict:
     host: str = ""
     attempted: bool = True
     warned: bool = False
+    reported: bool = False
 
     def after(self, recipient: QueuedRecipient) -> QueuedRecipient:
         """The recipient as it stands after this."""

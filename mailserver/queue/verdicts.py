@@ -40,6 +40,7 @@ def judge(
                 *(recipient.row, state, now, next_try, reply.code, reply.status),
                 reason=reply.text[:REASON],
                 host=outcome.host,
+                reported=outcome.reports,
             )
         )
     return verdicts

@@ -31,6 +31,7 @@ from mailserver.smtp.client_values import (
     TlsUse,
     TransactionDone,
 )
+from mailserver.smtp.parameters import mail_command, needs_utf8, rcpt_command
 
 
 @frozen
@@ -252,8 +253,7 @@ class ClientEngine:
             return local_reply(501, "5.1.7", "Bad sender address")
         if limit.isdecimal() and len(limit) < 20 and 0 < int(limit) < mail.size:  # RFC 1870, 6.2
             return local_reply(552, "5.3.4", f"Message of {mail.size} octets exceeds the limit {limit}")
-        paths = (mail.reverse_path, *mail.recipients)
-        if (mail.utf8 or not all(path.isascii() for path in paths)) and "SMTPUTF8" not in self.extensions:
+        if needs_utf8(mail) and "SMTPUTF8" not in self.extensions:
             return local_reply(553, "5.6.7", "The next host does not support SMTPUTF8 (RFC 6531)")
         if mail.eight_bit and "8BITMIME" not in self.extensions:  # RFC 6152, 3
             return local_reply(554, "5.6.3", "8-bit content, and the next host does not support 8BITMIME")
@@ -263,17 +263,10 @@ class ClientEngine:
         """The commands of the transaction, in order."""
         if self._dirty:
             self._to_send.append(_Step("RSET", b"RSET"))
-        line = b"MAIL FROM:<" + mail.reverse_path.encode() + b">"
-        if "SIZE" in self.extensions and mail.size:
-            line += b" SIZE=%d" % mail.size
-        if mail.eight_bit:
-            line += b" BODY=8BITMIME"
-        if "SMTPUTF8" in self.extensions and (mail.utf8 or not line.isascii()):
-            line += b" SMTPUTF8"
-        self._to_send.append(_Step("MAIL", line))
-        for index, address in enumerate(mail.recipients):
-            if self._replies[index] is None:
-                self._to_send.append(_Step("RCPT", b"RCPT TO:<" + address.encode() + b">", index))
+        self._to_send.append(_Step("MAIL", mail_command(mail, self.extensions)))
+        for index, own in enumerate(self._replies):
+            if own is None:
+                self._to_send.append(_Step("RCPT", rcpt_command(mail, index, self.extensions), index))
         self._to_send.append(_Step("DATA", b"DATA"))
         self._dirty = True
 

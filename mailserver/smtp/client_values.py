@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mailserver.smtp.answers import Reply
 
@@ -65,14 +66,35 @@ class ClientOptions:
 
 
 @frozen
+class Wishes:
+    """What the sender wants to be told about a recipient (RFC 3461, 4.1, 4.2), empty where nothing was
+    said."""
+
+    notify: frozenset[str] = frozenset()
+    orcpt: str = ""
+
+
+@frozen
 class Mail:
-    """One transaction. size: octets of the body on the wire, before dot-stuffing."""
+    """One transaction. size: octets of the body on the wire, before dot-stuffing. wishes: one for each
+    recipient, or none at all. ret, envid: RFC 3461, 4.3, 4.4."""
 
     reverse_path: str
     recipients: tuple[str, ...]
     size: int = 0
     eight_bit: bool = False
     utf8: bool = False
+    wishes: tuple[Wishes, ...] = ()
+    ret: str = ""
+    envid: str = ""
+
+    def part(self, indexes: Sequence[int]) -> Mail:
+        """The same for some of the recipients."""
+        return evolve(
+            self,
+            recipients=tuple(self.recipients[index] for index in indexes),
+            wishes=tuple(self.wishes[index] for index in indexes) if self.wishes else (),
+        )
 
 
 @frozen

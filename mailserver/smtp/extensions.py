@@ -22,6 +22,10 @@ NO_PARAMETERS: Parameters = MappingProxyType({})
 _XTEXT = re.compile(r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})+")
 _HEX = re.compile(r"\+([0-9A-F]{2})")
 _SIZE = re.compile(r"[0-9]{1,20}")
+_ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]{1,40}")
+_PRINTABLE = re.compile(r"[\x20-\x7e]*")
+_NOTIFY = frozenset(("SUCCESS", "FAILURE", "DELAY"))
+MAX_ENVID, MAX_ORCPT = 100, 500  # RFC 3461, 5.4
 
 
 @frozen
@@ -79,6 +83,39 @@ def _auth(value: str | None) -> dict[str, Any]:
     return {}
 
 
+def _ret(value: str | None) -> dict[str, Any]:
+    """RET=FULL or HDRS (RFC 3461, 4.3)."""
+    wanted = (value or "").upper()
+    if wanted not in ("FULL", "HDRS"):
+        raise bad_arguments("RET is FULL or HDRS")
+    return {"ret": wanted}
+
+
+def _envid(value: str | None) -> dict[str, Any]:
+    """ENVID=xtext of printable ASCII, kept as it came (RFC 3461, 4.4)."""
+    if value is None or len(value) > MAX_ENVID or not _PRINTABLE.fullmatch(from_xtext(value)):
+        raise bad_arguments(f"ENVID is xtext of printable ASCII, at most {MAX_ENVID} characters")
+    return {"envid": value}
+
+
+def _notify(value: str | None) -> dict[str, Any]:
+    """NOTIFY=NEVER or a list of SUCCESS, FAILURE, DELAY (RFC 3461, 4.1)."""
+    wanted = (value or "").upper().split(",")
+    if wanted != ["NEVER"] and not _NOTIFY.issuperset(wanted):
+        raise bad_arguments("NOTIFY is NEVER, or of SUCCESS, FAILURE and DELAY")
+    return {"notify": frozenset(wanted)}
+
+
+def _orcpt(value: str | None) -> dict[str, Any]:
+    """ORCPT=address-type;xtext, kept as it came (RFC 3461, 4.2). Nothing that decodes to a control character
+    gets any further (CASES C7)."""
+    kind, semicolon, original = (value or "").partition(";")
+    sane = len(value or "") <= MAX_ORCPT and semicolon and _ADDRESS_TYPE.fullmatch(kind) and original
+    if not sane or not _PRINTABLE.fullmatch(from_xtext(original)):
+        raise bad_arguments(f"ORCPT is a type, a semicolon, and xtext, at most {MAX_ORCPT} characters")
+    return {"orcpt": value}
+
+
 def from_xtext(text: str) -> str:
     """Decode xtext (RFC 3461, 4); the caller checks what comes out. Raises CommandError."""
     if not _XTEXT.fullmatch(text):
@@ -91,6 +128,11 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension(lambda options: f"SIZE {options.max_size}", mail={"SIZE": _size}),  # RFC 1870
     Extension(lambda options: "8BITMIME", mail={"BODY": _body}),  # RFC 6152
     Extension(lambda options: "ENHANCEDSTATUSCODES"),  # RFC 2034
+    Extension(  # RFC 3461
+        lambda options: "DSN",
+        mail={"RET": _ret, "ENVID": _envid},
+        rcpt={"NOTIFY": _notify, "ORCPT": _orcpt},
+    ),
     Extension(lambda options: "STARTTLS" if options.starttls else ""),  # RFC 3207
     Extension(  # RFC 4954
         lambda options: f"AUTH {' '.join(options.mechanisms)}" if options.mechanisms else "",

@@ -90,6 +90,11 @@ class Sender(Protocol):
         return not self.closed and self.engine.usable
 
     @property
+    def reports(self) -> bool:
+        """Does the server take over what the sender wants to be told (RFC 3461)?"""
+        return "DSN" in self.engine.extensions
+
+    @property
     def body_started(self) -> bool:
         """Did the server begin to receive the last transaction's body?"""
         return self.engine.body_started

@@ -14,6 +14,9 @@ from mailserver.delivery.accept import Acceptor
 from mailserver.delivery.body import MemoryBody
 from mailserver.errors import NoSpace, NoSuchMailbox, OverQuota, TemporaryFailure
 from mailserver.interfaces import Envelope, IAcceptor, Peer, Recipient, Target
+from mailserver.queue.reports import Reporter
+from tests.helpers.settings import make_settings
+from tests.queue.scene import FakeRouter
 
 
 class Local:
@@ -36,11 +39,17 @@ class Queue:
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.queued: list[str] = []
+        self.reports: list[bytes] = []
+        self.notify: set[frozenset[str]] = set()
 
     def enqueue(self, envelope: Envelope, trace: bytes, body: Any, targets: Any) -> Deferred[None]:
         if self.error is not None:
             return fail(self.error)
+        if not envelope.reverse_path:
+            self.reports.append(b"".join(body.chunks()))
+            return succeed(None)
         assert b"".join(body.chunks()) == b"text\n"
+        self.notify |= {recipient.notify for recipient, _ in targets}
         self.queued += [target.address for _, target in targets]
         return succeed(None)
 
@@ -64,7 +73,8 @@ def remote(address: str) -> Target:
 class AcceptorTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.local, self.queue, self.audit = Local(), Queue(), Audit()
-        self.acceptor = Acceptor(self.local, self.queue, self.audit, Clock())
+        self.reporter = Reporter(make_settings(), FakeRouter(), lambda: "r1")  # type: ignore[arg-type]
+        self.acceptor = Acceptor(self.local, self.queue, self.reporter, self.audit, Clock())
         self.body = MemoryBody(b"text\n")
 
     def accept(self, *targets: Target) -> Deferred[None]:
@@ -95,6 +105,33 @@ class AcceptorTests(SynchronousTestCase):
         self.assertEqual((self.local.delivered, self.queue.queued), ([], ["a@b", "x@y"]))
         self.assertEqual([(name, fields["size"]) for name, fields in self.audit.events], [("received", 5)])
         self.assert_discarded()
+
+    def accept_alias(self, notify: str, *targets: Target) -> None:
+        recipient = Recipient("team@example.org", targets, frozenset(notify.split(",")), "rfc822;t@e")
+        envelope = Envelope("id1", "s@example.com", (recipient,), Peer("192.0.2.1"), received_at=1.0)
+        self.successResultOf(self.acceptor.accept(envelope, b"Received: x\n", self.body))
+
+    def test_G19_a_success_that_is_to_be_reported_is_the_queues(self) -> None:
+        self.accept_alias("SUCCESS", local("a@b"))
+        self.assertEqual((self.local.delivered, self.queue.queued), ([], ["a@b"]))
+        self.assertEqual((self.queue.notify, self.queue.reports), ({frozenset(("SUCCESS",))}, []))
+
+    def test_G19_an_alias_of_several_is_reported_as_expanded(self) -> None:
+        """RFC 3461, 5.2.7.3 (c)"""
+        self.accept_alias("SUCCESS,FAILURE", local("a@b"), remote("x@y"))
+        self.assertEqual(self.queue.notify, {frozenset(("FAILURE",))})
+        (report,) = self.queue.reports
+        self.assertIn(b"Final-Recipient: rfc822; team@example.org\nAction: expanded\n", report)
+        self.assertIn(b"Received: x\n", report)
+
+    def test_G19_members_of_an_alias_whose_success_alone_was_asked_for(self) -> None:
+        self.accept_alias("SUCCESS", local("a@b"), local("c@b"))
+        self.assertEqual((self.local.delivered, len(self.queue.reports)), (["a@b", "c@b"], 1))
+
+    def test_F12_a_report_that_cannot_be_queued_changes_nothing(self) -> None:
+        self.queue.error = NoSpace()
+        self.accept_alias("SUCCESS", local("a@b"), local("c@b"))
+        self.assertEqual(self.local.delivered, ["a@b", "c@b"])
 
     def test_F7_what_failed_beside_others_is_queued(self) -> None:
         self.local.errors = {"c@b": NoSpace()}

@@ -35,6 +35,7 @@ class DialogTests(SynchronousTestCase):
                 "250-SIZE 100000",
                 "250-8BITMIME",
                 "250-ENHANCEDSTATUSCODES",
+                "250-DSN",
                 "250 STARTTLS",
             ],
         )
@@ -199,7 +200,7 @@ class ParameterTests(SynchronousTestCase):
             "BODY=7bit": "250 ",
             "BODY=BINARYMIME": "501 ",
             "SMTPUTF8": "555 ",
-            "RET=HDRS": "555 ",
+            "RET=HDRS": "250 ",
             "=x": "501 ",
             "X=\x01": "501 ",
             "AUTH=<>": "555 ",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import smtplib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.server import Server, eventually
+from tests.helpers.server import PASSWORD, Server, eventually
 from tests.helpers.smtp_sink import SmtpSink
 from tests.two_servers.world import A, B, World, arrived, inbox, queue_is_empty, report, status_of, submit
 
@@ -205,3 +206,20 @@ def test_G10_without_allow_loopback_DNS_leads_nowhere_here(world: World, b: Serv
         submit(server, "alice", "bob@b.example", subject="not here")
 
         assert status_of(report(server, "alice", "bob@b.example", "failed"))["status"] == "5.4.6"
+
+
+def test_G19_success_is_reported_by_the_server_that_delivers(a: Server, b: Server) -> None:
+    """RFC 3461, 5.2.1: our wishes travel with the message, and the last server tells."""
+    with smtplib.SMTP(a.host, a.ports["submission"]) as client:
+        client.login("alice@a.example", PASSWORD)
+        client.sendmail(
+            "alice@a.example",
+            ["bob@b.example"],
+            b"From: alice@a.example\r\nSubject: tell me\r\n\r\n\r\n",
+            mail_options=["ENVID=abc+2B1", "RET=HDRS"],
+            rcpt_options=["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;bob@b.example"],
+        )
+    told = status_of(report(a, "alice", "bob@b.example", "delivered"))
+    assert told["reporting-mta"] == "dns; mx.b.example"
+    assert told["original-envelope-id"] == "abc+1"
+    assert told["original-recipient"] == "rfc822; bob@b.example"

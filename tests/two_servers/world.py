@@ -161,13 +161,13 @@ def report(server: Server, user: str, recipient: str, action: str, seconds: floa
 
 
 def status_of(message: EmailMessage) -> dict[str, str]:
-    """The fields of the first recipient in a report, names in lower case; none in another message."""
+    """The fields of a report about one recipient, names in lower case; none in another message."""
     if message.get_content_type() != "multipart/report":
         return {}
     for part in message.iter_parts():
         if part.get_content_type() == "message/delivery-status":
             blocks: Any = part.get_payload()
-            return {name.lower(): value for name, value in blocks[1].items()}
+            return {name.lower(): value for block in blocks for name, value in block.items()}
     return {}
 
 

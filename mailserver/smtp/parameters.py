@@ -1,0 +1,40 @@
+"""The MAIL and RCPT commands that our client sends, with the parameters that the server understands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mailserver.smtp.client_values import Mail, Wishes
+
+
+def mail_command(mail: Mail, extensions: Mapping[str, str]) -> bytes:
+    """MAIL with SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET and ENVID (RFC 3461)."""
+    line = b"MAIL FROM:<" + mail.reverse_path.encode() + b">"
+    if "SIZE" in extensions and mail.size:
+        line += b" SIZE=%d" % mail.size
+    if mail.eight_bit:
+        line += b" BODY=8BITMIME"
+    if "SMTPUTF8" in extensions and needs_utf8(mail):
+        line += b" SMTPUTF8"
+    if "DSN" in extensions:
+        line += _parameter(b"RET", mail.ret) + _parameter(b"ENVID", mail.envid)
+    return line
+
+
+def rcpt_command(mail: Mail, index: int, extensions: Mapping[str, str]) -> bytes:
+    """RCPT for one of the recipients, with NOTIFY and ORCPT (RFC 3461)."""
+    line = b"RCPT TO:<" + mail.recipients[index].encode() + b">"
+    if "DSN" in extensions:
+        wishes = mail.wishes[index] if mail.wishes else Wishes()
+        line += _parameter(b"NOTIFY", ",".join(sorted(wishes.notify)))
+        line += _parameter(b"ORCPT", wishes.orcpt)
+    return line
+
+
+def needs_utf8(mail: Mail) -> bool:
+    """True where the message cannot be sent without SMTPUTF8 (RFC 6531, 3.2)."""
+    return mail.utf8 or not all(path.isascii() for path in (mail.reverse_path, *mail.recipients))
+
+
+def _parameter(name: bytes, value: str) -> bytes:
+    return b" %b=%b" % (name, value.encode()) if value else b""
