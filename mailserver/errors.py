@@ -195,6 +195,13 @@ class AuthenticationFailed(MailError):
     text = "Authentication credentials invalid"
 
 
+class CannotAuthenticate(TemporaryFailure):
+    """Who could say whether the log-in is right does not answer (RFC 4954, 6; RFC 5530; RFC 3206)."""
+
+    code, enhanced, imap, pop3 = 454, "4.7.0", "UNAVAILABLE", "SYS/TEMP"
+    text = "Temporary authentication failure"
+
+
 class EncryptionRequired(MailError):
     """Log-in in clear text is not allowed here (RFC 4954: 538 is for AUTH, 530 for STARTTLS)."""
 

@@ -7,7 +7,7 @@ method is called in the reactor thread and must return at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum, IntFlag
 from typing import Any
 
@@ -26,6 +26,7 @@ class Peer:
     port: int = 0
     tls: str = ""  # "" in clear, else "TLSv1.3 TLS_AES_256_GCM_SHA384"
     protocol: str = ""  # smtp, submission, submissions, imap, imaps, pop3, pop3s, lmtp
+    channel: Any = field(default=None, eq=False, repr=False)  # IChannel inside TLS, while it is open
 
 
 @frozen
@@ -134,6 +135,18 @@ class ISender(Interface):
         """May mail be sent from this address?"""
 
 
+class IChannel(Interface):
+    """What log-in may know of the TLS connection that it happens on."""
+
+    def bindings(kind: str) -> Sequence[bytes]:
+        """The channel binding data of a type ("tls-exporter", "tls-server-end-point"), any of which is
+        right; empty for a type that this connection does not have."""
+
+    def certificate() -> Any:
+        """The client's certificate (cryptography.x509.Certificate), signed by an authority that the
+        configuration trusts for this; None where there is none."""
+
+
 class IAuthenticator(Interface):
     """Log-in for all three protocols over one `cred` portal, with delay, cache and audit."""
 
@@ -147,8 +160,11 @@ class IAuthenticator(Interface):
         """The avatar for a clear-text password. Fails with AuthenticationFailed, EncryptionRequired,
         Busy; a failure fires after the penalty delay."""
 
-    def exchange(mechanism: str, peer: Peer, interface: type[Interface]) -> IExchange:
-        """Start a SASL exchange. Raises MailError 504 5.5.4 (unknown), EncryptionRequired."""
+    def exchange(
+        mechanism: str, peer: Peer, interface: type[Interface], withheld: Collection[str] = ()
+    ) -> IExchange:
+        """Start a SASL exchange. `withheld`: mechanisms that were not announced to this client, although
+        `mechanisms` names them. Raises MailError 504 5.5.4 (unknown, withheld), EncryptionRequired."""
 
     def refuse(peer: Peer, failures: int) -> bool:
         """True where the connection has failed `failures` times and must be closed."""

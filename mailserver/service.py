@@ -25,10 +25,13 @@ from twisted.logger import Logger
 
 from mailserver import durable
 from mailserver.audit import Audit
+from mailserver.auth.certificates import CertificateChecker
 from mailserver.auth.checkers import UsersChecker
+from mailserver.auth.introspection import Introspector
 from mailserver.auth.login import Authenticator
 from mailserver.auth.pool import HashPool
 from mailserver.auth.realm import Realm
+from mailserver.auth.tokens import TokenChecker
 from mailserver.auth.users import Directory
 from mailserver.config.load import Loaded
 from mailserver.config.watch import Settings
@@ -55,7 +58,7 @@ from mailserver.smtp.factory import SmtpFactory
 from mailserver.smtp.policy import Policy
 from mailserver.store.store import MailStore
 from mailserver.threads import GroupWriter, Inbox, OrderedPool
-from mailserver.tls import TlsContexts
+from mailserver.tls import TlsContexts, verified_context
 
 SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
 SALT_FILE = "salt"  # in data_dir: what invented SCRAM salts are made of
@@ -88,9 +91,12 @@ class Parts:
         self.hashing = HashPool(reactor, settings)
         self.local: ILocalDelivery = LocalDelivery(self.store)
         self.filters: list[Policy] = []
+        directory = Directory(settings)
         self.checkers: list[Any] = [
             AllowAnonymousAccess(),
-            UsersChecker(Directory(settings), self.hashing, settings, reactor.seconds, secret),
+            UsersChecker(directory, self.hashing, settings, reactor.seconds, secret),
+            CertificateChecker(directory),
+            TokenChecker(directory, settings, Introspector(reactor, verified_context), reactor.seconds),
         ]
 
     def connect(self) -> None:

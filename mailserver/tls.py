@@ -5,6 +5,9 @@ TLS 1.2 and later, forward secrecy and authenticated encryption only, no compres
 one service cannot be resumed on another, where other rights hold. Sessions are kept in tickets by the
 client, nothing is remembered here, whatever names clients ask for.
 
+With `tls.client_ca` clients of the users' services are asked for a certificate. They may go on without
+one, or with one that nobody vouches for, which then does not count (`net.channel`).
+
 Several certificates with the same names and different kinds of keys (ECDSA and RSA) stand in one context, and
 OpenSSL takes the one that the client knows. New contexts serve new handshakes; open connections keep theirs.
 """
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
@@ -27,8 +31,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailserver.config.names import ip_address
-from mailserver.config.schema import Certificate, Config
-from mailserver.config.secrets import CertificateFault, check_pair, names
+from mailserver.config.schema import Certificate, Config, Tls
+from mailserver.config.secrets import CertificateFault, authorities_of, check_pair, names
+from mailserver.net.channel import ServerContext, end_point
 from mailserver.selfsigned import self_signed
 
 SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
@@ -48,8 +53,8 @@ class _Group:
 class _Contexts:
     """The contexts of one service: a default, and others by name."""
 
-    def __init__(self, service: str, minimum: str, groups: Sequence[_Group]) -> None:
-        made = [_context(service, minimum, group.pairs) for group in groups]
+    def __init__(self, service: str, config: Tls, groups: Sequence[_Group]) -> None:
+        made = [_context(service, config, group.pairs) for group in groups]
         self.default = made[0]
         self._by_name: dict[str, SSL.Context] = {}
         for group, context in zip(groups, made, strict=True):
@@ -68,9 +73,9 @@ class _Contexts:
             connection.set_context(found)
 
 
-def _context(service: str, minimum: str, pairs: Sequence[Certificate]) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_METHOD)
-    context.set_min_proto_version(_MINIMUM[minimum])
+def _context(service: str, config: Tls, pairs: Sequence[Certificate]) -> SSL.Context:
+    context = ServerContext(SSL.TLS_METHOD)
+    context.set_min_proto_version(_MINIMUM[config.minimum])
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_cipher_list(CIPHERS)
@@ -81,7 +86,27 @@ def _context(service: str, minimum: str, pairs: Sequence[Certificate]) -> SSL.Co
         context.use_certificate_chain_file(str(pair.certificate))
         context.use_privatekey_file(str(pair.key))
         context.check_privatekey()
+    chains = [check_pair(pair.certificate, pair.key) for pair in pairs]
+    context.end_points = tuple(filter(None, (end_point(chain[0]) for chain in chains)))
+    if config.client_ca is not None and service != "smtp":
+        _ask_for_certificates(context, config.client_ca)
     return context
+
+
+def _ask_for_certificates(context: ServerContext, authorities: Path) -> None:
+    """Nobody is refused for a certificate. So that one which did not verify is never taken for one that did,
+    no session is resumed: a resumed one brings its certificate along without a look at it."""
+    context.load_verify_locations(str(authorities))
+    context.load_client_ca(bytes(authorities))
+    context.set_options(SSL.OP_NO_TICKET)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+
+    def verified(connection: SSL.Connection, certificate: Any, error: int, depth: int, good: int) -> bool:
+        if not good:
+            context.unverified.add(connection)
+        return True
+
+    context.set_verify(SSL.VERIFY_PEER, verified)
 
 
 def build(config: Config) -> dict[str, _Contexts]:
@@ -95,7 +120,7 @@ def build(config: Config) -> dict[str, _Contexts]:
     for pair in pairs:
         groups.setdefault(frozenset(names(check_pair(pair.certificate, pair.key)[0])), []).append(pair)
     ready = [_Group(found, tuple(group)) for found, group in groups.items()]
-    return {service: _Contexts(service, config.tls.minimum, ready) for service in SERVICES}
+    return {service: _Contexts(service, config.tls, ready) for service in SERVICES}
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -231,14 +256,16 @@ def client_context(
     authorities, or by those in the PEM files `authorities` alone. Otherwise the connection is encrypted and
     nothing more is promised. Raises ValueError (UnicodeError) for what cannot be a host name.
     """
-    return _verified(hostname, authorities) if verify else _Unverified(hostname)
+    return verified_context(hostname, authorities) if verify else _Unverified(hostname)
 
 
 @lru_cache(maxsize=64)  # loading the system's authorities takes milliseconds
-def _verified(hostname: str, authorities: tuple[Path, ...]) -> IOpenSSLClientConnectionCreator:
+def verified_context(hostname: str, authorities: tuple[Path, ...]) -> IOpenSSLClientConnectionCreator:
+    """See client_context."""
     trust = None
     if authorities:
-        loaded = [PemCertificate.loadPEM(path.read_bytes()) for path in authorities]
+        found = [one for path in authorities for one in authorities_of(path)]
+        loaded = [PemCertificate.loadPEM(one.public_bytes(Encoding.PEM)) for one in found]
         trust = trustRootFromCertificates(loaded)  # type: ignore[no-untyped-call]
     creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(
         hostname.rstrip("."), trustRoot=trust, extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_2}

@@ -24,6 +24,7 @@ from mailserver.auth.passwords import DUMMY, is_cheap, is_possible, plain_passwo
 from mailserver.auth.pool import HashPool
 from mailserver.auth.users import Directory
 from mailserver.config.schema import User
+from mailserver.interfaces import Peer
 from mailserver.wire.scram import ScramKeys, derive_keys, fake_keys, salt_for
 
 MAX_SCRAM_NAMES = 10_000
@@ -34,6 +35,13 @@ class IProvenUser(ICredentials):
 
     username = Attribute("the name as it was given: str")
     keys = Attribute("the keys that the proof was checked against: ScramKeys")
+
+
+class IConditional(Interface):
+    """What a checker is that is not of use to every client."""
+
+    def offered(peer: Peer) -> bool:
+        """May this client log in with it, and so be told of the mechanism?"""
 
 
 class IScramSource(Interface):

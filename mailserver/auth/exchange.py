@@ -8,7 +8,9 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailserver.auth.certificates import CertificateCredentials
 from mailserver.auth.checkers import ProvenCredentials
+from mailserver.auth.tokens import TokenCredentials
 from mailserver.errors import AuthenticationFailed, BadSasl
 from mailserver.interfaces import Challenge, IExchange, Success
 from mailserver.wire import sasl
@@ -29,6 +31,7 @@ class Exchange:
         self._attempt = attempt
         self._running: Deferred[Challenge | Success] | None = None
         self._over = False
+        self._refused = False  # the client has been told, and only has to say that it knows
 
     def respond(self, response: bytes | None) -> Deferred[Challenge | Success]:
         if self._over or self._running is not None:
@@ -53,7 +56,9 @@ class Exchange:
 
     async def _step(self, response: bytes | None) -> Challenge | Success:
         authenticator, attempt = self._authenticator, self._attempt
-        if attempt.mechanism == sasl.SCRAM:
+        if self._refused:
+            raise AuthenticationFailed
+        if attempt.mechanism not in sasl.PASSWORD_MECHANISMS:
             await authenticator.wait(attempt)
         attempt.started = authenticator.reactor.seconds()
         try:
@@ -69,5 +74,24 @@ class Exchange:
         if isinstance(step, Proven):
             avatar = await authenticator.log_in(attempt, ProvenCredentials(step.user, step.keys))
             return Success(avatar, attempt.user, step.final)
-        avatar = await authenticator.check_password(attempt, step.password)
+        if isinstance(step, sasl.WantsPassword):
+            avatar = await authenticator.check_password(attempt, step.password)
+        elif isinstance(step, sasl.WantsCertificate):
+            certificate = attempt.peer.channel.certificate() if attempt.peer.channel else None
+            avatar = await authenticator.log_in(attempt, CertificateCredentials(step.user, certificate))
+        else:
+            return await self._with_token(TokenCredentials(step.user, step.token))
         return Success(avatar, attempt.user)
+
+    async def _with_token(self, credentials: TokenCredentials) -> Challenge | Success:
+        """A refusal is explained first; the exchange fails with the client's next response."""
+        try:
+            avatar = await self._authenticator.log_in(self._attempt, credentials)
+        except AuthenticationFailed as error:
+            refusal = self._attempt.refusal
+            told = self._machine.refused(refusal) if refusal is not None else None
+            if told is None:
+                raise error from None
+            self._refused = True
+            return Challenge(told.data)
+        return Success(avatar, self._attempt.user)

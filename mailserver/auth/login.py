@@ -1,7 +1,8 @@
 """Log-in for all protocols over one cred portal: `IAuthenticator`.
 
 Whatever is wrong, the client reads one text, and reads it late (`auth.penalty`). Every attempt is one
-`login` event. SCRAM-SHA-256 is announced where every enabled user has keys for it, and taken from anybody.
+`login` event. SCRAM-SHA-256 is announced where every enabled user has keys for it, and taken from anybody;
+EXTERNAL to a client whose certificate names a user, OAUTHBEARER and XOAUTH2 where a provider is configured.
 
 Without TLS nothing is announced or taken unless `auth.allow_cleartext`, SCRAM neither: it keeps the password
 from the wire, but who listens can try passwords on the exchange at home (RFC 5802, 9), and who stands between
@@ -11,7 +12,7 @@ takes the session. Somebody who strips STARTTLS must not get even that.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from attrs import define
@@ -26,15 +27,25 @@ from zope.interface import Interface, implementer
 
 from mailserver.audit import Audit
 from mailserver.auth.cache import SuccessCache
-from mailserver.auth.checkers import IProvenUser, IScramSource, PasswordCredentials, UsersChecker
+from mailserver.auth.certificates import CertificateChecker, ICertificate
+from mailserver.auth.checkers import (
+    IConditional,
+    IProvenUser,
+    IScramSource,
+    PasswordCredentials,
+    UsersChecker,
+)
 from mailserver.auth.exchange import Exchange
 from mailserver.auth.penalty import Penalties
 from mailserver.auth.pool import HashPool
 from mailserver.auth.realm import Realm
+from mailserver.auth.tokens import Introspect, IToken, TokenChecker, TokenRefused
 from mailserver.auth.users import Directory
 from mailserver.errors import AuthenticationFailed, EncryptionRequired, MailError, TemporaryFailure
 from mailserver.interfaces import IAuthenticator, IExchange, IMailStore, IRouter, ISender, Peer
 from mailserver.wire import sasl
+from mailserver.wire.bearer import Refusal
+from mailserver.wire.scram import UNBOUND, Binding
 
 MAX_LOGGED_NAME = 256
 
@@ -48,12 +59,14 @@ class Attempt:
     interface: type[Interface]
     user: str = ""
     started: float = 0.0
+    refusal: Refusal | None = None  # why a token was refused
 
 
 @implementer(IAuthenticator)
 class Authenticator:
-    """reactor: IReactorTime. portal: with checkers for IUsernamePassword, for IProvenUser where there is
-    SCRAM, and for IAnonymous. nonce: makes the server's part of a SCRAM nonce."""
+    """reactor: IReactorTime. portal: with checkers for IUsernamePassword and IAnonymous, and for IProvenUser,
+    ICertificate and IToken where there is SCRAM, EXTERNAL, OAUTHBEARER. nonce: makes the server's part of a
+    SCRAM nonce."""
 
     log = Logger()
 
@@ -74,15 +87,22 @@ class Authenticator:
         self._trusted = SuccessCache(reactor.seconds, lambda: settings.now.auth.cache)
         source = portal.checkers.get(IProvenUser)
         self.scram: Any = source if IScramSource.providedBy(source) else None
+        self._certificates = _conditional(portal.checkers.get(ICertificate))
+        self._tokens = _conditional(portal.checkers.get(IToken))
 
     # --- IAuthenticator ---------------------------------------------------------------------------
 
     def mechanisms(self, peer: Peer) -> Sequence[str]:
         if self._in_clear(peer):
             return ()
+        names = list(sasl.PASSWORD_MECHANISMS)
         if self.scram is not None and self.scram.scram_offered():
-            return (*sasl.PASSWORD_MECHANISMS, sasl.SCRAM)
-        return sasl.PASSWORD_MECHANISMS
+            names += [sasl.SCRAM, sasl.SCRAM_PLUS] if peer.channel is not None else [sasl.SCRAM]
+        if self._certificates is not None and self._certificates.offered(peer):
+            names.append(sasl.EXTERNAL)
+        if self._tokens is not None and self._tokens.offered(peer):
+            names += sasl.TOKEN_MECHANISMS
+        return names
 
     def login(self, user: str, password: bytes, peer: Peer, interface: type[Interface]) -> Deferred[Any]:
         mechanism = "USER" if peer.protocol.startswith("pop3") else "LOGIN"
@@ -92,15 +112,36 @@ class Authenticator:
             return fail(EncryptionRequired())
         return Deferred.fromCoroutine(self.check_password(attempt, password))
 
-    def exchange(self, mechanism: str, peer: Peer, interface: type[Interface]) -> IExchange:
+    def exchange(
+        self, mechanism: str, peer: Peer, interface: type[Interface], withheld: Collection[str] = ()
+    ) -> IExchange:
         name = mechanism.upper()
-        machine = sasl.start(name, self._nonce())
-        if machine is None or (name == sasl.SCRAM and self.scram is None):
+        machine = None
+        if name not in withheld and self._is_possible(name, peer):
+            machine = sasl.start(name, self._nonce(), self._binding(name, peer, withheld))
+        if machine is None:
             raise MailError("Unrecognized authentication type", code=504, enhanced="5.5.4")
         if self._in_clear(peer):
             self._note(Attempt(peer, name, interface), "refused", "not encrypted")
             raise EncryptionRequired
         return Exchange(self, machine, Attempt(peer, name, interface))
+
+    def _is_possible(self, name: str, peer: Peer) -> bool:
+        """Can an exchange be begun? (In clear text it is refused with its own error.)"""
+        if name == sasl.SCRAM:
+            return self.scram is not None
+        if name == sasl.SCRAM_PLUS:
+            return self.scram is not None and (peer.channel is not None or self._in_clear(peer))
+        if name == sasl.EXTERNAL or name in sasl.TOKEN_MECHANISMS:
+            source = self._certificates if name == sasl.EXTERNAL else self._tokens
+            return source is not None and source.offered(peer)
+        return True
+
+    def _binding(self, name: str, peer: Peer, withheld: Collection[str]) -> Binding:
+        if peer.channel is None:
+            return UNBOUND
+        offered = sasl.SCRAM_PLUS not in withheld and sasl.SCRAM_PLUS in self.mechanisms(peer)
+        return Binding(name == sasl.SCRAM_PLUS, offered, peer.channel.bindings)
 
     def refuse(self, peer: Peer, failures: int) -> bool:
         return bool(failures >= self._settings.now.auth.max_failures)
@@ -136,6 +177,7 @@ class Authenticator:
         try:
             _, avatar, _ = await self._portal.login(credentials, attempt.peer, attempt.interface)
         except LoginFailed as error:
+            attempt.refusal = error.refusal if isinstance(error, TokenRefused) else None
             await self.failed(attempt, str(error))
         except MailError as error:
             self._note(attempt, "unavailable", type(error).__name__)
@@ -174,6 +216,11 @@ class Authenticator:
         return not peer.tls and not self._settings.now.auth.allow_cleartext
 
 
+def _conditional(checker: Any) -> Any:
+    """A checker that says itself when its mechanism is of use; None for any other."""
+    return checker if IConditional.providedBy(checker) else None
+
+
 def make_authenticator(
     reactor: Any,
     settings: Any,
@@ -183,8 +230,17 @@ def make_authenticator(
     store: IMailStore,
     pool: HashPool,
     secret: bytes | None = None,
+    introspect: Introspect | None = None,
 ) -> Authenticator:
-    """The authenticator over the users files. secret: see UsersChecker. Start and stop `pool` yourself."""
-    checker = UsersChecker(Directory(settings), pool, settings, reactor.seconds, secret)
-    portal = Portal(Realm(settings, router, store), [checker, AllowAnonymousAccess()])
+    """The authenticator over the users files. secret: see UsersChecker,
+    introspect: see TokenChecker. Start and stop `pool` yourself."""
+    directory = Directory(settings)
+    checkers: list[Any] = [
+        UsersChecker(directory, pool, settings, reactor.seconds, secret),
+        CertificateChecker(directory),
+        AllowAnonymousAccess(),
+    ]
+    if introspect is not None:
+        checkers.append(TokenChecker(directory, settings, introspect, reactor.seconds))
+    portal = Portal(Realm(settings, router, store), checkers)
     return Authenticator(reactor, settings, audit, portal)

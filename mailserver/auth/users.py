@@ -27,6 +27,7 @@ class Directory:
         self._settings = settings
         self._seen: Users | None = None
         self._scram_for_all = False
+        self._by_certificate: dict[str, list[User]] = {}
         self._scram_shape = (DEFAULT_ITERATIONS, SALT_SIZE)
 
     def find(self, name: str) -> User | None:
@@ -54,6 +55,11 @@ class Directory:
         self._look()
         return self._scram_for_all
 
+    def by_certificate(self, fingerprint: str) -> list[User]:
+        """Enabled users who list this fingerprint (64 hexadecimal digits)."""
+        self._look()
+        return self._by_certificate.get(fingerprint, [])
+
     def scram_shape(self) -> tuple[int, int]:
         """Iterations and octets of salt that most stored SCRAM keys have: what unknown users get too."""
         self._look()
@@ -72,4 +78,8 @@ class Directory:
             if keys is not None:
                 shapes[keys.iterations, min(len(keys.salt), 32)] += 1
         self._scram_shape = shapes.most_common(1)[0][0] if shapes else (DEFAULT_ITERATIONS, SALT_SIZE)
+        self._by_certificate = {}
+        for user in users.users.values():
+            for fingerprint in user.certificates if not user.disabled else ():
+                self._by_certificate.setdefault(fingerprint, []).append(user)
         self._seen = users

@@ -15,12 +15,12 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from mailserver.config.auth import read_auth, read_authorities
 from mailserver.config.imap import read_imap, warn_of_strangers
 from mailserver.config.names import domain_name, endpoint
 from mailserver.config.problems import ConfigError, Problem, Report
 from mailserver.config.relay import read_relay
 from mailserver.config.schema import (
-    Auth,
     Certificate,
     Config,
     Domain,
@@ -32,7 +32,7 @@ from mailserver.config.schema import (
     Users,
 )
 from mailserver.config.secrets import CertificateFault, check_pair, validity
-from mailserver.config.structure import Reader, Table, count, one_of, path_below, section, size, text, time
+from mailserver.config.structure import Reader, Table, count, one_of, path_below, section, size, text
 from mailserver.config.toml import parse_toml
 from mailserver.config.users_file import read_users
 from mailserver.errors import BadAddress
@@ -43,12 +43,6 @@ DEFAULT_DATA_DIR = Path("/var/lib/mailserver")
 NOT_YET = ("lmtp", "sieve", "http")
 _SPECIALS = "!#$%&'*+-/=?^_`{|}~."  # RFC 5321 atext without letters and digits, and the dot
 
-_AUTH: dict[str, Reader[Any]] = {
-    "failure_delay": time(),
-    "max_delay": time(),
-    "cache": time(),
-    "threads": count(1, 64),
-}
 _SEARCH: dict[str, Reader[Any]] = {"index_size": size()}
 _LIMITS: dict[str, Reader[Any]] = {
     "message_size": size(64 * 1024),  # RFC 5321, 4.5.3.1.7
@@ -130,7 +124,7 @@ def _read_config(top: Table) -> Config:
         domains=_domains(top),
         listen=_listen(top.table("listen")),
         tls=_tls(top.table("tls"), base),
-        auth=_finished(top.table("auth"), Auth, _AUTH),
+        auth=read_auth(top.table("auth"), base),
         imap=read_imap(top.table("imap")),
         limits=_finished(top.table("limits"), Limits, _LIMITS),
         search=_finished(top.table("search"), Search, _SEARCH),
@@ -312,10 +306,11 @@ def _tls(table: Table | None, base: Path) -> Tls:
         elif not raw:
             item.fault("an empty table (certificate and key)")
     minimum = table.value("minimum", one_of("1.2", "1.3"), "1.2")
+    client_ca = read_authorities(table, "client_ca", base)
     table.finish()
     if more and certificate is None and "certificate" not in table.raw:
         table.fault("missing (the default certificate, beside those in tls.more)", "certificate")
-    return Tls(certificate, key, minimum, tuple(more))
+    return Tls(certificate, key, minimum, tuple(more), client_ca)
 
 
 def _pair(table: Table, base: Path) -> tuple[Path | None, Path | None]:

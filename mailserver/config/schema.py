@@ -60,6 +60,22 @@ class Tls:
     key: Path | None = None
     minimum: str = "1.2"  # "1.2" or "1.3"
     more: tuple[Certificate, ...] = ()  # further certificates, chosen by SNI
+    client_ca: Path | None = None  # who signs users' certificates; absent: clients are not asked for one
+
+
+@frozen
+class OAuth:
+    """[auth.oauth]: who says whether an access token is good (RFC 7662)."""
+
+    url: str  # "introspection" in the file: the endpoint that is asked
+    client_id: str = ""  # this server's log-in there
+    client_secret: str = field(default="", repr=False)
+    user_claim: str = "username"  # the member of the answer that names the user
+    scope: str = ""  # what a token must be good for
+    openid_configuration: str = ""  # where clients learn how to get a token (RFC 7628, 3.2.2)
+    timeout: float = 5.0  # for an answer
+    cache: float = MINUTE  # how long an answer is believed; never longer than the token lives
+    authority: Path | None = None  # PEM; who signs the endpoint's certificate; default: the system's
 
 
 @frozen
@@ -73,6 +89,7 @@ class Auth:
     cache: float = 300.0  # how long a successful log-in is remembered; 0: not at all
     threads: int = 2  # hashing threads
     backlog: int = 200  # hashes waiting at the most; beyond: "too busy"
+    oauth: OAuth | None = None  # OAUTHBEARER and XOAUTH2
 
 
 @frozen
@@ -170,6 +187,7 @@ class User:
     quota: int | None = None  # None: limits.quota
     disabled: bool = False
     search_index: bool | None = None  # None: search.index
+    certificates: tuple[str, ...] = ()  # SHA-256 fingerprints, lower case, without colons
 
 
 @frozen

@@ -74,6 +74,15 @@ def check_pair(certificate: Path, key: Path) -> list[x509.Certificate]:
     return chain
 
 
+def authorities_of(path: Path) -> list[x509.Certificate]:
+    """Certificates of authorities in a PEM file. Raises ValueError where there is none."""
+    pem = readable(path)
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise ValueError(f"{path} holds no PEM certificate") from None
+
+
 def _try_in_openssl(certificate: Path, key: Path) -> None:
     """Keys that are too small, broken signatures, curves that nobody speaks: OpenSSL has the last word."""
     context = SSL.Context(SSL.TLS_METHOD)

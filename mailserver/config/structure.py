@@ -181,12 +181,17 @@ def path_below(base: Path) -> Reader[Path]:
     return read
 
 
-def section(table: Table | None, schema: type[Schema], readers: Mapping[str, Reader[Any]]) -> Schema:
-    """An attrs class whose fields are simple values: int is a count, float a time, by default."""
+def section(
+    table: Table | None, schema: type[Schema], readers: Mapping[str, Reader[Any]], **given: Any
+) -> Schema:
+    """An attrs class whose fields are simple values: int is a count, float a time, by default. `given`:
+    values of fields that were read otherwise."""
     if table is None:
         return schema()
-    values: dict[str, Any] = {}
+    values = dict(given)
     for field in attrs.fields(schema):
+        if field.name in given:
+            continue
         read = readers.get(field.name) or _BY_TYPE[str(field.type)]
         values[field.name] = table.value(field.name, read, field.default)
     return schema(**values)

@@ -1,12 +1,13 @@
 """users.toml: users and aliases of all files together, checked against one another and the domains.
 
-[users."ADDRESS"] has password, aliases, quota, disabled, search_index; [aliases] maps addresses to lists of
-targets.
+[users."ADDRESS"] has password, aliases, quota, disabled, search_index, certificates; [aliases] maps addresses
+to lists of targets.
 An address means one thing only: a user, or a user's alias, or an entry of [aliases].
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ class _Reader:
         quota = table.value("quota", size(), None)
         disabled = table.value("disabled", boolean, False)
         search_index = table.value("search_index", boolean, None)
+        certificates = table.items("certificates", _fingerprint)
         table.finish()
         if "password" not in table.raw:
             table.fault(f"missing ({HASH_FORMS})", "password")
@@ -99,7 +101,7 @@ class _Reader:
             return None
         if not self._take(table, address, "a user"):
             return None
-        user = User(address, password, aliases, quota, disabled, search_index)
+        user = User(address, password, aliases, quota, disabled, search_index, certificates)
         self.users[address] = user
         self.own_aliases.append((table, address, aliases))
         return user
@@ -149,6 +151,13 @@ def _password(value: object) -> str:
     except ValueError as error:
         raise ValueError(f"{error} ({HASH_FORMS})") from None
     return password
+
+
+def _fingerprint(value: object) -> str:
+    written = text(value).lower().removeprefix("sha256:").replace(":", "")
+    if not re.fullmatch("[0-9a-f]{64}", written):
+        raise ValueError(f"{value!r} is no SHA-256 fingerprint (openssl x509 -fingerprint -sha256)")
+    return written
 
 
 def _address(value: Any) -> str:

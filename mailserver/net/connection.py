@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.interfaces import Peer
+from mailserver.net.channel import TlsChannel
 from mailserver.net.deflate import Deflated
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.timer import rearmed
@@ -253,7 +254,7 @@ class Connection(Protocol):
     def handshakeCompleted(self) -> None:
         handle = self.transport.getHandle()
         version, cipher = handle.get_protocol_version_name(), handle.get_cipher_name()
-        self.peer = evolve(self.peer, tls=f"{version} {cipher}")
+        self.peer = evolve(self.peer, tls=f"{version} {cipher}", channel=TlsChannel(handle))
         self._shaking_hands = False
         self.set_deadline(None)
         if self._begun:

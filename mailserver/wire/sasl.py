@@ -1,7 +1,8 @@
 """SASL server mechanisms as state machines, and the base64 that carries them (RFC 4422, RFC 4954, 4).
 
 A mechanism takes the client's responses, decoded, and says what is next. It looks nothing up: it asks for a
-password check (`WantsPassword`) or for keys (`WantsKeys`, answered with `keys`) and is fed on.
+password check (`WantsPassword`), for keys (`WantsKeys`, answered with `keys`), for the client's certificate
+(`WantsCertificate`) or for a look at a token (`WantsToken`, answered with `refused` where it is no good).
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Protocol
 from attrs import field, frozen
 
 from mailserver.errors import AuthenticationFailed, BadSasl
+from mailserver.wire import bearer
+from mailserver.wire.bearer import Refusal, WantsToken
 from mailserver.wire.saslprep import saslprep
-from mailserver.wire.scram import Proven, ScramKeys, ScramServer, WantsKeys, utf8
+from mailserver.wire.scram import UNBOUND, Binding, Proven, ScramKeys, ScramServer, WantsKeys, utf8
 
 MAX_ENCODED = 12_288  # RFC 4954, 4: a line of base64, without its CRLF
 MAX_DECODED = MAX_ENCODED // 4 * 3
@@ -57,7 +60,15 @@ class WantsPassword:
     password: bytes = field(repr=False)
 
 
-Step = Challenge | WantsPassword | WantsKeys | Proven
+@frozen
+class WantsCertificate:
+    """The mechanism is over: may the owner of the certificate that TLS has verified act as `user`? ("": as
+    whomever the certificate names.)"""
+
+    user: str
+
+
+Step = Challenge | WantsPassword | WantsKeys | Proven | WantsCertificate | WantsToken
 
 
 class Mechanism(Protocol):
@@ -72,14 +83,21 @@ class Mechanism(Protocol):
         """Answer `WantsKeys`."""
         ...
 
+    def refused(self, refusal: Refusal) -> Challenge | None:
+        """The proof was no good. What the client is told before it is over, None for nothing."""
+        ...
 
-class _PasswordMechanism:
+
+class _Plain:
     def keys(self, keys: ScramKeys) -> Challenge:
         """Nobody asked."""
         raise BadSasl
 
+    def refused(self, refusal: Refusal) -> Challenge | None:
+        return None
 
-class Plain(_PasswordMechanism):
+
+class Plain(_Plain):
     """RFC 4616. An authorization identity must be the one that logs in, or empty (CASES D5)."""
 
     def __init__(self) -> None:
@@ -98,7 +116,7 @@ class Plain(_PasswordMechanism):
         return WantsPassword(user, parts[2])
 
 
-class Login(_PasswordMechanism):
+class Login(_Plain):
     """LOGIN (draft-murchison-sasl-login): the name, then the password. The name may come at once."""
 
     def __init__(self) -> None:
@@ -117,11 +135,45 @@ class Login(_PasswordMechanism):
         return WantsPassword(self._user, response)
 
 
-class ScramSha256:
-    """SCRAM-SHA-256, see `wire.scram`."""
+class External(_Plain):
+    """RFC 4422, appendix A: the response is the authorization identity, or empty."""
 
-    def __init__(self, nonce: str) -> None:
-        self._scram = ScramServer(nonce)
+    def __init__(self) -> None:
+        self._over = False
+
+    def respond(self, response: bytes | None) -> Step:
+        if response is None:
+            return Challenge(b"")
+        self._over = _once(self._over, response)
+        if b"\0" in response:
+            raise BadSasl
+        return WantsCertificate(utf8(response))
+
+
+class Bearer(_Plain):
+    """OAUTHBEARER (RFC 7628) and XOAUTH2: one response with the token; a refusal is told as JSON, which the
+    client answers before the exchange fails."""
+
+    def __init__(self, read: Callable[[bytes], WantsToken], tell: Callable[[Refusal], bytes]) -> None:
+        self._read = read
+        self._tell = tell
+        self._over = False
+
+    def respond(self, response: bytes | None) -> Step:
+        if response is None:
+            return Challenge(b"")
+        self._over = _once(self._over, response)
+        return self._read(response)
+
+    def refused(self, refusal: Refusal) -> Challenge:
+        return Challenge(self._tell(refusal))
+
+
+class ScramSha256(_Plain):
+    """SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, see `wire.scram`."""
+
+    def __init__(self, nonce: str, binding: Binding) -> None:
+        self._scram = ScramServer(nonce, binding)
         self._started = False
 
     def respond(self, response: bytes | None) -> Step:
@@ -140,20 +192,28 @@ class ScramSha256:
         return Challenge(self._scram.keys(keys))
 
 
-_MAKERS: dict[str, Callable[[str], Mechanism]] = {
-    "PLAIN": lambda nonce: Plain(),
-    "LOGIN": lambda nonce: Login(),
-    "SCRAM-SHA-256": ScramSha256,
-}
-MECHANISMS = tuple(_MAKERS)
 PASSWORD_MECHANISMS = ("PLAIN", "LOGIN")
 SCRAM = "SCRAM-SHA-256"
+SCRAM_PLUS = "SCRAM-SHA-256-PLUS"
+EXTERNAL = "EXTERNAL"
+TOKEN_MECHANISMS = ("OAUTHBEARER", "XOAUTH2")
+
+_MAKERS: dict[str, Callable[[str, Binding], Mechanism]] = {
+    "PLAIN": lambda nonce, binding: Plain(),
+    "LOGIN": lambda nonce, binding: Login(),
+    SCRAM: ScramSha256,
+    SCRAM_PLUS: ScramSha256,
+    EXTERNAL: lambda nonce, binding: External(),
+    "OAUTHBEARER": lambda nonce, binding: Bearer(bearer.oauthbearer, bearer.oauthbearer_refusal),
+    "XOAUTH2": lambda nonce, binding: Bearer(bearer.xoauth2, bearer.xoauth2_refusal),
+}
+MECHANISMS = tuple(_MAKERS)
 
 
-def start(mechanism: str, nonce: str) -> Mechanism | None:
-    """A new exchange; None for a mechanism that is not known. `nonce`: see `ScramServer`."""
+def start(mechanism: str, nonce: str, binding: Binding = UNBOUND) -> Mechanism | None:
+    """A new exchange; None for a mechanism that is not known. `nonce`, `binding`: see `ScramServer`."""
     maker = _MAKERS.get(mechanism.upper())
-    return maker(nonce) if maker is not None else None
+    return maker(nonce, binding) if maker is not None else None
 
 
 def _once(over: bool, response: bytes) -> bool:

@@ -1,9 +1,12 @@
-"""SCRAM-SHA-256, the server's side (RFC 5802, RFC 7677), without channel binding.
+"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, the server's side (RFC 5802, RFC 7677).
 
 The server keeps `ScramKeys`, never needs the password, and takes the nonce from outside. It asks for the
 keys of a name with `WantsKeys`; who answers gives keys for unknown names too (`fake_keys`), so that the
-exchange looks the same and merely fails at the end. A `y` flag is right here: this server does not do
-channel binding, and `p` fails (RFC 5802, 6). Extensions are skipped; `m` fails (RFC 5802, 5.1).
+exchange looks the same and merely fails at the end. Extensions are skipped; `m` fails (RFC 5802, 5.1).
+
+Channel binding (RFC 5802, 6): -PLUS is `p` and nothing else, over a type that the connection has. Without
+-PLUS a `y` says that the client would have bound itself but saw no offer: where -PLUS was offered, somebody
+between has taken it out of the list, and the exchange fails.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import hashlib
 import hmac
 import re
 from base64 import b64encode
+from collections.abc import Callable, Sequence
 
 from attrs import field, frozen
 
@@ -89,14 +93,33 @@ class Proven:
     keys: ScramKeys
 
 
+@frozen
+class Binding:
+    """Channel binding of an exchange.
+
+    plus:    the mechanism is the -PLUS one
+    offered: the -PLUS one was announced to this client
+    find:    the data of a type of binding, any of which is right; none for a type that there is not
+    """
+
+    plus: bool = False
+    offered: bool = False
+    find: Callable[[str], Sequence[bytes]] = field(default=lambda kind: (), repr=False)
+
+
+UNBOUND = Binding()
+
+
 class ScramServer:
     """One exchange: `first`, `keys`, `final`, each once and in this order.
 
     nonce: the server's part; printable ASCII without a comma, new for each exchange (RFC 5802, 5.1).
     """
 
-    def __init__(self, nonce: str) -> None:
+    def __init__(self, nonce: str, binding: Binding = UNBOUND) -> None:
         self._server_nonce = nonce
+        self._binding = binding
+        self._data: Sequence[bytes] = (b"",)  # what may be bound to, after the GS2 header
         self._gs2_header = ""
         self._first_bare = ""
         self._server_first = ""
@@ -112,17 +135,17 @@ class ScramServer:
             raise BadSasl
         flag, authzid, self._first_bare = parts
         self._gs2_header = f"{flag},{authzid},"
-        _check_flag(flag)
+        self._bind(flag)
         attributes = self._first_bare.split(",")
         if attributes[0].startswith("m="):
             raise AuthenticationFailed  # a mandatory extension (RFC 5802, 5.1)
         if len(attributes) < 2 or attributes[0][:2] != "n=" or attributes[1][:2] != "r=":
             raise BadSasl
         _check_extensions(attributes[2:])
-        self._user = _name(attributes[0][2:])
+        self._user = saslname(attributes[0][2:])
         if authzid and authzid[:2] != "a=":
             raise BadSasl
-        if authzid and _name(authzid[2:]) != self._user:
+        if authzid and saslname(authzid[2:]) != self._user:
             raise AuthenticationFailed  # nobody acts for somebody else here
         nonce = attributes[1][2:]
         if len(nonce) > MAX_NONCE or not _NONCE.fullmatch(nonce):
@@ -149,8 +172,7 @@ class ScramServer:
         if attributes[0][:2] != "c=" or attributes[1][:2] != "r=":
             raise BadSasl
         _check_extensions(attributes[2:])
-        binding = b64encode(self._gs2_header.encode("utf-8")).decode("ascii")
-        same_binding = hmac.compare_digest(attributes[0][2:].encode(), binding.encode())
+        same_binding = self._is_bound(attributes[0][2:])
         same_nonce = hmac.compare_digest(attributes[1][2:].encode(), self._nonce.encode())
         if not same_binding or not same_nonce:
             raise AuthenticationFailed
@@ -159,6 +181,24 @@ class ScramServer:
             raise AuthenticationFailed
         signature = hmac.digest(keys.server_key, auth_message, "sha256")
         return Proven(self._user, b"v=" + b64encode(signature), keys)
+
+    def _bind(self, flag: str) -> None:
+        """gs2-cbind-flag (RFC 5802, 6, 7)."""
+        binding = self._binding
+        if flag in ("n", "y"):
+            if binding.plus or (flag == "y" and binding.offered):
+                raise AuthenticationFailed
+        elif flag[:2] == "p=" and _CB_NAME.fullmatch(flag[2:]):
+            self._data = binding.find(flag[2:]) if binding.plus else ()
+            if not self._data:
+                raise AuthenticationFailed  # a type that this connection does not have
+        else:
+            raise BadSasl
+
+    def _is_bound(self, written: str) -> bool:
+        """Is this the GS2 header with the data of this very channel?"""
+        header, given = self._gs2_header.encode("utf-8"), written.encode("utf-8")
+        return any(hmac.compare_digest(given, b64encode(header + data)) for data in self._data)
 
 
 def _proves(keys: ScramKeys, auth_message: bytes, proof: bytes) -> bool:
@@ -186,16 +226,7 @@ def utf8(data: bytes) -> str:
         raise BadSasl from None
 
 
-def _check_flag(flag: str) -> None:
-    """gs2-cbind-flag (RFC 5802, 6, 7)."""
-    if flag in ("n", "y"):
-        return
-    if flag[:2] == "p=" and _CB_NAME.fullmatch(flag[2:]):
-        raise AuthenticationFailed  # the client insists on channel binding, which is not offered
-    raise BadSasl
-
-
-def _name(text: str) -> str:
+def saslname(text: str) -> str:
     """saslname: `=2C` is a comma, `=3D` an equals sign, any other `=` is an error."""
     if not _SASLNAME.fullmatch(text):
         raise BadSasl

@@ -111,7 +111,10 @@ class StubRouter:
 class World:
     """An authenticator with everything around it."""
 
-    def __init__(self, users: Any = None, *, automatic: bool = True, **overrides: Any) -> None:
+    def __init__(
+        self, users: Any = None, *, automatic: bool = True, introspect: Any = None, **overrides: Any
+    ) -> None:
+        self.introspect = introspect
         self.settings: StubSettings = make_settings(users, **overrides)
         self.clock = ThreadClock()
         self.threads = ManualPool(automatic)
@@ -126,6 +129,7 @@ class World:
             store=self.store,
             pool=self.pool,
             secret=b"s" * 32,
+            introspect=introspect,
         )
 
     def login(self, user: str, password: bytes, peer: Peer = TLS_PEER, interface: Any = IAccount) -> Outcome:

@@ -11,7 +11,7 @@ import pytest
 
 from mailserver.config.load import load, read
 from mailserver.config.problems import ConfigError
-from mailserver.config.schema import Config, Limits, Listen, Relay, Smarthost, Without
+from mailserver.config.schema import Config, Limits, Listen, OAuth, Relay, Smarthost, Without
 from tests.helpers.files import CONFIG, USERS, write_certificate, write_site, write_users
 
 
@@ -144,8 +144,8 @@ WRONG = {
     "unknown_table": ("[limit]\n", 'limit: unknown key (did you mean "limits"?)'),
     "nothing_near": (
         "[auth]\nzzz = 1\n",
-        "auth.zzz: unknown key (accepted: allow_cleartext, max_failures, failure_delay, max_delay, cache, "
-        "threads, backlog)",
+        "auth.zzz: unknown key (accepted: oauth, allow_cleartext, max_failures, failure_delay, max_delay, "
+        "cache, threads, backlog)",
     ),
     "wrong_type": (
         '[auth]\nmax_failures = "5"\n',
@@ -513,3 +513,66 @@ def test_every_key_of_Config_is_read_from_the_file(tmp_path: Path) -> None:
     accepted = problem.text.partition("accepted: ")[2].rstrip(")").split(", ")
     fields = set(attrs.fields_dict(Config)) - {"path", "users_files"} | {"users_file"}
     assert set(accepted) == fields
+
+
+# --- log-in by certificate and by token -----------------------------------------------------------
+
+OAUTH = '[auth.oauth]\nintrospection = "https://id.example.org/introspect"\nscope = "mail"\n'
+
+
+def test_a_provider_of_tokens(tmp_path: Path) -> None:
+    authority, _ = write_certificate(tmp_path, "id", stem="id")
+    added = OAUTH + 'client_id = "mail"\nclient_secret = "s"\nauthority = "id.pem"\ncache = "0s"\n'
+    loaded = read(write_site(tmp_path, CONFIG + added))
+    assert loaded.warnings == ()
+    assert loaded.config.auth.oauth == OAuth(
+        "https://id.example.org/introspect", "mail", "s", scope="mail", cache=0.0, authority=authority
+    )
+
+
+def test_a_provider_without_a_scope_is_warned_of(tmp_path: Path) -> None:
+    [warning] = read(write_site(tmp_path, CONFIG + OAUTH.replace('scope = "mail"\n', ""))).warnings
+    assert "auth.oauth.scope: tokens that the provider gave for anything else" in str(warning)
+
+
+def test_authorities_of_users(tmp_path: Path) -> None:
+    write_certificate(tmp_path, "users", stem="users")
+    write_certificate(tmp_path, "old", stem="old", days=-1)
+    assert load(write_site(tmp_path, CONFIG + '[tls]\nclient_ca = "users.pem"\n')).tls.client_ca == (
+        tmp_path / "users.pem"
+    )
+    [warning] = read(write_site(tmp_path, CONFIG + '[tls]\nclient_ca = "old.pem"\n')).warnings
+    assert "has expired" in str(warning)
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        ('[tls]\nclient_ca = "absent.pem"\n', "tls.client_ca: absent.pem cannot be read"),
+        ('[tls]\nclient_ca = "users.toml"\n', "tls.client_ca: users.toml holds no PEM certificate"),
+        ("[auth.oauth]\nscope = 'x'\n", "auth.oauth.introspection: missing (who is asked"),
+        (
+            OAUTH.replace("https", "http"),
+            "auth.oauth.introspection: 'http://id.example.org/introspect'",
+        ),
+        (
+            OAUTH.replace("https://", "https://a@"),
+            "auth.oauth.introspection: 'https://a@id.example.org/intro",
+        ),
+        (OAUTH.replace("id.example.org", ""), "auth.oauth.introspection: 'https:///introspect' is not a URL"),
+        (OAUTH.replace("mail", "two words"), "auth.oauth.scope: 'two words' is not one word"),
+        (OAUTH + 'client_secret = "x"\n', "auth.oauth.client_id: missing beside client_secret"),
+        (OAUTH + 'client = "x"\n', 'auth.oauth.client: unknown key (did you mean "client_id"?)'),
+    ],
+)
+def test_K1_wrong_authorities_and_providers(tmp_path: Path, added: str, expected: str) -> None:
+    [found] = problems(write_site(tmp_path, CONFIG + added))
+    assert found.startswith(f"mailserver.toml: {expected}")
+
+
+def test_fingerprints_of_certificates(tmp_path: Path) -> None:
+    added = 'certificates = ["SHA256:' + ":".join(["AB"] * 32) + '", "' + "cd" * 32 + '"]\n'
+    path = write_site(tmp_path, users='[users."alice@example.org"]\npassword = "{PLAIN}x"\n' + added)
+    assert read(path).users.users["alice@example.org"].certificates == ("ab" * 32, "cd" * 32)
+    write_users(tmp_path, '[users."alice@example.org"]\npassword = "{PLAIN}x"\ncertificates = ["ab"]\n')
+    assert "users.\"alice@example.org\".certificates[0]: 'ab' is no SHA-256 fingerprint" in problems(path)[0]

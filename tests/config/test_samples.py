@@ -18,7 +18,8 @@ SAMPLE = (ETC / "mailserver.toml").read_text("utf-8")
 _KEY = re.compile(r'# ((?:[a-z_0-9]+|"[^"]+") *= *\S.*|\[\[?.+\]\]?)')
 
 
-TABLES = ("tls.more", "relay.routes", "imap.without")  # keys whose values are tables of their own
+# Keys whose values are tables of their own.
+TABLES = ("tls.more", "relay.routes", "imap.without", "auth.oauth")
 
 
 def uncommented(text: str) -> str:
@@ -43,6 +44,8 @@ def schema_keys() -> set[str]:
     found |= {"relay.username", "relay.password"}
     found |= {f"domains.{name}" for name in attrs.fields_dict(Domain) if name != "name"}
     found |= {f"tls.more.{name}" for name in attrs.fields_dict(schema.Certificate)}
+    found |= {f"auth.oauth.{name}" for name in attrs.fields_dict(schema.OAuth) if name != "url"}
+    found.add("auth.oauth.introspection")
     found |= {f"imap.without.{name}" for name in attrs.fields_dict(schema.Without)}
     for field in attrs.fields(Config):
         if attrs.has(type(field.default)):
@@ -62,6 +65,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_certificate(tmp_path, "mail.example.org")
     (tmp_path / "cert-key.pem").rename(tmp_path / "key.pem")
     write_certificate(tmp_path, "mail.example.net", stem="example.net")
+    write_certificate(tmp_path, "users", stem="users-ca")
+    write_certificate(tmp_path, "id", stem="id-ca")
     write_users(tmp_path, '[users."alice@example.org"]\npassword = "{PLAIN}x"\n')
     return tmp_path
 
@@ -91,7 +96,8 @@ def test_the_sample_shows_the_true_defaults(folder: Path) -> None:
     path.write_text(uncommented(SAMPLE).replace("/var/log/mailserver/", ""))
     config, default = load(path), Config("h", Path(), ())
     assert config.listen == default.listen
-    assert config.auth == default.auth
+    assert attrs.evolve(config.auth, oauth=None) == default.auth
+    assert config.auth.oauth is not None
     assert config.limits == default.limits
     assert config.tls.minimum == default.tls.minimum
     assert config.log.format == default.log.format

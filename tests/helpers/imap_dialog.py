@@ -79,8 +79,8 @@ class FakeAuthenticator:
             return self.hold
         return succeed(self.account) if password == b"secret" else fail(AuthenticationFailed())
 
-    def exchange(self, mechanism: str, peer: Any, interface: Any) -> FakeExchange:
-        if mechanism not in ("PLAIN", "X-STEPS"):
+    def exchange(self, mechanism: str, peer: Any, interface: Any, withheld: Any = ()) -> FakeExchange:
+        if mechanism not in ("PLAIN", "X-STEPS") or mechanism in withheld:
             raise MailError("Unrecognized authentication mechanism", code=504, enhanced="5.5.4")
         made = FakeExchange(self, mechanism)
         self.exchanges.append(made)

@@ -17,6 +17,7 @@ from scramp.core import ScramException
 from mailserver.errors import AuthenticationFailed, BadSasl, MailError
 from mailserver.wire.scram import (
     MIN_ITERATIONS,
+    Binding,
     Proven,
     ScramKeys,
     ScramServer,
@@ -127,6 +128,49 @@ def test_D11_y_is_right_because_channel_binding_is_not_offered() -> None:
         asked(client_first).final(FINAL)
     with pytest.raises(AuthenticationFailed):
         asked().final(FINAL.replace(b"biws", b64encode(b"y,,")))
+
+
+def bound(find: dict[str, list[bytes]], plus: bool = True, offered: bool = True) -> ScramServer:
+    return ScramServer(NONCE, Binding(plus, offered, lambda kind: find.get(kind, [])))
+
+
+def test_plus_is_bound_to_the_channel() -> None:
+    """With another implementation as the client (RFC 5802, 6)."""
+    for data, works in ((b"our certificate", True), (b"another one of ours", True), (b"theirs", False)):
+        client = ScramClient(
+            ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"],
+            "user",
+            "pencil",
+            channel_binding=("tls-server-end-point", data),
+        )
+        server = bound({"tls-server-end-point": [b"our certificate", b"another one of ours"]})
+        first = client.get_client_first()
+        assert first.startswith("p=tls-server-end-point,,")
+        server.first(first.encode())
+        client.set_server_first(server.keys(PENCIL).decode())
+        final = client.get_client_final().encode()
+        if works:
+            client.set_server_final(server.final(final).final.decode())
+        else:
+            with pytest.raises(AuthenticationFailed):
+                server.final(final)
+
+
+@pytest.mark.parametrize("flag", [b"n", b"y", b"p=tls-unique", b"p=tls-exporter"])
+def test_plus_is_nothing_without_a_binding_that_there_is(flag: bytes) -> None:
+    with pytest.raises(AuthenticationFailed):
+        bound({"tls-server-end-point": [b"x"]}).first(flag + b",,n=user,r=abc")
+
+
+def test_y_where_plus_was_offered_is_a_downgrade() -> None:
+    """RFC 5802, 6: somebody has taken -PLUS out of the list that the client saw."""
+    find = {"tls-server-end-point": [b"x"]}
+    with pytest.raises(AuthenticationFailed):
+        bound(find, plus=False).first(b"y,,n=user,r=abc")
+    bound(find, plus=False).first(b"n,,n=user,r=abc")
+    bound(find, plus=False, offered=False).first(b"y,,n=user,r=abc")
+    with pytest.raises(AuthenticationFailed):
+        bound(find, plus=False).first(b"p=tls-server-end-point,,n=user,r=abc")
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,10 @@ async def login(session: Session, command: Login) -> None:
 async def authenticate(session: Session, command: Authenticate) -> None:
     """RFC 3501, 6.2.2: challenges and responses in base64, `*` cancels."""
     try:
-        if not session.has(f"AUTH={command.mechanism}"):
-            raise MailError("Unrecognized authentication type", code=504, enhanced="5.5.4")
-        session.exchange = session.wire.authenticator.exchange(command.mechanism, session.peer, IAccount)
+        withheld = [name.removeprefix("AUTH=") for name in session.off if name.startswith("AUTH=")]
+        session.exchange = session.wire.authenticator.exchange(
+            command.mechanism, session.peer, IAccount, withheld
+        )
         success = await _exchange(session, session.exchange, command.initial)
     except BadSyntax as error:
         session.bad(command, str(error))
