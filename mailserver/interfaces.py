@@ -315,8 +315,9 @@ class IAccount(Interface):
     def open(name: str, listener: IMailboxListener, read_only: bool = False) -> Deferred[IMailbox]:
         """Open for a session; `listener` is told of changes until `mailbox.close(listener)`."""
 
-    def append(name: str, messages: Sequence[NewMessage]) -> Deferred[CopyResult]:
-        """All or none, durable when fired; `source` of the result is empty."""
+    def append(name: str, messages: Sequence[NewMessage], replacing: int = 0) -> Deferred[CopyResult]:
+        """All or none, durable when fired; `source` of the result is empty. `replacing`: octets that the
+        caller frees right after, which do not count against the quota (RFC 8508, 3.4)."""
 
     def quota() -> Deferred[QuotaUsage]: ...
 

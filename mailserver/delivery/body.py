@@ -74,10 +74,13 @@ class Spool:
         return str(self.directory / f"{os.getpid()}.{self._number}")
 
     def body(
-        self, edit: Callable[[bytes], bytes] | None = None, on_drained: Callable[[], None] | None = None
+        self,
+        edit: Callable[[bytes], bytes] | None = None,
+        on_drained: Callable[[], None] | None = None,
+        memory: int | None = None,
     ) -> Body:
         """An empty body, see `Body`."""
-        return Body(self, edit, on_drained)
+        return Body(self, edit, on_drained, memory)
 
 
 @implementer(IMessageBody)
@@ -88,6 +91,7 @@ class Body:
                 before anything is on the disk; what it returns takes its place. A MailError it raises
                 fails `finish`.
     on_drained: called when `full` has become false
+    memory:     octets that may stay in memory, where it is less than `Spool.memory`
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Body:
         spool: Spool,
         edit: Callable[[bytes], bytes] | None = None,
         on_drained: Callable[[], None] | None = None,
+        memory: int | None = None,
     ) -> None:
         self.size = 0
         self.wire_size = 0
@@ -103,6 +108,7 @@ class Body:
         self._spool = spool
         self._edit = edit
         self._on_drained = on_drained
+        self._memory = spool.memory if memory is None else min(memory, spool.memory)
         self._pieces: list[bytes] = []  # before the file: as received, CRLF line ends
         self._received = 0
         self._cr = False
@@ -130,7 +136,7 @@ class Body:
             return
         self._pieces.append(data)
         self._received += len(data)
-        if self._received > self._spool.memory:
+        if self._received > self._memory:
             self._spill()
 
     def _take_pieces(self) -> bytes:

@@ -86,6 +86,12 @@ def _saved(command: Any) -> bool:
 _saved_key = _in_keys(lambda key: type(key).__name__ == "SearchSet" and key.numbers.saved)
 _save = _returned("SAVE")
 
+
+def _appends(name: str) -> dict[str, Callable[[Any], object]]:
+    """What APPEND and REPLACE can do with it."""
+    return dict.fromkeys(("Append", "Replace"), lambda command: name in command.uses)
+
+
 ROWS: tuple[Row, ...] = (
     Row("IMAP4rev1", fixed=True),
     Row("SASL-IR", options={"Authenticate": lambda command: command.initial is not None}),
@@ -136,6 +142,9 @@ ROWS: tuple[Row, ...] = (
             "Store": lambda command: command.unchanged_since is not None,
         },
     ),
+    Row("MULTIAPPEND", options=_appends("MULTIAPPEND")),
+    Row("CATENATE", options=_appends("CATENATE")),
+    Row("REPLACE", ("Replace",)),
     Row("APPENDLIMIT", options=_items("APPENDLIMIT")),
     Row("QUOTA", ("GetQuota", "GetQuotaRoot", "SetQuota"), _items("DELETED")),
     Row("QUOTA=RES-STORAGE", options=_items("DELETED-STORAGE"), needs=("QUOTA",)),

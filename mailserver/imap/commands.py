@@ -19,7 +19,7 @@ from mailserver.imap.values import (
     SequenceSet,
     search_leaves,
 )
-from mailserver.interfaces import IMessageBody, StoreMode
+from mailserver.interfaces import StoreMode
 
 
 @frozen
@@ -193,18 +193,55 @@ class Namespace(Command):
 
 
 @frozen
-class Append(Command):
-    """`size` octets come as a literal that is streamed; `body` is there once they have come.
+class Begin:
+    """A message of an APPEND begins; the one before it is complete. date: seconds since the epoch, None for
+    now."""
 
-    date: seconds since the epoch, None for now.
+    flags: frozenset[str]
+    date: float | None
+
+
+@frozen
+class Octets:
+    """`size` octets of the message come next. binary: as literal8 (RFC 3516, 4.4); part: of several
+    (CATENATE)."""
+
+    size: int
+    binary: bool = False
+    part: bool = False
+
+
+@frozen
+class Url:
+    """Octets of the message are those that an IMAP URL stands for (RFC 4469, 3)."""
+
+    url: bytes
+
+
+Step = Begin | Octets | Url
+
+
+@frozen
+class Append(Command):
+    """The messages come as literals that are streamed, and the command is read as they come (`appending`).
+
+    uses:  capabilities that it has made use of
+    steps: what is left to do once everything has come
     """
 
     NAME = "APPEND"
     mailbox: str
-    flags: frozenset[str]
-    date: float | None
-    size: int
-    body: IMessageBody | None = None
+    uses: frozenset[str] = frozenset()
+    steps: tuple[Step, ...] = ()
+
+
+@frozen
+class Replace(Append):
+    """An APPEND of one message that takes the place of another (RFC 8508)."""
+
+    NAME = "REPLACE"
+    numbers: SequenceSet = field(kw_only=True)
+    uid: bool = field(default=False, kw_only=True)
 
 
 @frozen

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from enum import Enum
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mailserver.errors import MailError
 from mailserver.imap import commands as c
+from mailserver.imap.appending import Appending
 from mailserver.imap.capabilities import refusal
 from mailserver.imap.cursor import BadSyntax
 from mailserver.imap.fragments import (
@@ -27,11 +28,12 @@ from mailserver.imap.fragments import (
     LiteralAnnounced,
     StreamChunk,
 )
-from mailserver.imap.grammar import parse_append, parse_command, parse_tag
+from mailserver.imap.grammar import begin_append, parse_command, parse_tag
 
 ERRORS_BEFORE_LOGIN = 3  # CASES H6
 SKIP_BEFORE_LOGIN = 64 * 1024  # octets of a refused literal that are read rather than the connection closed
 
+BAD = 500  # code of a MailError that is answered with BAD
 UNASKED = 4096  # octets of a literal that LITERAL- allows without asking (RFC 7888, 5)
 
 
@@ -88,6 +90,7 @@ ALLOWED: dict[type[c.Command], frozenset[State]] = {
     c.Search: _SELECTED,
     c.Copy: _SELECTED,
     c.Move: _SELECTED,  # RFC 6851, 3
+    c.Replace: _SELECTED,  # RFC 8508, 3.5
 }
 
 
@@ -96,16 +99,18 @@ ALLOWED: dict[type[c.Command], frozenset[State]] = {
 
 @frozen
 class CommandReceived:
-    """Execute it, then `finished`. An APPEND comes so when its message has come as AppendChunks."""
+    """Execute it, then `finished`. An APPEND comes so when its messages have come as AppendChunks."""
 
     command: c.Command
 
 
 @frozen
 class AppendOffered:
-    """The message of this APPEND comes next. Answer `accept_literal` or `refuse_literal`, then `finished`."""
+    """A message, or a part of one, comes next. Do the steps, of which the last is its Octets, answer
+    `accept_literal` or `refuse_literal`, then `finished`. `command` is the APPEND as far as it is known."""
 
     command: c.Append
+    steps: tuple[c.Step, ...]
 
 
 @frozen
@@ -117,7 +122,7 @@ class AppendChunk:
 
 @frozen
 class AppendFailed:
-    """What followed the message is no end of an APPEND: forget it. The client has its BAD."""
+    """The APPEND is no good: forget its messages. The client has been answered."""
 
 
 @frozen
@@ -163,7 +168,8 @@ class Engine:
         self._unasked = UNASKED if asking else HUGE
         self._errors = 0
         self._doing = _Doing.READING
-        self._append: c.Append | None = None
+        self._append: Appending | None = None
+        self._offered = 0  # octets of the literal that was offered
         self._synchronizing = False  # the literal of the APPEND
         self._out = b""
 
@@ -227,10 +233,10 @@ class Engine:
 
     def refuse_literal(self) -> None:
         """The APPEND has been answered with NO. A literal that comes all the same is thrown away."""
-        size, self._append = (self._append.size if self._append else 0), None
+        self._append = None
         if self._synchronizing:
             self._fragments.forget()
-        elif size > self._skip:
+        elif self._offered > self._skip:
             self._hang_up(b"* BYE [TOOBIG] Literal too large\r\n")
         else:
             self._fragments.skip()
@@ -252,7 +258,7 @@ class Engine:
 
     def _command(self, parts: tuple[bytes, ...]) -> Event | None:
         if self._append is not None:
-            return self._append_ended(parts)
+            return self._append_ended(self._append, parts)
         try:
             command = parse_command(parts)
         except BadSyntax as error:
@@ -284,36 +290,41 @@ class Engine:
     def _literal(self, announced: LiteralAnnounced) -> Event | None:
         if not announced.parts:  # of a command that was refused already
             return self._skip_literal(announced)
-        if self._append is not None:
-            return self._second_literal(announced)
-        if not announced.synchronizing and announced.size > self._unasked:
-            return self._bad(announced.parts[0], "Ask before more than 4096 octets", "TOOBIG") or (
-                self._skip_literal(announced)
-            )
         self._synchronizing = announced.synchronizing
-        if not announced.synchronizing and "LITERAL+" in self.off:
-            return self._bad(announced.parts[0], "Invalid literal") or self._refuse(announced)
-        if self.state in _AFTER:
-            try:
-                append = parse_append(announced.parts, announced.size)
-            except MailError as error:
-                self._reply(announced.parts[0], b"NO", error.text, error.imap)
-                return self._refuse(announced)
-            lacking = self.off and refusal(append, self.off)
-            if lacking:
-                return self._bad(announced.parts[0], lacking) or self._refuse(announced)
-            if append is not None:
-                self._append = append
-                self._doing = _Doing.EXECUTING
-                return AppendOffered(append)
+        line = announced.parts[0] if self._append is None else self._append.command.tag
+        try:
+            self._check_asking(announced)
+            offered = self._offer(announced)
+        except BadSyntax as error:
+            return self._give_up(announced, self._bad(line, str(error)))
+        except MailError as error:
+            if error.code == BAD:
+                return self._give_up(announced, self._bad(line, error.text, error.imap))
+            return self._give_up(announced, self._no(line, error))
+        if offered is not None:
+            return offered
         limits = self._fragments.limits
-        held = sum(map(len, announced.parts))
-        if announced.size > limits.literal or held + announced.size > limits.total:
-            return self._bad(announced.parts[0], "Literal too large", "TOOBIG") or self._refuse(announced)
+        if announced.size > limits.literal or self._fragments.held + announced.size > limits.total:
+            return self._give_up(announced, self._bad(line, "Literal too large", "TOOBIG"))
         self._fragments.take()
         if announced.synchronizing:
             self._out += b"+ OK\r\n"
         return None
+
+    def _check_asking(self, announced: LiteralAnnounced) -> None:
+        """Raises where the client had to ask before it sends the literal (RFC 7888, 4 and 5)."""
+        if announced.synchronizing:
+            return
+        if "LITERAL+" in self.off:
+            raise BadSyntax("Invalid literal")
+        if announced.size > self._unasked:
+            raise MailError("Ask before more than 4096 octets", code=BAD, imap="TOOBIG")
+
+    def _give_up(self, announced: LiteralAnnounced, hangup: Event | None) -> Event | None:
+        """The command has been answered; its literal comes, or does not."""
+        append, self._append = self._append, None
+        after = hangup or self._refuse(announced)
+        return after if after is not None or append is None else AppendFailed()
 
     def _refuse(self, announced: LiteralAnnounced) -> Event | None:
         """The command has had its reply; what the client sends of it all the same is read and dropped."""
@@ -332,22 +343,40 @@ class Engine:
 
     # --- APPEND -----------------------------------------------------------------------------------
 
-    def _append_ended(self, parts: tuple[bytes, ...]) -> Event | None:
-        """The line after the message; MULTIAPPEND and CATENATE are not announced."""
-        append, self._append = self._append, None
+    def _offer(self, announced: LiteralAnnounced) -> Event | None:
+        """The literal is a message or a part of one; None: an argument. Raises BadSyntax, MailError."""
+        append = self._append
         if append is None:
+            append = begin_append(announced.parts) if self.state in _AFTER else None
+            if append is None:
+                return None
+            if self.state not in ALLOWED[type(append.command)]:
+                raise BadSyntax(f"Not allowed in the {self.state.value} state")
+        steps = append.announced(announced.parts, announced.size)
+        if steps is None:
             return None
-        self._doing = _Doing.READING
-        if parts[-1]:
-            hangup = self._bad(append.tag, "Unexpected characters after the message")
-            return hangup or AppendFailed()
-        return self._admit(append)
+        lacking = self.off and refusal(append.command, self.off)
+        if lacking:
+            raise BadSyntax(lacking)
+        self._append = append
+        self._offered = announced.size
+        self._doing = _Doing.EXECUTING
+        return AppendOffered(append.command, steps)
 
-    def _second_literal(self, announced: LiteralAnnounced) -> Event | None:
-        append, self._append = self._append, None
-        self._doing = _Doing.READING
-        hangup = self._bad(append.tag if append else b"", "Only one message in an APPEND")
-        return hangup or self._refuse(announced) or AppendFailed()
+    def _append_ended(self, append: Appending, parts: tuple[bytes, ...]) -> Event | None:
+        """The line that ends the command."""
+        self._append = None
+        try:
+            steps = append.ended(parts)
+        except BadSyntax as error:
+            return self._bad(append.command.tag, str(error)) or AppendFailed()
+        except MailError as error:
+            return self._no(append.command.tag, error) or AppendFailed()
+        command = evolve(append.command, steps=steps)
+        lacking = self.off and refusal(command, self.off)
+        if lacking:
+            return self._bad(command.tag, lacking) or AppendFailed()
+        return self._admit(command)
 
     # --- replies of the engine's own --------------------------------------------------------------
 

@@ -87,7 +87,7 @@ def compile_plan(items: Sequence[FetchItem], uid: bool) -> Plan:
     contents: list[Content] = []
     for item in items:
         if item.section is not None or item.name in _RFC822:
-            content = _content(item)
+            content = content_of(item)
             if content not in contents:
                 contents.append(content)
     from_header = tuple(c for c in contents if c.kind in ("HEADER", "FIELDS") and not c.numbers)
@@ -109,7 +109,8 @@ def compile_plan(items: Sequence[FetchItem], uid: bool) -> Plan:
 _RFC822 = {"RFC822": "", "RFC822.HEADER": "HEADER", "RFC822.TEXT": "TEXT"}
 
 
-def _content(item: FetchItem) -> Content:
+def content_of(item: FetchItem) -> Content:
+    """A section to what has to be cut from a message."""
     asked = item.section
     if asked is None:
         return Content(item.name.encode(), kind=_RFC822[item.name])

@@ -99,6 +99,11 @@ class Fragments:
         """Octets that wait here."""
         return len(self._data) + self._total
 
+    @property
+    def held(self) -> int:
+        """Octets of the command in progress, streamed ones aside."""
+        return self._total
+
     def feed(self, data: bytes) -> None:
         if self._reading is not _Reading.BROKEN:
             self._data += data
@@ -148,8 +153,8 @@ class Fragments:
         self._reading = _Reading.LITERAL
 
     def stream(self) -> None:
-        """Give the literal in chunks; it becomes an empty part of the command."""
-        self._parts.append(b"")
+        """Give the literal in chunks. The parts of the command that came before it are forgotten."""
+        self._parts.clear()
         self._reading = _Reading.STREAM if self._left else _Reading.LINE
 
     def skip(self) -> None:
@@ -228,9 +233,8 @@ class Fragments:
             self._restart()
             return CommandSkipped()
         parts = (*self._parts, line) if self._parts else (line,)
-        if self._parts:
-            self._parts.clear()
-            self._total = 0
+        self._parts.clear()
+        self._total = 0
         return CommandRead(parts)
 
     def _skip_more(self, size: int, synchronizing: bool) -> Fragment | None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from attrs import evolve
+
 from mailserver.imap import commands as c
+from mailserver.imap.appending import Appending
 from mailserver.imap.cursor import BadSyntax, Cursor
 from mailserver.imap.grammar_fetch import fetch_items, fetch_modifiers, with_modseq
 from mailserver.imap.grammar_list import parse_create, parse_list, status_items
@@ -41,19 +44,23 @@ def parse_command(parts: tuple[bytes, ...]) -> c.Command:
     return command
 
 
-def parse_append(parts: tuple[bytes, ...], size: int) -> c.Append | None:
-    """The APPEND whose message is the literal of `size` octets that comes next; None for anything else, also
-    for an APPEND whose mailbox name is that literal. Raises MailError."""
+def begin_append(parts: tuple[bytes, ...]) -> Appending | None:
+    """The APPEND or REPLACE that these parts begin; None for anything else, and while its mailbox name is
+    still to come as a literal. Raises MailError."""
     cursor = Cursor(parts)
     try:
         tag, name = _start(cursor)
-        if name != "APPEND":
-            return None
-        command = _append_head(cursor, tag, size)
-        cursor.end()
+        uid = name == "UID"
+        if uid:
+            cursor.space()
+            name = cursor.word()
+        if name == "REPLACE":
+            return Appending(_replace_head(cursor, tag, uid), cursor)
+        if name == "APPEND" and not uid:
+            return Appending(_append_head(cursor, tag), cursor)
     except BadSyntax:
         return None
-    return command
+    return None
 
 
 def _start(cursor: Cursor) -> tuple[bytes, str]:
@@ -172,26 +179,35 @@ def _status(cursor: Cursor, tag: bytes) -> c.Command:
     return c.Status(tag, mailbox, status_items(cursor))
 
 
-def _append_head(cursor: Cursor, tag: bytes, size: int) -> c.Append:
-    """What stands before the literal (RFC 3501, 6.3.11); the space before it is taken."""
+def _append_head(cursor: Cursor, tag: bytes) -> c.Append:
+    """What stands before the first message (RFC 3501, 6.3.11)."""
     cursor.space()
-    mailbox = cursor.mailbox()
+    return c.Append(tag, cursor.mailbox())
+
+
+def _replace_head(cursor: Cursor, tag: bytes, uid: bool) -> c.Replace:
+    """(seq-number / uniqueid) SP mailbox (RFC 8508, 5)"""
     cursor.space()
-    flags: tuple[str, ...] = ()
-    date = None
-    if cursor.peek() == b"(":
-        flags = cursor.flag_list()
-        cursor.space()
-    if cursor.peek() == b'"':
-        date = cursor.date_time()
-        cursor.space()
-    return c.Append(tag, mailbox, frozenset(flags), date, size)
+    numbers = cursor.sequence_set()
+    if len(numbers.ranges) != 1 or numbers.ranges[0][0] != numbers.ranges[0][1]:
+        raise BadSyntax("Expected one number")
+    cursor.space()
+    return c.Replace(tag, cursor.mailbox(), numbers=numbers, uid=uid)
+
+
+def _whole(command: c.Append, cursor: Cursor) -> c.Command:
+    """One without a message to stream: it is made of URLs, or wrong."""
+    appending = Appending(command, cursor)
+    steps = appending.ended(())
+    return evolve(appending.command, steps=steps)
 
 
 def _append(cursor: Cursor, tag: bytes) -> c.Command:
-    """An APPEND that came without a literal to stream."""
-    _append_head(cursor, tag, 0)
-    raise BadSyntax("Expected a literal")
+    return _whole(_append_head(cursor, tag), cursor)
+
+
+def _replace(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
+    return _whole(_replace_head(cursor, tag, uid), cursor)
 
 
 def _quota_root(cursor: Cursor, tag: bytes) -> c.Command:
@@ -264,7 +280,7 @@ def _move(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
 
 
 def _uid(cursor: Cursor, tag: bytes) -> c.Command:
-    """RFC 3501, 6.4.8; UID EXPUNGE: RFC 4315, 2.1; UID MOVE: RFC 6851, 3.2."""
+    """RFC 3501, 6.4.8; UID EXPUNGE: RFC 4315, 2.1; UID MOVE: RFC 6851, 3.2; UID REPLACE: RFC 8508, 3.3."""
     cursor.space()
     name = cursor.word()
     if name == "EXPUNGE":
@@ -282,6 +298,7 @@ _UID_COMMANDS: dict[str, Callable[[Cursor, bytes, bool], c.Command]] = {
     "SEARCH": _search,
     "COPY": _copy,
     "MOVE": _move,
+    "REPLACE": _replace,
 }
 
 _ARGUMENTS: dict[str, _Parser] = {
@@ -319,5 +336,6 @@ _ARGUMENTS: dict[str, _Parser] = {
     "SEARCH": _search,
     "COPY": _copy,
     "MOVE": _move,
+    "REPLACE": _replace,
     "UID": _uid,
 }

@@ -71,16 +71,16 @@ def _name(cursor: Cursor) -> str:
 
 def _item(cursor: Cursor, name: str) -> FetchItem:
     if name in ("BODY", "BODY.PEEK") and cursor.skip(b"["):
-        section = _section(cursor)
+        asked = section(cursor)
         cursor.expect(b"]")
-        return FetchItem("BODY[]", section, _partial(cursor), peek=name == "BODY.PEEK")
+        return FetchItem("BODY[]", asked, _partial(cursor), peek=name == "BODY.PEEK")
     item = _ITEMS.get(name)
     if item is None:
         raise BadSyntax("Unknown data item")
     return item
 
 
-def _section(cursor: Cursor) -> Section:
+def section(cursor: Cursor) -> Section:
     """section-spec; MIME only after part numbers."""
     numbers: tuple[int, ...] = ()
     part = _PART.match(cursor.text, cursor.pos)

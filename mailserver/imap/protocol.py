@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from attrs import evolve
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionLost
 from twisted.internet.threads import deferToThreadPool
@@ -21,6 +20,7 @@ from mailserver.audit import Audit
 from mailserver.errors import MailError, TemporaryFailure
 from mailserver.imap.announce import capability_code
 from mailserver.imap.commands import Append, Command
+from mailserver.imap.cursor import BadSyntax
 from mailserver.imap.engine import (
     AppendChunk,
     AppendFailed,
@@ -33,7 +33,8 @@ from mailserver.imap.engine import (
     State,
 )
 from mailserver.imap.handlers import HANDLERS
-from mailserver.imap.handlers.append import offered, refuse
+from mailserver.imap.handlers.append import append, begin, refuse
+from mailserver.imap.handlers.uploads import Upload
 from mailserver.imap.session import Session
 from mailserver.interfaces import IAuthenticator, IMessageFile, Peer
 from mailserver.net.connection import Connection
@@ -57,8 +58,7 @@ class ImapConnection(Connection):
         self._pump_later = False
         self._running: Command | None = None
         self._line: Deferred[bytes] | None = None
-        self._body: Any = None
-        self._body_error: MailError | None = None
+        self._upload: Upload | None = None
         self._progress = False
         self._stopping = False
 
@@ -154,10 +154,10 @@ class ImapConnection(Connection):
 
     def _reading_on(self) -> bool:
         """Will what waits be used without more from elsewhere?"""
-        return not (self._running or self._pump_later or self.output_full or self._body_full())
+        return not (self._running or self._pump_later or self.output_full or self._upload_full())
 
-    def _body_full(self) -> bool:
-        return self._body is not None and self._body.full
+    def _upload_full(self) -> bool:
+        return self._upload is not None and self._upload.full
 
     def output_drained(self) -> None:
         self._progress = True
@@ -183,7 +183,7 @@ class ImapConnection(Connection):
             self.end(b"* BYE Server shutting down\r\n")
 
     def disconnected(self) -> None:
-        self._drop_body()
+        self._drop_upload()
         if self.session.exchange is not None:
             self.session.exchange.abandon()
         if self.session.login is not None:
@@ -207,7 +207,7 @@ class ImapConnection(Connection):
         self._pump()
 
     def _may_go_on(self) -> bool:
-        return self.open and not (self._closing or self.output_full or self._body_full())
+        return self.open and not (self._closing or self.output_full or self._upload_full())
 
     def _pump(self) -> None:
         """Take events until the engine waits: for bytes, for a command, for the client to read."""
@@ -237,22 +237,24 @@ class ImapConnection(Connection):
             case CommandReceived():
                 self._execute(event.command)
             case AppendChunk():
-                self._append_chunk(event.data)
+                if self._upload is not None:
+                    self._upload.write(event.data)
             case LineReceived():
                 line, self._line = self._line, None
                 if line is not None:
                     line.callback(event.line)
             case AppendOffered():
-                self._run(event.command, self._offer(event.command))
+                self._run(event.command, self._offer(event))
             case AppendFailed():
-                self._drop_body()
+                self._drop_upload()
             case Hangup():
-                self._drop_body()
+                self._drop_upload()
                 self.close()
 
     def _execute(self, command: Command) -> None:
         if isinstance(command, Append):
-            self._run(command, self._append(command))
+            upload, self._upload = self._upload, None
+            self._run(command, append(self.session, command, upload))
         else:
             self._run(command, HANDLERS[type(command)](self.session, command))
 
@@ -321,47 +323,35 @@ class ImapConnection(Connection):
 
     # --- APPEND -----------------------------------------------------------------------------------
 
-    async def _offer(self, command: Append) -> None:
+    def new_body(self, on_drained: Callable[[], None], memory: int) -> Any:
+        return self.factory.spool.body(on_drained=on_drained, memory=memory)
+
+    def go_on(self) -> None:
+        self._pump_soon()
+
+    async def _offer(self, event: AppendOffered) -> None:
         """Decide, and tell the engine."""
+        command = event.command
         try:
-            await offered(self.session, command)
-        except MailError as error:
+            if self._upload is None:
+                self._upload = begin(self.session, command)
+            await self._upload.do(command, event.steps)
+        except (MailError, BadSyntax) as error:
+            self._drop_upload()
             refuse(self.session, command, error)
             self.engine.refuse_literal()
-            return
         except BaseException:
+            self._drop_upload()
             self.engine.refuse_literal()
             raise
-        self._body = self.factory.spool.body(on_drained=self._pump_soon)
-        self._body_error = None
-        self.session.answered = True
-        self.engine.accept_literal()
+        else:
+            self.session.answered = True
+            self.engine.accept_literal()
 
-    def _append_chunk(self, data: bytes) -> None:
-        if b"\0" in data and self._body_error is None:  # RFC 3501, 9: CHAR8
-            self._body_error = MailError("NUL in a message", imap="CANNOT")
-            self._body.discard()
-        if self._body_error is None:
-            self._body.write(data)
-
-    async def _append(self, command: Append) -> None:
-        body, self._body = self._body, None
-        try:
-            if self._body_error is not None:
-                raise self._body_error
-            waiting = body.finish()
-            if waiting is not None:
-                await waiting
-        except MailError as error:
-            body.discard()
-            refuse(self.session, command, error)
-            return
-        await HANDLERS[Append](self.session, evolve(command, body=body))
-
-    def _drop_body(self) -> None:
-        body, self._body = self._body, None
-        if body is not None:
-            body.discard()
+    def _drop_upload(self) -> None:
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            upload.discard()
 
 
 class ImapFactory(ConnectionFactory):

@@ -70,6 +70,12 @@ class Wire(Protocol):
     def begin_compression(self) -> None:
         """What is sent and received from here on is compressed."""
 
+    def new_body(self, on_drained: Callable[[], None], memory: int) -> Any:
+        """An empty `delivery.body.Body`."""
+
+    def go_on(self) -> None:
+        """What kept the connection from reading is over."""
+
     def end(self, farewell: bytes = b"") -> None:
         """Send the farewell and what waits, then close."""
 

@@ -119,16 +119,17 @@ class Account:
         self.store.make_room()
         return cast(IMailbox, ReadOnlyMailbox(mailbox)) if read_only else mailbox
 
-    def append(self, name: str, messages: Sequence[NewMessage]) -> Deferred[CopyResult]:
+    def append(self, name: str, messages: Sequence[NewMessage], replacing: int = 0) -> Deferred[CopyResult]:
         try:
             directory = _existing(name)
         except MailError as error:
             return fail(error)
         self.store.used(self)
+        limit = limit_of(self.store.settings, self.user)
         deposit = Deposit(
             directory,
             (),
-            limit_of(self.store.settings, self.user),
+            limit + replacing if limit else 0,
             keywords=self.store.settings.now.limits.keywords,
         )
         job = AppendJob(self.store.spool, self.place, deposit, list(messages))

@@ -460,7 +460,7 @@ class FakeAccount:
 
         return self.later_call(run)
 
-    def append(self, name: str, messages: Sequence[NewMessage]) -> Deferred[CopyResult]:
+    def append(self, name: str, messages: Sequence[NewMessage], replacing: int = 0) -> Deferred[CopyResult]:
         def run() -> CopyResult:
             box = self.folder(name)
             if self.failing is not None:

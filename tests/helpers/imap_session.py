@@ -104,6 +104,11 @@ class FakeWire:
 
     def begin_compression(self) -> None: ...
 
+    def new_body(self, on_drained: Callable[[], None], memory: int) -> Any:
+        raise NotImplementedError
+
+    def go_on(self) -> None: ...
+
     def end(self, farewell: bytes = b"") -> None:
         self.ended = farewell
         self.closed = True

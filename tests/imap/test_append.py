@@ -139,11 +139,11 @@ def test_H16_bad_arguments(client: ImapClient) -> None:
     client.dialog(
         """
         C: a APPEND INBOX "31-Feb-2020 10:00:00 +0000" {5+}
-        C: hello
         S: a BAD Invalid date
-        C: b APPEND INBOX (\\Bogus) {5+}
         C: hello
+        C: b APPEND INBOX (\\Bogus) {5+}
         S: b BAD Unknown system flag
+        C: hello
         C: c APPEND INBOX "hello"
         S: c BAD Expected a date-time
         C: d APPEND INBOX
@@ -158,19 +158,12 @@ def test_H16_bad_arguments(client: ImapClient) -> None:
     )
 
 
-@pytest.mark.parametrize("tail", [b" {3+}\r\nabc\r\n", b" x\r\n", b" (\\Seen) {3+}\r\nabc\r\n"])
-def test_H16_one_message_only(client: ImapClient, tail: bytes) -> None:
-    """MULTIAPPEND and CATENATE are not announced."""
+@pytest.mark.parametrize("tail", [b" x\r\n", b"{3+}\r\nabc\r\n", b" (\\Seen {3+}\r\nabc\r\n", b" \r\n"])
+def test_H16_what_follows_the_message_must_be_a_message(client: ImapClient, tail: bytes) -> None:
     answer = client.send(b"a APPEND INBOX {3+}\r\nabc" + tail + b"b NOOP\r\n")
     assert answer.startswith(b"a BAD ")
     assert answer.endswith(b"\r\nb OK NOOP completed\r\n")
-    assert client.account.inbox.data == {}
-
-
-def test_H16_one_message_only_by_synchronizing_literals(client: ImapClient) -> None:
-    client.send(b"a APPEND INBOX {3}\r\n")
-    assert client.send(b"abc {3}\r\n") == b"a BAD Only one message in an APPEND\r\n"
-    assert client.say("b NOOP") == ["b OK NOOP completed"]
+    assert answer.count(b"\r\n") == 2
     assert client.account.inbox.data == {}
 
 
@@ -234,7 +227,7 @@ def test_reading_stops_while_the_disk_lags() -> None:
         full = False
         written = 0
 
-        def body(self, on_drained: object) -> Lagging:
+        def body(self, on_drained: object, memory: int) -> Lagging:
             self.on_drained = on_drained
             return self
 

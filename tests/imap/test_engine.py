@@ -118,6 +118,7 @@ COMMANDS: dict[type[c.Command], bytes] = {
     c.Search: b"SEARCH ALL",
     c.Copy: b"COPY 1 x",
     c.Move: b"MOVE 1 x",
+    c.Replace: b"REPLACE 1 x {1+}\r\nx",
 }
 
 

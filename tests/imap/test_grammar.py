@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.errors import CannotName, MailError
+from mailserver.errors import CannotName, LimitReached, MailError
 from mailserver.imap import commands as c
 from mailserver.imap.cursor import BadSyntax
-from mailserver.imap.grammar import parse_append, parse_command, parse_tag
+from mailserver.imap.grammar import begin_append, parse_command, parse_tag
 from mailserver.imap.values import (
     FetchItem,
     SearchAll,
@@ -310,13 +310,39 @@ def test_H22_literal_in_every_position(position: int) -> None:
     parse(lines[position], arguments[position], tails[position])
 
 
-def test_append_head() -> None:
-    parts = (b'a APPEND x (\\Seen) " 7-Feb-1994 21:52:25 -0800" ',)
-    assert parse_append(parts, 10) == c.Append(b"a", "x", frozenset({"\\Seen"}), 760686745.0, 10)
-    assert parse_append((b"a APPEND ", b"x", b" "), 1) == c.Append(b"a", "x", frozenset(), None, 1)
-    assert parse_append((b"a APPEND ",), 1) is None
-    assert parse_append((b"a LOGIN x ",), 1) is None
-    assert parse_append((b"a APPEND x y ",), 1) is None
+def test_append_is_read_as_it_comes() -> None:
+    appending = begin_append((b'a APPEND x (\\Seen) " 7-Feb-1994 21:52:25 -0800" ',))
+    assert appending is not None
+    begin = c.Begin(frozenset({"\\Seen"}), 760686745.0)
+    assert appending.announced((), 10) == (begin, c.Octets(10))
+    assert appending.announced((b" CATENATE (URL a TEXT ",), 5) == (
+        c.Begin(frozenset(), None),
+        c.Url(b"a"),
+        c.Octets(5, part=True),
+    )
+    assert appending.announced((b" URL ",), 1) is None
+    assert appending.announced((b" URL ", b"b", b" TEXT "), 2) == (c.Url(b"b"), c.Octets(2, part=True))
+    assert appending.ended((b" URL c)",)) == (c.Url(b"c"),)
+    assert appending.command == c.Append(b"a", "x", frozenset({"MULTIAPPEND", "CATENATE"}))
+
+
+def test_what_begins_an_append() -> None:
+    for text in (b"a APPEND ", b"a LOGIN x ", b"a UID FETCH 1 ", b"a REPLACE 1,2 x "):
+        assert begin_append((text,)) is None
+    replace = begin_append((b"a UID REPLACE 7 ", b"x", b" "))
+    assert replace is not None
+    assert replace.command == c.Replace(b"a", "x", numbers=SequenceSet(((7, 7),)), uid=True)
+
+
+def test_H16_literals_without_end_are_bounded() -> None:
+    appending = begin_append((b"a APPEND x ",))
+    assert appending is not None
+    appending.announced((), 1)
+    with pytest.raises(BadSyntax):
+        appending.announced((b" CATENATE (URL ", *[b"x", b" URL "] * 101), 1)
+    with pytest.raises(LimitReached):
+        for _ in range(1001):
+            appending.announced((b" ",), 1)
 
 
 # --- sequence sets ---------------------------------------------------------------------------------

@@ -302,6 +302,12 @@ def test_I14_quota(store: MailStore, account: Any) -> None:
     with pytest.raises(OverQuota):
         append(account, "Sent", b"a: b\n\n")
     assert now(account.quota()) == QuotaUsage(116, 2, 120) == store.quota(ALICE)
+    message = NewMessage(MemoryBody(b"a: b\n\n"))
+    with pytest.raises(OverQuota):
+        now(account.append("Sent", [message], replacing=3))
+    now(account.append("Sent", [message], replacing=4))  # RFC 8508, 3.4: only the difference counts
+    sent = now(account.open("Sent", Listener()))
+    now(sent.remove([1], None))
     store.settings.change(users={ALICE: {"quota": 1000}})
     deliver(store)
     assert now(account.quota()) == QuotaUsage(174, 3, 1000)

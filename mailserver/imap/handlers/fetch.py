@@ -313,7 +313,7 @@ class RowSender:
                 block = content.partial(content.cut(await file.read(start, end - start)))
                 self._put(b" {%d}\r\n%b" % (len(block), block))
                 continue
-            start, end = _partial_span(content, start, end)
+            start, end = partial_span(content, start, end)
             self._put(b" {%d}\r\n" % (end - start))
             self._flush()
             await self.session.send_file(file, start, end - start)
@@ -357,7 +357,7 @@ async def read_whole(file: IMessageFile) -> bytes:
     return b"".join(slices)
 
 
-def _partial_span(content: Content, start: int, end: int) -> tuple[int, int]:
+def partial_span(content: Content, start: int, end: int) -> tuple[int, int]:
     """<offset.count> applied to a range; empty beyond its end."""
     if content.count is None:
         return start, end

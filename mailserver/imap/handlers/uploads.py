@@ -1,0 +1,147 @@
+"""The messages of one APPEND or REPLACE on their way in: streamed, bounded, and nothing of them kept before
+all is there (RFC 3502; 4469).
+
+An `Upload` holds at most `MEMORY` octets in memory, however many messages there are; the rest lies in the
+spool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+
+from mailserver.delivery.body import MEMORY
+from mailserver.errors import MailError, MessageTooLarge, OverQuota
+from mailserver.imap.commands import Append, Begin, Octets, Step, Url
+from mailserver.imap.handlers.urls import copy_url
+from mailserver.imap.session import Session
+from mailserver.interfaces import NewMessage
+
+SMALL = 16 * 1024  # octets that cost less to receive than to ask the store about beforehand
+
+
+@define(eq=False)
+class _Message:
+    """One message; `size` are the octets announced for it so far."""
+
+    begin: Begin
+    body: Any
+    size: int = 0
+    text: bool = False  # the octets that come now may hold no NUL
+    error: MailError | None = field(default=None)
+
+
+class Upload:
+    """What has come of a command. `replacing`: octets of a message that will be removed."""
+
+    def __init__(self, session: Session, replacing: int = 0) -> None:
+        self.session = session
+        self.replacing = replacing
+        self._messages: list[_Message] = []
+        self._complete: list[NewMessage] = []
+        self._memory = MEMORY
+        self._asked = False
+        self._waiting: Deferred[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """True while the disk lags behind: give nothing more."""
+        return bool(self._messages and self._messages[-1].body.full)
+
+    async def do(self, command: Append, steps: Sequence[Step]) -> None:
+        """Raises MailError, also before much is sent for nothing."""
+        for step in steps:
+            if isinstance(step, Begin):
+                await self._end_message()
+                self._begin_message(step)
+            elif isinstance(step, Url):
+                await copy_url(self.session, step.url, self)
+            else:
+                await self._expect(command, step)
+
+    def write(self, data: bytes) -> None:
+        """Octets of the message that came last."""
+        message = self._messages[-1]
+        if message.text and b"\0" in data and message.error is None:  # RFC 3501, 9: CHAR8
+            message.error = MailError("NUL in a message", imap="CANNOT")
+        if message.error is None:
+            message.body.write(data)
+        else:
+            message.body.discard()
+
+    async def complete(self) -> Sequence[NewMessage]:
+        """All messages, ready to be stored. Raises MailError."""
+        await self._end_message()
+        return self._complete
+
+    def discard(self) -> None:
+        """Forget everything; harmless when called twice."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.errback(ConnectionLost())
+        for message in self._messages:
+            message.body.discard()
+
+    # --- one message ------------------------------------------------------------------------------
+
+    def _begin_message(self, begin: Begin) -> None:
+        body = self.session.wire.new_body(self._drained, self._memory)
+        self._messages.append(_Message(begin, body))
+
+    async def _end_message(self) -> None:
+        if len(self._messages) == len(self._complete):
+            return
+        message = self._messages[-1]
+        if message.error is not None:
+            raise message.error
+        if not message.size:  # the way in which clients give up an APPEND (RFC 3502, 6.3.11)
+            raise MailError("An empty message cannot be kept", imap="CANNOT")
+        waiting = message.body.finish()
+        if waiting is not None:
+            await waiting
+        if message.body.path is None:
+            self._memory = max(0, self._memory - message.body.size)
+        self._complete.append(NewMessage(message.body, message.begin.flags, message.begin.date))
+
+    async def _expect(self, command: Append, octets: Octets) -> None:
+        """What can be known before they come."""
+        message = self._messages[-1]
+        message.text = not octets.binary
+        self.more(octets.size)
+        if not octets.size and not octets.part:
+            raise MailError("An empty message cannot be kept", imap="CANNOT")
+        if octets.size > SMALL and not self._asked:
+            await self.session.owner.status(command.mailbox)
+            self._asked = True
+        if octets.size > SMALL:
+            size = sum(each.size for each in self._messages)
+            usage = await self.session.owner.quota()
+            if usage.limit and usage.used + size > usage.limit + self.replacing:
+                raise OverQuota
+
+    def more(self, size: int) -> None:
+        """So many octets more; the limit is that of one message (RFC 7889; RFC 4469, 4.2)."""
+        message = self._messages[-1]
+        message.size += size
+        if message.size > self.session.settings.now.limits.message_size:
+            raise MessageTooLarge
+
+    # --- the disk ---------------------------------------------------------------------------------
+
+    async def put(self, data: bytes) -> None:
+        """Octets that a URL stands for."""
+        body = self._messages[-1].body
+        body.write(data)
+        if body.full:
+            self._waiting = Deferred()
+            await self._waiting
+
+    def _drained(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+        self.session.wire.go_on()
