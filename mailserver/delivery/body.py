@@ -78,9 +78,10 @@ class Spool:
         edit: Callable[[bytes], bytes] | None = None,
         on_drained: Callable[[], None] | None = None,
         memory: int | None = None,
+        raw: bool = False,
     ) -> Body:
         """An empty body, see `Body`."""
-        return Body(self, edit, on_drained, memory)
+        return Body(self, edit, on_drained, memory=memory, raw=raw)
 
 
 @implementer(IMessageBody)
@@ -92,6 +93,7 @@ class Body:
                 fails `finish`.
     on_drained: called when `full` has become false
     memory:     octets that may stay in memory, where it is less than `Spool.memory`
+    raw:        line ends stay as they come: what is no message yet (`message.transfer.storable`)
     """
 
     def __init__(
@@ -99,7 +101,9 @@ class Body:
         spool: Spool,
         edit: Callable[[bytes], bytes] | None = None,
         on_drained: Callable[[], None] | None = None,
+        *,
         memory: int | None = None,
+        raw: bool = False,
     ) -> None:
         self.size = 0
         self.wire_size = 0
@@ -108,6 +112,7 @@ class Body:
         self._spool = spool
         self._edit = edit
         self._on_drained = on_drained
+        self._raw = raw
         self._memory = spool.memory if memory is None else min(memory, spool.memory)
         self._pieces: list[bytes] = []  # before the file: as received, CRLF line ends
         self._received = 0
@@ -128,21 +133,24 @@ class Body:
         if self._cr:
             data = b"\r" + data
             self._cr = False
-        if data[-1:] == b"\r":
+        if data[-1:] == b"\r" and not self._raw:
             self._cr = True
             data = data[:-1]
         if self.path is not None:
-            self._to_file(data.replace(b"\r\n", b"\n"))
+            self._to_file(self._as_kept(data))
             return
         self._pieces.append(data)
         self._received += len(data)
         if self._received > self._memory:
             self._spill()
 
+    def _as_kept(self, data: bytes) -> bytes:
+        return data if self._raw else data.replace(b"\r\n", b"\n")
+
     def _take_pieces(self) -> bytes:
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces = []
-        data = data.replace(b"\r\n", b"\n")
+        data = self._as_kept(data)
         return data if self._edit is None else self._edit(data)
 
     def _spill(self) -> None:

@@ -167,6 +167,7 @@ class _Reader:
 
     def _utf8(self, behind: _At) -> None:
         self.uses.add("UTF8=ACCEPT")
+        raise BadSyntax("Unknown parameter")
         self._cursor.expect(b" (")
         if self._cursor.peek() != b"~":
             raise BadSyntax("Expected a literal8")
@@ -175,13 +176,13 @@ class _Reader:
     def _octets(self, behind: _At, binary: bool = True) -> None:
         """The literal that was announced. It is `binary` as literal8, but within UTF8 (…)."""
         eight = self._cursor.skip(b"~")
-        if eight:
-            raise BadSyntax("Expected a literal")
         if self._size is None or not self._cursor.at_end():
             raise BadSyntax("Expected a literal")
+        is_part = behind in (_At.PART, _At.UTF8_PART)
         if eight and binary:
+            if is_part:  # text-literal = "TEXT" SP literal (RFC 4469, 5)
+                raise BadSyntax("Expected a literal")
             self.uses.add("BINARY")
         self.at = behind
-        is_part = behind in (_At.PART, _At.UTF8_PART)
         self.steps.append(Octets(self._size, eight and binary, is_part))
         raise _LiteralNext

@@ -87,6 +87,10 @@ _saved_key = _in_keys(lambda key: type(key).__name__ == "SearchSet" and key.numb
 _save = _returned("SAVE")
 
 
+def _fetches_binary(command: Any) -> bool:
+    return any(item.name.startswith("BINARY") for item in command.items)
+
+
 def _appends(name: str) -> dict[str, Callable[[Any], object]]:
     """What APPEND and REPLACE can do with it."""
     return dict.fromkeys(("Append", "Replace"), lambda command: name in command.uses)
@@ -145,6 +149,7 @@ ROWS: tuple[Row, ...] = (
     Row("MULTIAPPEND", options=_appends("MULTIAPPEND")),
     Row("CATENATE", options=_appends("CATENATE")),
     Row("REPLACE", ("Replace",)),
+    Row("BINARY", options={"Fetch": _fetches_binary, **_appends("BINARY")}),
     Row("APPENDLIMIT", options=_items("APPENDLIMIT")),
     Row("QUOTA", ("GetQuota", "GetQuotaRoot", "SetQuota"), _items("DELETED")),
     Row("QUOTA=RES-STORAGE", options=_items("DELETED-STORAGE"), needs=("QUOTA",)),

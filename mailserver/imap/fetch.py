@@ -19,6 +19,7 @@ from mailserver.imap.flags import MAX_CACHED, FlagNames
 from mailserver.imap.values import FetchItem
 from mailserver.message.envelope import string
 from mailserver.message.structure import Part, body_start, find_part
+from mailserver.message.transfer import decode, encoding_of
 
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Content:
 
     label: what stands before the value in the response     kind: "", HEADER, FIELDS, TEXT or MIME
     cut:   for FIELDS, the header block to the fields asked for
+    decoded: "BINARY" or "SIZE" for the part without its transfer encoding, or its size (RFC 3516)
     """
 
     label: bytes
@@ -41,6 +43,7 @@ class Content:
     cut: Callable[[bytes], bytes] | None = field(default=None, eq=False)
     offset: int = 0
     count: int | None = None
+    decoded: str = ""
 
     @property
     def shallow(self) -> bool:
@@ -50,7 +53,7 @@ class Content:
     @property
     def whole(self) -> bool:
         """True where the message's bytes need not be scanned."""
-        return not self.numbers and not self.kind
+        return not (self.numbers or self.kind or self.decoded)
 
     def partial(self, data: bytes) -> bytes:
         """<offset.count> of it; empty beyond the end (RFC 3501, 6.4.5)."""
@@ -106,6 +109,7 @@ def compile_plan(items: Sequence[FetchItem], uid: bool) -> Plan:
     )
 
 
+_DECODED = {"BINARY[]": "BINARY", "BINARY.SIZE[]": "SIZE"}
 _RFC822 = {"RFC822": "", "RFC822.HEADER": "HEADER", "RFC822.TEXT": "TEXT"}
 
 
@@ -119,12 +123,12 @@ def content_of(item: FetchItem) -> Content:
     if asked.text.startswith("HEADER.FIELDS"):
         kind, cut = "FIELDS", header_cutter(asked.fields, asked.text == "HEADER.FIELDS.NOT")
         inside += b" (%b)" % b" ".join([n if _ATOM.fullmatch(n) else string(n) for n in asked.fields])
-    label = b"BODY[%b]" % inside
+    label = b"%b[%b]" % (item.name.removesuffix("[]").encode(), inside)
     offset, count = 0, None
     if item.partial is not None:
         offset, count = item.partial
         label += b"<%d>" % offset
-    return Content(label, asked.numbers, kind, cut, offset, count)
+    return Content(label, asked.numbers, kind, cut, offset, count, _DECODED.get(item.name, ""))
 
 
 def header_cutter(names: Sequence[bytes], excluding: bool) -> Callable[[bytes], bytes]:
@@ -165,14 +169,43 @@ def span(content: Content, root: Part) -> tuple[int, int] | None:
 
 
 def extract(content: Content, wire: bytes, root: Part | None) -> bytes | None:
-    """The bytes of a content item. `root`: the scan of `wire`, needed where a part is asked for."""
-    if content.whole:
-        return content.partial(wire)
+    """The bytes of a content item; those of BINARY are not decoded and not cut yet. `root`: the scan of
+    `wire`, needed where a part is asked for."""
+    if not content.numbers and not content.kind:
+        return wire if content.decoded else content.partial(wire)
     found = span(content, root or Part(0, body_start(wire), len(wire)))
     if found is None:
         return None
     data = wire[found[0] : found[1]]
+    if content.decoded:
+        return data
     return content.partial(content.cut(data) if content.cut is not None else data)
+
+
+def rendered(content: Content, wire: bytes, root: Part | None) -> bytes:
+    """A content item as it stands in the response. Raises UnknownEncoding."""
+    found = extract(content, wire, root)
+    if not content.decoded:
+        return literal(content.label, found)
+    if found is not None and content.numbers:
+        found = decode(encoding_of_part(content, root), found)
+    if content.decoded == "SIZE":
+        return b"%b %d" % (content.label, len(found or b""))
+    if found is None:
+        return content.label + b" NIL"
+    found = content.partial(found)
+    return binary_start(content.label, len(found), b"\0" in found) + found
+
+
+def encoding_of_part(content: Content, root: Part | None) -> bytes:
+    """The transfer encoding of what a BINARY item asks for; none of the message as such."""
+    part = find_part(root, content.numbers) if root is not None and content.numbers else None
+    return b"" if part is None else encoding_of(part)
+
+
+def binary_start(label: bytes, size: int, has_nul: bool) -> bytes:
+    """What stands before the octets of BINARY[…]: a literal8 only where it must be (RFC 3516, 4.3)."""
+    return b"%b %b{%d}\r\n" % (label, b"~" if has_nul else b"", size)
 
 
 def literal(label: bytes, data: bytes | None) -> bytes:

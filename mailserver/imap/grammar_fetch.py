@@ -16,6 +16,7 @@ _PART = re.compile(rb"[1-9][0-9]{0,8}(?:\.[1-9][0-9]{0,8})*+")
 _TEXT = re.compile(rb"HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME", re.IGNORECASE)
 _FIELD = re.compile(rb"[\x20-\x39\x3b-\x7e]+")  # RFC 5322, 2.2: printable, no colon; a space matches nothing
 MAX_ITEMS = 100
+_BINARY = ("BINARY", "BINARY.PEEK", "BINARY.SIZE")
 
 SIMPLE = (
     *("ENVELOPE", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODYSTRUCTURE", "UID"),
@@ -74,21 +75,40 @@ def _item(cursor: Cursor, name: str) -> FetchItem:
         asked = section(cursor)
         cursor.expect(b"]")
         return FetchItem("BODY[]", asked, _partial(cursor), peek=name == "BODY.PEEK")
+    if name in _BINARY and cursor.skip(b"["):
+        return _binary(cursor, name)
     item = _ITEMS.get(name)
     if item is None:
         raise BadSyntax("Unknown data item")
     return item
 
 
+def _binary(cursor: Cursor, name: str) -> FetchItem:
+    """section-binary and partial (RFC 3516, 7)"""
+    numbers = () if cursor.peek() == b"]" else _numbers(cursor)
+    cursor.expect(b"]")
+    if name == "BINARY.SIZE":
+        return FetchItem("BINARY.SIZE[]", Section(numbers))
+    return FetchItem("BINARY[]", Section(numbers), _partial(cursor), peek=name == "BINARY.PEEK")
+
+
+def _numbers(cursor: Cursor) -> tuple[int, ...]:
+    """section-part"""
+    part = _PART.match(cursor.text, cursor.pos)
+    if part is None:
+        raise BadSyntax("Expected a part number")
+    numbers = tuple(int(number) for number in part.group().split(b"."))
+    if len(numbers) > MAX_DEPTH * 2:
+        raise BadSyntax("Part too deep")
+    cursor.pos = part.end()
+    return numbers
+
+
 def section(cursor: Cursor) -> Section:
     """section-spec; MIME only after part numbers."""
     numbers: tuple[int, ...] = ()
-    part = _PART.match(cursor.text, cursor.pos)
-    if part is not None:
-        numbers = tuple(int(number) for number in part.group().split(b"."))
-        if len(numbers) > MAX_DEPTH * 2:
-            raise BadSyntax("Part too deep")
-        cursor.pos = part.end()
+    if _PART.match(cursor.text, cursor.pos) is not None:
+        numbers = _numbers(cursor)
         if not cursor.skip(b"."):
             return Section(numbers)
     match = _TEXT.match(cursor.text, cursor.pos)

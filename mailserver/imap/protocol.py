@@ -323,8 +323,8 @@ class ImapConnection(Connection):
 
     # --- APPEND -----------------------------------------------------------------------------------
 
-    def new_body(self, on_drained: Callable[[], None], memory: int) -> Any:
-        return self.factory.spool.body(on_drained=on_drained, memory=memory)
+    def new_body(self, on_drained: Callable[[], None], memory: int, raw: bool = False) -> Any:
+        return self.factory.spool.body(on_drained=on_drained, memory=memory, raw=raw)
 
     def go_on(self) -> None:
         self._pump_soon()

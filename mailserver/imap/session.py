@@ -70,7 +70,7 @@ class Wire(Protocol):
     def begin_compression(self) -> None:
         """What is sent and received from here on is compressed."""
 
-    def new_body(self, on_drained: Callable[[], None], memory: int) -> Any:
+    def new_body(self, on_drained: Callable[[], None], memory: int, raw: bool = False) -> Any:
         """An empty `delivery.body.Body`."""
 
     def go_on(self) -> None:

@@ -111,7 +111,8 @@ class FetchItem:
     """One data item; the macros ALL, FAST, FULL come as what they stand for.
 
     name:    ENVELOPE FLAGS INTERNALDATE RFC822 RFC822.HEADER RFC822.SIZE RFC822.TEXT BODYSTRUCTURE UID
-             EMAILID THREADID MODSEQ, BODY (the structure without extension data), or BODY[] (with `section`)
+             EMAILID THREADID MODSEQ, BODY (the structure without extension data), or BODY[], BINARY[],
+             BINARY.SIZE[] (with `section`)
     partial: (first octet, number of octets) of BODY[…]<…>, None for everything
     peek:    True where \\Seen is not set (BODY.PEEK[…], RFC822.HEADER and what is no text)
     """

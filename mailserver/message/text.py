@@ -15,6 +15,7 @@ from mailserver.message.charsets import decode
 from mailserver.message.headers import unfold_block
 from mailserver.message.parameters import get
 from mailserver.message.structure import MAX_HEADER, Part
+from mailserver.message.transfer import NOT_BASE64
 
 MAX_TEXT = 16 * 1024 * 1024
 PIECE = 128 * 1024
@@ -22,7 +23,6 @@ PIECE = 128 * 1024
 _WORD = re.compile(rb"=\?([^?\x00-\x20]{1,80})\?([bBqQ])\?([^?\x00-\x20]*+)\?=")
 # Not `?+` at the end: Python before 3.11.5 keeps the spaces there although no word follows them.
 _WORDS = re.compile(rb"(=\?[^?\x00-\x20]{1,80}\?[bBqQ]\?[^?\x00-\x20]*+\?=)(?:[ \t\r\n]++(?==\?))?")
-_NOT_BASE64 = bytes(c for c in range(256) if not (chr(c).isalnum() and c < 128) and c not in b"+/")
 
 
 def fold(text: str) -> str:
@@ -32,7 +32,7 @@ def fold(text: str) -> str:
 
 def base64_bytes(data: bytes) -> bytes:
     """What can be decoded of base64 text, whatever else stands in it (RFC 2045, 6.8)."""
-    data = data.translate(None, _NOT_BASE64)
+    data = data.translate(None, NOT_BASE64)
     if len(data) % 4 == 1:
         data = data[:-1]
     return binascii.a2b_base64(data + b"=" * (-len(data) % 4))
@@ -124,7 +124,7 @@ def _part_texts(data: bytes, part: Part, end: int) -> Iterator[tuple[bool, str]]
             cut = data.rfind(b"\n", at, cut) + 1 or cut
         content = data[at:cut]
         if encoding == b"base64":
-            content = rest + content.translate(None, _NOT_BASE64)
+            content = rest + content.translate(None, NOT_BASE64)
             whole = len(content) // 4 * 4 if cut < end else len(content)
             content, rest = base64_bytes(content[:whole]), content[whole:]
         elif encoding == b"quoted-printable":

@@ -104,7 +104,7 @@ class FakeWire:
 
     def begin_compression(self) -> None: ...
 
-    def new_body(self, on_drained: Callable[[], None], memory: int) -> Any:
+    def new_body(self, on_drained: Callable[[], None], memory: int, raw: bool = False) -> Any:
         raise NotImplementedError
 
     def go_on(self) -> None: ...

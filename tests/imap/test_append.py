@@ -227,7 +227,7 @@ def test_reading_stops_while_the_disk_lags() -> None:
         full = False
         written = 0
 
-        def body(self, on_drained: object, memory: int) -> Lagging:
+        def body(self, on_drained: object, memory: int, raw: bool) -> Lagging:
             self.on_drained = on_drained
             return self
 

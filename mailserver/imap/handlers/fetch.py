@@ -18,21 +18,23 @@ from mailserver.imap.fetch import (
     FlagFragments,
     Plan,
     compile_plan,
-    extract,
+    encoding_of_part,
     interleave,
     internal_dates,
-    literal,
     modseq_column,
     prefixes_of,
+    rendered,
     span,
 )
 from mailserver.imap.handlers.batches import Batch, batch, part_of, pieces, take, uids_of
+from mailserver.imap.handlers.binary import LargePart, send_binary
 from mailserver.imap.resync import changed_since
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import Flag, IMessageFile, StoreMode
 from mailserver.message.structure import Part, body_start, scan
 from mailserver.message.threads import thread_id
+from mailserver.message.transfer import UnknownEncoding, decoder
 
 END = b")\r\n"
 ARRAY_ROWS = 4096  # rows at a time that come from memory: about 200 KiB, 1 ms
@@ -61,7 +63,9 @@ async def fetch(session: Session, command: Fetch) -> None:
         plan = evolve(plan, flags=True, uid=plan.uid or view.condstore, modseq=plan.modseq or view.condstore)
     sender = RowSender(session, view, plan)
     await sender.send_ranges(ranges)
-    if sender.gone and not command.uid:
+    if sender.unknown:
+        session.no(command, "Unknown content transfer encoding", "UNKNOWN-CTE")
+    elif sender.gone and not command.uid:
         session.no(command, MessageGone.text, "EXPUNGEISSUED")
     else:
         session.ok(command)
@@ -89,13 +93,15 @@ async def set_seen(view: Selected, ranges: Sequence[tuple[int, int]]) -> bool:
 
 
 class RowSender:
-    """Sends the rows of one plan. `gone` counts messages that were expunged meanwhile."""
+    """Sends the rows of one plan. `gone` counts messages that were expunged meanwhile, `unknown` those with
+    a part that cannot be decoded (RFC 3516, 4.3); neither is told."""
 
     def __init__(self, session: Session, view: Selected, plan: Plan) -> None:
         self.session = session
         self.view = view
         self.plan = plan
         self.gone = 0
+        self.unknown = 0
         self._slice = TLS_OUTPUT if session.peer.tls else OUTPUT
         self._produced = 0
         self._out: list[bytes] = []
@@ -266,6 +272,8 @@ class RowSender:
                     await self._send_large(head, uid, file)
                 else:
                     self._put_contents(head, data)
+            except UnknownEncoding:
+                self.unknown += 1
             finally:
                 file.close()
             if self._waiting == 0:  # a slice has just left
@@ -281,7 +289,7 @@ class RowSender:
             self._waiting += len(head) + len(data) + 30
         else:
             root = None if all(content.shallow for content in contents) else scan(data)
-            values = [literal(c.label, extract(c, data, root)) for c in contents]
+            values = [rendered(c, data, root) for c in contents]
             row = head + b" ".join(values) + END
             out.append(row)
             self._waiting += len(row)
@@ -293,6 +301,9 @@ class RowSender:
         root = None
         if not all(content.whole for content in self.plan.contents):
             root = await self._scan_large(uid, file)
+            for content in self.plan.contents:
+                if content.decoded:
+                    decoder(encoding_of_part(content, root))
         try:
             await self._stream(head, file, root)
         except BaseException:
@@ -303,12 +314,18 @@ class RowSender:
     async def _stream(self, head: bytes, file: IMessageFile, root: Part | None) -> None:
         self._put(head)
         for number, content in enumerate(self.plan.contents):
-            self._put(b" " + content.label if number else content.label)
+            if number:
+                self._put(b" ")
             found = (0, file.size) if root is None else span(content, root)
             if found is None:
-                self._put(b" NIL")
+                self._put(content.label + (b" 0" if content.decoded == "SIZE" else b" NIL"))
                 continue
             start, end = found
+            if content.decoded:
+                part = LargePart(file, start, end, encoding_of_part(content, root))
+                await send_binary(self.session, content, part, self._put)
+                continue
+            self._put(content.label)
             if content.cut is not None:
                 block = content.partial(content.cut(await file.read(start, end - start)))
                 self._put(b" {%d}\r\n%b" % (len(block), block))

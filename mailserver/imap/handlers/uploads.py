@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.error import ConnectionLost
 
 from mailserver.delivery.body import MEMORY
@@ -20,8 +20,18 @@ from mailserver.imap.commands import Append, Begin, Octets, Step, Url
 from mailserver.imap.handlers.urls import copy_url
 from mailserver.imap.session import Session
 from mailserver.interfaces import NewMessage
+from mailserver.message.transfer import UnknownEncoding, storable
 
 SMALL = 16 * 1024  # octets that cost less to receive than to ask the store about beforehand
+
+
+_CONVERTING = DeferredLock()  # a message is in memory as a whole then: one at a time
+
+
+async def _finish(body: Any) -> None:
+    waiting = body.finish()
+    if waiting is not None:
+        await waiting
 
 
 @define(eq=False)
@@ -31,7 +41,7 @@ class _Message:
     begin: Begin
     body: Any
     size: int = 0
-    text: bool = False  # the octets that come now may hold no NUL
+    binary: bool = False  # came as literal8: it may hold NULs, and is made storable at its end
     error: MailError | None = field(default=None)
 
 
@@ -66,7 +76,7 @@ class Upload:
     def write(self, data: bytes) -> None:
         """Octets of the message that came last."""
         message = self._messages[-1]
-        if message.text and b"\0" in data and message.error is None:  # RFC 3501, 9: CHAR8
+        if not message.binary and b"\0" in data and message.error is None:  # RFC 3501, 9: CHAR8
             message.error = MailError("NUL in a message", imap="CANNOT")
         if message.error is None:
             message.body.write(data)
@@ -100,17 +110,35 @@ class Upload:
             raise message.error
         if not message.size:  # the way in which clients give up an APPEND (RFC 3502, 6.3.11)
             raise MailError("An empty message cannot be kept", imap="CANNOT")
-        waiting = message.body.finish()
-        if waiting is not None:
-            await waiting
+        await _finish(message.body)
+        if message.binary:
+            await _CONVERTING.run(self._convert, message)
         if message.body.path is None:
             self._memory = max(0, self._memory - message.body.size)
         self._complete.append(NewMessage(message.body, message.begin.flags, message.begin.date))
 
+    def _convert(self, message: _Message) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._make_storable(message))
+
+    async def _make_storable(self, message: _Message) -> None:
+        """Parts that no text can carry become base64 (RFC 3516, 4.4)."""
+        raw, message.body = message.body, self.session.wire.new_body(self._drained, self._memory)
+        try:
+            if raw.path is None:
+                pieces = list(storable(b"".join(raw.chunks())))
+            else:
+                pieces = await self.session.in_thread(lambda: list(storable(b"".join(raw.chunks()))))
+        except UnknownEncoding:
+            raise MailError("That binary content cannot be kept", imap="UNKNOWN-CTE") from None
+        finally:
+            raw.discard()
+        for piece in pieces:
+            await self.put(piece)
+        await _finish(message.body)
+
     async def _expect(self, command: Append, octets: Octets) -> None:
         """What can be known before they come."""
         message = self._messages[-1]
-        message.text = not octets.binary
         self.more(octets.size)
         if not octets.size and not octets.part:
             raise MailError("An empty message cannot be kept", imap="CANNOT")
@@ -122,6 +150,10 @@ class Upload:
             usage = await self.session.owner.quota()
             if usage.limit and usage.used + size > usage.limit + self.replacing:
                 raise OverQuota
+        if octets.binary:
+            message.binary = True
+            message.body.discard()
+            message.body = self.session.wire.new_body(self._drained, self._memory, raw=True)
 
     def more(self, size: int) -> None:
         """So many octets more; the limit is that of one message (RFC 7889; RFC 4469, 4.2)."""
