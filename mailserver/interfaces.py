@@ -341,6 +341,7 @@ class IMailbox(Interface):
     modseqs = Attribute("Sequence[int] (array 'Q')")
     sizes = Attribute("Sequence[int]: octets with CRLF line ends, exact (array 'Q')")
     dates = Attribute("Sequence[int]: internal date in seconds since the epoch (array 'q')")
+    saved = Attribute("Sequence[int]: when each came into this mailbox, as `dates` (RFC 8514) (array 'q')")
     keywords = Attribute("list[str]: names by number; only ever appended to")
 
     def index_of(uid: int) -> int:

@@ -130,6 +130,7 @@ ROWS: tuple[Row, ...] = (
         "OBJECTID",
         options=_items("MAILBOXID") | _fetched("EMAILID", "THREADID") | _key("SearchObject"),
     ),
+    Row("SAVEDATE", options=_fetched("SAVEDATE") | _key("SearchSaved")),
     Row("WITHIN", options=_key("SearchWithin")),
     Row(
         "PARTIAL",

@@ -80,6 +80,7 @@ class Plan:
     headers: tuple[Content, ...] = ()
     contents: tuple[Content, ...] = ()
     seen: bool = False
+    saved: bool = False
     emailid: bool = False
     thread: bool = False
 
@@ -104,6 +105,7 @@ def compile_plan(items: Sequence[FetchItem], uid: bool) -> Plan:
         headers=from_header,
         contents=tuple(c for c in contents if c not in from_header),
         seen=not all(item.peek for item in items),
+        saved="SAVEDATE" in names,
         emailid="EMAILID" in names,
         thread="THREADID" in names,
     )
@@ -223,8 +225,8 @@ def modseq_column(modseqs: Sequence[int], behind: bytes) -> list[bytes]:
     return [rendered[modseq] for modseq in modseqs]
 
 
-def internal_dates(dates: Sequence[int], behind: bytes) -> list[bytes]:
-    """INTERNALDATE with its label and what follows it, in UTC (RFC 3501, 9: date-time)."""
+def date_times(label: bytes, dates: Sequence[int], behind: bytes) -> list[bytes]:
+    """INTERNALDATE or SAVEDATE with what follows it, in UTC (RFC 3501, 9: date-time)."""
     days: dict[int, bytes] = {}
     rendered: list[bytes] = []
     for seconds in dates:
@@ -234,7 +236,7 @@ def internal_dates(dates: Sequence[int], behind: bytes) -> list[bytes]:
             shown = days[day] = _day(day)
         minutes, second = divmod(rest, 60)
         hour, minute = divmod(minutes, 60)
-        rendered.append(b'INTERNALDATE "%b %02d:%02d:%02d +0000"%b' % (shown, hour, minute, second, behind))
+        rendered.append(b'%b "%b %02d:%02d:%02d +0000"%b' % (label, shown, hour, minute, second, behind))
     return rendered
 
 

@@ -22,6 +22,7 @@ SIMPLE = (
     *("ENVELOPE", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODYSTRUCTURE", "UID"),
     *("EMAILID", "THREADID"),  # RFC 8474, 5.3
     "MODSEQ",  # RFC 7162, 3.1.4.2
+    "SAVEDATE",  # RFC 8514, 4.2
 )
 _ITEMS = {name: FetchItem(name) for name in SIMPLE} | {
     "BODY": FetchItem("BODY"),

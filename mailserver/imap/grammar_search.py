@@ -21,6 +21,7 @@ from mailserver.imap.values import (
     SearchNot,
     SearchObject,
     SearchOr,
+    SearchSaved,
     SearchSet,
     SearchSize,
     SearchText,
@@ -36,6 +37,7 @@ _CONSTANT: dict[str, SearchKey] = {
     "OLD": SearchFlag("\\Recent", False),
     "RECENT": _RECENT,
     "SEEN": _SEEN,
+    "SAVEDATESUPPORTED": SearchSaved("SUPPORTED"),
     "UNSEEN": SearchFlag("\\Seen", False),
 }
 for _name in ("Answered", "Deleted", "Draft", "Flagged"):
@@ -181,6 +183,9 @@ class _Keys:
             raise BadSyntax("An interval of nothing")
         return SearchWithin(seconds, name == "OLDER")
 
+    def _saved(self, name: str) -> SearchKey:
+        return SearchSaved(name.removeprefix("SAVED"), self._cursor.date())
+
     def _size(self, name: str) -> SearchKey:
         return SearchSize(self._cursor.number(1 << 62), name == "LARGER")
 
@@ -237,3 +242,4 @@ _WITH_ARGUMENTS: dict[str, Callable[[_Keys, str], SearchKey]] = {
 }
 _WITH_ARGUMENTS |= dict.fromkeys(("FROM", "TO", "CC", "BCC", "SUBJECT"), _Keys._field)
 _WITH_ARGUMENTS |= dict.fromkeys(("BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE"), _Keys._date)
+_WITH_ARGUMENTS |= dict.fromkeys(("SAVEDBEFORE", "SAVEDON", "SAVEDSINCE"), _Keys._saved)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -13,6 +13,7 @@ from mailserver.imap.values import (
     SearchDate,
     SearchFlag,
     SearchModseq,
+    SearchSaved,
     SearchSet,
     SearchSize,
     SearchWithin,
@@ -60,12 +61,20 @@ def by_size(key: SearchSize, rows: Rows, source: Source) -> Rows:
 
 def by_internal_date(key: SearchDate, rows: Rows, source: Source) -> Rows:
     """By the day that INTERNALDATE shows, whose zone is UTC."""
-    dates = source.dates
-    start = (key.day - EPOCH).days * DAY
+    return _by_day(key.relation, key.day, rows, source.dates)
+
+
+def by_save_date(key: SearchSaved, rows: Rows, source: Source) -> Rows:
+    """By the day that SAVEDATE shows, which every mailbox has (RFC 8514, 4.3)."""
+    return rows if key.day is None else _by_day(key.relation, key.day, rows, source.saved)
+
+
+def _by_day(relation: str, day: date, rows: Rows, dates: Sequence[int]) -> Rows:
+    start = (day - EPOCH).days * DAY
     end = start + DAY
-    if key.relation == "BEFORE":
+    if relation == "BEFORE":
         return [row for row in rows if dates[row] < start]
-    if key.relation == "SINCE":
+    if relation == "SINCE":
         return [row for row in rows if dates[row] >= start]
     return [row for row in rows if start <= dates[row] < end]
 
@@ -86,6 +95,7 @@ def by_modseq(key: SearchModseq, rows: Rows, source: Source) -> Rows:
 TABLE: dict[type, Callable[[Any, Rows, Source], Rows]] = {
     SearchAll: by_all,
     SearchFlag: by_flag,
+    SearchSaved: by_save_date,
     SearchSet: by_set,
     SearchSize: by_size,
     SearchWithin: by_age,

@@ -23,6 +23,7 @@ class Source(Protocol):
     sizes: Sequence[int]
     dates: Sequence[int]
     modseqs: Sequence[int]
+    saved: Sequence[int]
     recent: set[int]
     now: int  # seconds since the epoch when the search began
 

@@ -111,8 +111,8 @@ class FetchItem:
     """One data item; the macros ALL, FAST, FULL come as what they stand for.
 
     name:    ENVELOPE FLAGS INTERNALDATE RFC822 RFC822.HEADER RFC822.SIZE RFC822.TEXT BODYSTRUCTURE UID
-             EMAILID THREADID MODSEQ, BODY (the structure without extension data), or BODY[], BINARY[],
-             BINARY.SIZE[] (with `section`)
+             EMAILID THREADID MODSEQ SAVEDATE, BODY (the structure without extension data), or BODY[],
+             BINARY[], BINARY.SIZE[] (with `section`)
     partial: (first octet, number of octets) of BODY[…]<…>, None for everything
     peek:    True where \\Seen is not set (BODY.PEEK[…], RFC822.HEADER and what is no text)
     """
@@ -211,6 +211,15 @@ class SearchText:
 
 
 @frozen
+class SearchSaved:
+    """SAVEDBEFORE, SAVEDON, SAVEDSINCE: as `SearchDate`, by the save date; SAVEDATESUPPORTED, with no day
+    (RFC 8514, 4.3)."""
+
+    relation: str
+    day: date | None = None
+
+
+@frozen
 class SearchObject:
     """EMAILID and THREADID (`item`): messages that have exactly this id (RFC 8474, 6)."""
 
@@ -240,6 +249,7 @@ SearchKey = (
     | SearchText
     | SearchObject
     | SearchModseq
+    | SearchSaved
 )
 
 

@@ -3,7 +3,8 @@
 A file keeps the UID in its name (`I=`) where that is this folder's UIDVALIDITY, nobody else has the UID and
 the index cannot have given it to another since: at or above `floor`. So a lost index comes back with the
 same UIDs, a delivery that a crash cut off between link and commit is completed, and a file that another
-program moved in from another folder, or copied, is known for a stranger and gets a new UID.
+program moved in from another folder, or copied, is known for a stranger and gets a new UID. A stranger was
+saved in the folder (RFC 8514) when it is first seen there.
 """
 
 from __future__ import annotations
@@ -54,10 +55,13 @@ def adopt(
             strangers.append(one)
     folder.uidnext = max([folder.uidnext, *(uid + 1 for uid in keep)])
     ledger.reserve(folder, len(strangers))
-    rows = [_row(folder, path, keep[uid], uid) for uid in sorted(keep)]
+    now = int(ledger.around.clock())
+    rows: list[Row] = []
+    for uid, one in sorted(keep.items()):
+        rows.append(_row(folder, path, one, uid, maildir.saved_of(one.parsed.base) or now))
     strangers.sort(key=lambda one: (one.date, one.name))
     for one in strangers:
-        rows.append(_row(folder, path, one, folder.uidnext))
+        rows.append(_row(folder, path, one, folder.uidnext, now))
         folder.uidnext += 1
     return [row for row in rows if row.wire >= 0]
 
@@ -102,7 +106,7 @@ def rename_afresh(ledger: Ledger, path: str, name: str, when: float) -> str | No
     return f"{sub}/{fresh}"
 
 
-def _row(folder: Folder, path: str, one: _Found, uid: int) -> Row:
+def _row(folder: Folder, path: str, one: _Found, uid: int, saved: int) -> Row:
     parsed = one.parsed
     ours = (parsed.uidvalidity, parsed.uid) == (folder.uidvalidity, uid)
     keywords = folder.keywords.count("\n") + 1 if folder.keywords else 0
@@ -114,4 +118,4 @@ def _row(folder: Folder, path: str, one: _Found, uid: int) -> Row:
         except OSError:
             wire = -1  # it vanished, or cannot be read: not a message now
     flags = maildir.flags_of(parsed.letters, keywords)
-    return Row(uid, flags, folder.modseq, one.date, wire, 0 if ours else 1, one.name)
+    return Row(uid, flags, folder.modseq, one.date, wire, 0 if ours else 1, one.name, saved)

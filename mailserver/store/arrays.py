@@ -23,11 +23,13 @@ class Arrays:
         self.modseqs: array[int] = array("Q")
         self.sizes: array[int] = array("Q")
         self.dates: array[int] = array("q")
+        self.saved: array[int] = array("q")
         self.names: list[str] = []
 
     def fill(self, columns: Columns) -> None:
         self.uids, self.flags, self.modseqs = columns.uids, columns.flags, columns.modseqs
         self.sizes, self.dates, self.names = columns.sizes, columns.dates, columns.names
+        self.saved = columns.saved
 
     def index_of(self, uid: int) -> int:
         """-1 where there is none."""
@@ -76,6 +78,7 @@ class Arrays:
         self.modseqs = _joined(self.modseqs, runs, array("Q"))
         self.sizes = _joined(self.sizes, runs, array("Q"))
         self.dates = _joined(self.dates, runs, array("q"))
+        self.saved = _joined(self.saved, runs, array("q"))
         self.names = _joined(self.names, runs, [])
         return True
 
@@ -89,6 +92,7 @@ class Arrays:
         self.modseqs.extend([row.modseq for row in rows])
         self.sizes.extend([row.wire for row in rows])
         self.dates.extend([row.date for row in rows])
+        self.saved.extend([row.saved for row in rows])
         self.names.extend([row.name for row in rows])
         return len(rows)
 

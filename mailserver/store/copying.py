@@ -75,12 +75,13 @@ def _place_all(ledger: Ledger, source: Folder, into: Folder, rows: Sequence[Row]
     """All files under their new names, durable; on failure none."""
     here, there = ledger.folder_path(source.dir), ledger.folder_path(into.dir)
     translate = _Translation(ledger, source, into)
+    now = int(ledger.around.clock())
     placed: list[tuple[Row, Row]] = []
     try:
         with ledger.own_changes(into, "cur"), ledger.own_changes(source, "new", "cur"):
             for number, row in enumerate(rows):
                 flags = translate.flags(row.flags)
-                copied = Row(into.uidnext + number, flags, into.modseq, row.date, row.wire, 0, "")
+                copied = Row(into.uidnext + number, flags, into.modseq, row.date, row.wire, 0, "", now)
                 copied.name = _place(ledger, source, into, row, copied, move=move)
                 placed.append((row, copied))
             durable.sync_dir(os.path.join(there, "cur"))
@@ -100,7 +101,7 @@ def _place(ledger: Ledger, source: Folder, into: Folder, row: Row, copied: Row, 
     for attempt in range(5):
         name = row.name
         size = old.size if old.size is not None else _size(os.path.join(here, name))
-        base = base_for(ledger, into, row, copied.uid, size, afresh=attempt > 0)
+        base = base_for(ledger, into, row, copied, size, afresh=attempt > 0)
         target = f"cur/{base}:2,{letters}"
         ledger.around.expect(os.path.join(there, "cur"), target[4:])
         if move:

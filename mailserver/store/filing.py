@@ -126,11 +126,11 @@ def _place(ledger: Ledger, folder: Folder, deposit: Deposit) -> None:
     for paper in deposit.papers:
         flags = flag_bits(ledger, folder, paper.flags, deposit.keywords)
         uid = folder.uidnext
-        name = put(ledger, folder, path, paper, uid=uid, flags=flags)
+        name, saved = put(ledger, folder, path, paper, uid=uid, flags=flags)
         folder.uidnext += 1
         deposit.placed.append((f"{path}/{name}", paper))
         deposit.uids.append(uid)
-        deposit.rows.append(Row(uid, flags, folder.modseq, paper.date, paper.wire, 0, name))
+        deposit.rows.append(Row(uid, flags, folder.modseq, paper.date, paper.wire, 0, name, saved))
 
 
 def flag_bits(ledger: Ledger, folder: Folder, names: Iterable[str], limit: int | None) -> int:
@@ -147,8 +147,9 @@ def flag_bits(ledger: Ledger, folder: Folder, names: Iterable[str], limit: int |
     return flags
 
 
-def put(ledger: Ledger, folder: Folder, path: str, paper: Paper, *, uid: int, flags: int) -> str:
-    """Give the file its name in the folder, a fresh one if the first is taken; the name."""
+def put(ledger: Ledger, folder: Folder, path: str, paper: Paper, *, uid: int, flags: int) -> tuple[str, int]:
+    """Give the file its name in the folder, a fresh one if the first is taken; the name, and the time that
+    it tells."""
     letters = maildir.letters_for(flags & maildir.LETTER_BITS)
     for attempt in range(_TRIES):
         when = ledger.around.clock()
@@ -165,7 +166,7 @@ def put(ledger: Ledger, folder: Folder, path: str, paper: Paper, *, uid: int, fl
             if attempt == _TRIES - 1:
                 raise
         else:
-            return name
+            return name, int(when)
     raise TemporaryFailure(cause="no name is free")
 
 

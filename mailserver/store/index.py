@@ -46,6 +46,7 @@ _COLUMNS = (
     "id, dir, uidvalidity, uidnext, modseq, recent_from, messages, unseen, deleted, recent, size, "
     "new_mtime, new_young, cur_mtime, cur_young, keywords, special"
 )
+_ROW = "id, flags, modseq, date, wire, dirty, name, saved"
 # Not `dir`: to set a column that an index holds, even to what it is, writes a page more.
 _UPDATE = (
     f"UPDATE folders SET {', '.join(f'{name.strip()} = ?' for name in _COLUMNS.split(',')[2:])} WHERE id = ?"
@@ -184,28 +185,30 @@ class Index:
             flat = list(
                 chain.from_iterable(
                     self._db.execute(
-                        "SELECT id, flags, modseq, date, wire FROM messages WHERE id >= ? AND id < ?", span
+                        "SELECT id, flags, modseq, date, wire, saved FROM messages WHERE id >= ? AND id < ?",
+                        span,
                     )
                 )
             )
             select = "SELECT name FROM messages WHERE id >= ? AND id < ?"
             names = [row[0] for row in self._db.execute(select, span)]
             first = folder.first
-            flags = flat[1::5]
+            flags = flat[1::6]
             if any(type(value) is str for value in flags):
                 flags = [_flags_in(value) for value in flags]
             return Columns(
-                array("Q", [key - first for key in flat[0::5]]),
+                array("Q", [key - first for key in flat[0::6]]),
                 flags,
-                array("Q", flat[2::5]),
-                array("q", flat[3::5]),
-                array("Q", flat[4::5]),
+                array("Q", flat[2::6]),
+                array("q", flat[3::6]),
+                array("Q", flat[4::6]),
                 names,
+                array("q", flat[5::6]),
             )
 
     def rows(self, folder: Folder, uids: Sequence[int] | None = None) -> list[Row]:
         """Rows of these UIDs (ascending), or of all; what is gone is left out."""
-        columns = "SELECT id, flags, modseq, date, wire, dirty, name FROM messages WHERE "
+        columns = f"SELECT {_ROW} FROM messages WHERE "
         first = folder.first
         if uids is None:
             uids = ()
@@ -230,10 +233,7 @@ class Index:
 
     def rows_since(self, folder: Folder, modseq: int) -> list[Row]:
         """Messages that came or were changed after `modseq`."""
-        query = (
-            "SELECT id, flags, modseq, date, wire, dirty, name FROM messages "
-            "WHERE id >= ? AND id < ? AND modseq > ?"
-        )
+        query = f"SELECT {_ROW} FROM messages WHERE id >= ? AND id < ? AND modseq > ?"
         first = folder.first
         with TOLD:
             rows = self._db.execute(query, (first, folder.last, modseq)).fetchall()
@@ -248,7 +248,7 @@ class Index:
     def dirty(self, folder: Folder, limit: int, after: int = 0) -> list[Row]:
         """Messages whose file name does not show their flags yet."""
         query = (
-            "SELECT id, flags, modseq, date, wire, dirty, name FROM messages INDEXED BY dirty "
+            f"SELECT {_ROW} FROM messages INDEXED BY dirty "
             "WHERE dirty AND id > ? AND id < ? ORDER BY id LIMIT ?"
         )
         first = folder.first
@@ -285,9 +285,9 @@ class Index:
         first = folder.first
         with TOLD:
             self._db.executemany(
-                "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO messages({_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (first + r.uid, _flags_out(r.flags), r.modseq, r.date, r.wire, r.dirty, r.name)
+                    (first + r.uid, _flags_out(r.flags), r.modseq, r.date, r.wire, r.dirty, r.name, r.saved)
                     for r in rows
                 ],
             )

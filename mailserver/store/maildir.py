@@ -1,8 +1,9 @@
 """Names of a Maildir++: message files, folders, accounts.
 
 A message is `TIME.UNIQUE.HOST,S=octets,W=octets-with-CRLF,I=uidvalidity-uid:2,FLAGS` in `cur/` or `new/`.
-`S`, `W`, `I` are ours or another server's; what another deliverer wrote has none of them. The part before
-":2," never changes in the life of a file, except that a stranger is given its `I=` once.
+`S`, `W`, `I` are ours or another server's; what another deliverer wrote has none of them. Where the message
+came into the folder at another time than TIME (a copy), `D=` says when. The part before ":2," never changes
+in the life of a file, except that a stranger is given its `I=` once.
 
 A folder `A/B` is the directory `.A.B` beside `cur`, `new` and `tmp` of the inbox, each component in
 modified UTF-7. The mapping is one-to-one: a component may not contain the separator ".", and a
@@ -40,7 +41,10 @@ _SYSTEM = (
 )
 _BITS = dict(_SYSTEM) | {chr(97 + k): 1 << (KEYWORD + k) for k in range(LETTER_KEYWORDS)}
 _SYSTEM_LETTERS = ["".join(letter for letter, bit in _SYSTEM if bits & bit) for bits in range(32)]
+_ATTRIBUTES = ("S=", "W=", "I=", "D=")
 _RESERVED = frozenset(("cur", "new", "tmp", "..", "."))
+_TIME = re.compile(r"([0-9]{1,10})(?![0-9])")
+_SAVED = re.compile(r",D=([0-9]{1,10})(?![^,])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -89,6 +93,12 @@ def parse(name: str) -> Name:
     return Name(base, info[2:] if info.startswith("2,") else "", size, wire, uidvalidity, uid)
 
 
+def saved_of(base: str) -> int:
+    """When the message came into the folder: D=, else TIME (as in `schema`); 0 where no name tells."""
+    told = _SAVED.search(base) or _TIME.match(base)
+    return int(told[1]) if told is not None else 0
+
+
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 18
 
@@ -133,21 +143,22 @@ class NameMaker:
 
     def message(self, when: float, size: int, wire: int, uidvalidity: int, uid: int) -> str:
         """A base name."""
-        return with_attributes(self.unique(when), size, wire, uidvalidity, uid)
+        return f"{self.unique(when)},S={size},W={wire},I={uidvalidity}-{uid}"
 
 
 def unique_part(name: str) -> str:
-    """A base or file name without the attributes that we give, S, W and I."""
+    """A base or file name without the attributes that we give: S, W, I and D."""
     base = base_of(name)
     if "," not in base:
         return base
     first, *attributes = base.split(",")
-    return ",".join([first, *(one for one in attributes if one[:2] not in ("S=", "W=", "I="))])
+    return ",".join([first, *(one for one in attributes if one[:2] not in _ATTRIBUTES)])
 
 
-def with_attributes(unique: str, size: int, wire: int, uidvalidity: int, uid: int) -> str:
+def with_attributes(unique: str, *, size: int, wire: int, uidvalidity: int, uid: int, saved: int) -> str:
     """A base name. May come out too long for a file name."""
-    return f"{unique},S={size},W={wire},I={uidvalidity}-{uid}"
+    base = f"{unique},S={size},W={wire},I={uidvalidity}-{uid}"
+    return base if saved_of(unique) == saved else f"{base},D={saved}"
 
 
 # --- folders -------------------------------------------------------------------------------------

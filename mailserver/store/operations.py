@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from attrs import frozen
 
@@ -277,7 +278,7 @@ def proper_name(ledger: Ledger, folder: Folder, path: str, row: Row) -> str:
         except OSError:
             return row.name
         if status.st_nlink == 1 or base not in _twins(ledger, folder.dir, path):
-            base = base_for(ledger, folder, row, row.uid, status.st_size)
+            base = base_for(ledger, folder, row, row, status.st_size)
     if row.name.startswith("new/") and row.dirty != 2 and not letters:
         return f"new/{base}"
     return f"cur/{base}:2,{letters}"
@@ -294,15 +295,23 @@ def _twins(ledger: Ledger, directory: str, path: str) -> set[str]:
     return twins
 
 
-def base_for(ledger: Ledger, folder: Folder, row: Row, uid: int, size: int, *, afresh: bool = False) -> str:
-    """The base name of a message as `uid` of `folder`: its EMAILID stays what it is. `afresh`: not the unique
-    part that it has."""
+def base_for(ledger: Ledger, folder: Folder, row: Row, to: Row, size: int, *, afresh: bool = False) -> str:
+    """The base name of a message, `row`, as `to` in `folder`: its EMAILID stays what it is. `afresh`: not the
+    unique part that it has."""
     unique = maildir.unique_part(row.name)
-    base = maildir.with_attributes(unique, size, row.wire, folder.uidvalidity, uid)
+    complete = partial(
+        maildir.with_attributes,
+        size=size,
+        wire=row.wire,
+        uidvalidity=folder.uidvalidity,
+        uid=to.uid,
+        saved=to.saved,
+    )
+    base = complete(unique)
     if afresh or len(os.fsencode(base)) > maildir.LONGEST - 40:
         identity = object_ids.email_id(row.name, row.date, row.wire)
         unique = object_ids.carrying(identity, row.date, ledger.around.names.host)
-        base = maildir.with_attributes(unique, size, row.wire, folder.uidvalidity, uid)
+        base = complete(unique)
     return base
 
 

@@ -59,7 +59,7 @@ class Folder:
 @define(eq=False)
 class Row:
     """A row of `messages`. `name` is "cur/…" or "new/…"; `dirty` that the name does not show the flags (1),
-    or that the file is to leave new/ as well (2)."""
+    or that the file is to leave new/ as well (2); `saved` when it came into this folder (RFC 8514)."""
 
     uid: int
     flags: int
@@ -68,6 +68,7 @@ class Row:
     wire: int
     dirty: int
     name: str
+    saved: int
 
 
 @frozen
@@ -80,3 +81,4 @@ class Columns:
     dates: array[int]
     sizes: array[int]
     names: list[str]
+    saved: array[int]

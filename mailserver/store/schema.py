@@ -54,6 +54,13 @@ STEPS: list[tuple[str, ...]] = [
         "CREATE TABLE structures(id INTEGER PRIMARY KEY, value BLOB NOT NULL, body BLOB NOT NULL)",
         "CREATE TABLE headers(id INTEGER PRIMARY KEY, value BLOB NOT NULL)",
     ),
+    (  # to version 2: when a message was saved in its folder (RFC 8514); before, file names told it best
+        "ALTER TABLE messages ADD COLUMN saved INTEGER NOT NULL DEFAULT 0",
+        """
+        UPDATE messages SET saved = iif(CAST(substr(name, 5) AS INTEGER) BETWEEN 1 AND 9999999999,
+          CAST(substr(name, 5) AS INTEGER), date)
+        """,
+    ),
 ]
 """`STEPS[n]`: the statements that make version n + 1 of version n."""
 

@@ -87,6 +87,7 @@ class FakeMailbox:
         self.modseqs = array("Q")
         self.sizes = array("Q")
         self.dates = array("q")
+        self.saved = array("q")
         self.keywords: list[str] = []
         self.special_use = ""
         self.at_once = True
@@ -141,6 +142,7 @@ class FakeMailbox:
         self.modseqs.append(self.highestmodseq)
         self.sizes.append(len(wire))
         self.dates.append(date)
+        self.saved.append(date)
         self.unclaimed.add(uid)
         return uid
 
@@ -164,6 +166,7 @@ class FakeMailbox:
         self.modseqs = array("Q", [self.modseqs[n] for n in keep])
         self.sizes = array("Q", [self.sizes[n] for n in keep])
         self.dates = array("q", [self.dates[n] for n in keep])
+        self.saved = array("q", [self.saved[n] for n in keep])
         self.unclaimed -= gone
         for uid in gone:
             del self.data[uid]

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 import mailserver.imap.handlers.fetch as handler
 from mailserver.errors import TemporaryFailure
-from mailserver.imap.fetch import compile_plan, header_cutter, internal_dates
+from mailserver.imap.fetch import compile_plan, date_times, header_cutter
 from mailserver.imap.grammar import parse_command
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_session import SelectedClient
@@ -341,12 +341,12 @@ def test_rows_are_the_same_in_every_batch_size(account: FakeAccount, monkeypatch
 
 
 def test_dates() -> None:
-    assert internal_dates([0, 86399, 825638400, -1], b"")[:3] == [
+    assert date_times(b"INTERNALDATE", [0, 86399, 825638400, -1], b"")[:3] == [
         b'INTERNALDATE " 1-Jan-1970 00:00:00 +0000"',
         b'INTERNALDATE " 1-Jan-1970 23:59:59 +0000"',
         b'INTERNALDATE " 1-Mar-1996 00:00:00 +0000"',
     ]
-    assert internal_dates([10**15], b" ") == [b'INTERNALDATE " 1-Jan-1970 01:46:40 +0000" ']
+    assert date_times(b"INTERNALDATE", [10**15], b" ") == [b'INTERNALDATE " 1-Jan-1970 01:46:40 +0000" ']
 
 
 def test_field_names_with_specials_are_sent_back_quoted() -> None:

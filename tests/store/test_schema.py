@@ -58,6 +58,7 @@ def check(store: MailStore) -> None:
     assert list(mailbox.uids) == [1, 3, 4] and mailbox.uidvalidity == 1700000000
     assert mailbox.flags == [8, 1 << 31, 0]
     assert list(mailbox.modseqs) == [5, 7, 4]
+    assert list(mailbox.saved) == [1700000001, 1700000003, 1700000004]
     assert now(mailbox.expunged_since(8)) == [2]
     assert now(mailbox.rendered("ENVELOPE", [1])) == [b"KEPT"]
     assert not (account_dir(store) / index.DAMAGED).exists()

@@ -18,9 +18,9 @@ from mailserver.imap.fetch import (
     FlagFragments,
     Plan,
     compile_plan,
+    date_times,
     encoding_of_part,
     interleave,
-    internal_dates,
     modseq_column,
     prefixes_of,
     rendered,
@@ -106,12 +106,9 @@ class RowSender:
         self._produced = 0
         self._out: list[bytes] = []
         self._waiting = 0
-        items: list[str | bytes] = [
-            *("FLAGS" for _ in range(plan.flags)),
-            *("MODSEQ" for _ in range(plan.modseq)),
-            *("DATE" for _ in range(plan.date)),
-        ]
-        items += [*("SIZE" for _ in range(plan.size)), *("EMAILID" for _ in range(plan.emailid))]
+        arrays = {"FLAGS": plan.flags, "MODSEQ": plan.modseq, "DATE": plan.date, "SIZE": plan.size}
+        arrays |= {"SAVEDATE": plan.saved, "EMAILID": plan.emailid}
+        items: list[str | bytes] = [name for name, wanted in arrays.items() if wanted]
         items += [*plan.cached, *(c.label for c in plan.headers), *("THREADID" for _ in range(plan.thread))]
         self._last = "" if plan.contents or not items else items[-1]
         behind = self._behind("FLAGS")
@@ -186,10 +183,13 @@ class RowSender:
         if plan.modseq:
             columns.append(modseq_column(take(mailbox.modseqs, rows), self._behind("MODSEQ")))
         if plan.date:
-            columns.append(internal_dates(take(mailbox.dates, rows), self._behind("DATE")))
+            dates = take(mailbox.dates, rows)
+            columns.append(date_times(b"INTERNALDATE", dates, self._behind("DATE")))
         if plan.size:
             form = b"RFC822.SIZE %d" + self._behind("SIZE")
             columns.append([form % size for size in take(mailbox.sizes, rows)])
+        if plan.saved:
+            columns.append(date_times(b"SAVEDATE", take(mailbox.saved, rows), self._behind("SAVEDATE")))
         if plan.emailid:
             form = b"EMAILID (%b)" + self._behind("EMAILID")
             ids = mailbox.email_ids(messages.uids)

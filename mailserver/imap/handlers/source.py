@@ -30,11 +30,13 @@ class MailboxSource:
         if view.current:
             self.flags, self.sizes, self.dates = mailbox.flags, mailbox.sizes, mailbox.dates
             self.modseqs = mailbox.modseqs
+            self.saved = mailbox.saved
         else:
             self.flags = self._aligned(mailbox.flags, messages)
             self.sizes = self._aligned(mailbox.sizes, messages)
             self.dates = self._aligned(mailbox.dates, messages)
             self.modseqs = self._aligned(mailbox.modseqs, messages)
+            self.saved = self._aligned(mailbox.saved, messages)
 
     def _aligned(self, values: Sequence[int], messages: Batch) -> list[int]:
         """An array of the mailbox by the view's indices; 0 where a message is gone."""
