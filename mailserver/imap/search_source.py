@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from mailserver.imap.values import SearchSet
-from mailserver.message.structure import Part
+from mailserver.imap.values import SearchSet, SearchText
 
 SLICE = 1000  # messages whose headers are looked at between rests
 REST = 256 * 1024  # octets looked at between rests: some ms
@@ -42,8 +41,11 @@ class Source(Protocol):
     async def message(self, row: int) -> bytes | None:
         """The message (CRLF), None where it is gone."""
 
-    async def scan(self, wire: bytes) -> Part:
-        """The part tree of a message; in a thread where it is large."""
+    async def indexed(self, key: SearchText, rows: Rows) -> tuple[Rows, Rows]:
+        """Messages that have a text, and those that must be read to know; without a look at any."""
+
+    async def containing(self, key: SearchText, rows: Rows) -> Rows:
+        """Those of a few messages that have a text; each is read."""
 
     async def rest(self, octets: int) -> None:
         """So much was looked at: others may get their turn."""

@@ -11,6 +11,8 @@ from mailserver.message.structure import scan
 from mailserver.message.text import body_texts, fold, header_text
 
 _PLAIN = 256 * 1024  # octets of a message that is looked at in one piece
+_fold_ascii = bytes.upper if fold("a") == "A" else bytes.lower  # what `fold` does
+_CONTENT_T = fold("content-t").encode("ascii")  # Content-Type, Content-Transfer-Encoding
 
 
 class Finder:
@@ -50,8 +52,8 @@ class Matcher:
         """The answer for a message of plain ASCII text without any encoding; None where it takes more."""
         if len(wire) > _PLAIN or not wire.isascii():
             return None
-        text = wire.lower()
-        if b"=?" in text or b"\ncontent-t" in text or text.startswith(b"content-t"):
+        text = _fold_ascii(wire)
+        if b"=?" in text or b"\n" + _CONTENT_T in text or text.startswith(_CONTENT_T):
             return None
         if self._ascii is None:
             return False

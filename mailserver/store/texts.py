@@ -17,6 +17,8 @@ from mailserver.store.fulltext import Entry
 
 LARGEST = 8 << 20  # octets of a file that is indexed; a larger one is read by each search
 
+_PIECE = 1 << 20
+
 Named = tuple[int, str]
 """UID and file name ("cur/…") of a message."""
 
@@ -31,7 +33,7 @@ def entry_of(uid: int, path: str, knows: Callable[[bytes], bool]) -> Entry | Non
         size = os.fstat(fd).st_size
         if size > LARGEST:
             return Entry(uid)
-        data = _read(fd, size)
+        data = _read(fd)
     except OSError:
         return None
     finally:
@@ -39,7 +41,7 @@ def entry_of(uid: int, path: str, knows: Callable[[bytes], bool]) -> Entry | Non
     digest = blake2b(data, digest_size=16).digest()
     if knows(digest):
         return Entry(uid, digest)
-    words = words_of(files.to_wire(data))
+    words = words_of(_wire(data))
     return Entry(uid) if words is None else Entry(uid, digest, words)
 
 
@@ -55,7 +57,7 @@ def _wires(folder: str, messages: Sequence[Named]) -> Iterator[tuple[int, bytes]
         if data is None:
             lost.append((uid, name))
         else:
-            yield uid, files.to_wire(data)
+            yield uid, _wire(data)
     if lost:  # renamed by another program, or by us a moment ago
         here = files.message_names(folder, "new") | files.message_names(folder, "cur")
         names = {maildir.base_of(name): name for name in here}
@@ -63,7 +65,7 @@ def _wires(folder: str, messages: Sequence[Named]) -> Iterator[tuple[int, bytes]
             found = names.get(maildir.base_of(name))
             data = None if found is None else _content(f"{folder}/{found}")
             if data is not None:
-                yield uid, files.to_wire(data)
+                yield uid, _wire(data)
 
 
 def _content(path: str) -> bytes | None:
@@ -72,13 +74,24 @@ def _content(path: str) -> bytes | None:
     except OSError:
         return None
     try:
-        return _read(fd, os.fstat(fd).st_size)
+        return _read(fd)
     except OSError:
         return None
     finally:
         os.close(fd)
 
 
-def _read(fd: int, size: int) -> bytes:
-    data = os.read(fd, size)
-    return data if len(data) == size else data + b"".join(files.chunks_of(fd))
+def _read(fd: int) -> bytes:
+    return b"".join(files.chunks_of(fd))
+
+
+def _wire(data: bytes) -> bytes:
+    """The wire form. In pieces, for no other thread runs while octets are replaced."""
+    if len(data) <= _PIECE:
+        return files.to_wire(data)
+    view = memoryview(data)
+    pieces = []
+    for start in range(0, len(data), _PIECE):
+        after_cr = start > 0 and data[start - 1] == 13
+        pieces.append(files.to_wire(bytes(view[start : start + _PIECE]), after_cr))
+    return b"".join(pieces)

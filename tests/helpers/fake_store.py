@@ -31,7 +31,9 @@ from mailserver.interfaces import (
     QuotaUsage,
     StoreMode,
     StoreResult,
+    TextFound,
 )
+from mailserver.message.matching import Matcher
 from mailserver.message.render import Rendered, render
 
 SMALL = 1024 * 1024
@@ -93,6 +95,8 @@ class FakeMailbox:
         self.at_once = True
         self.keep_header = 64 * 1024
         self.max_keywords = 200
+        self.in_index: set[int] = set()  # what the search index holds
+        self.read: list[int] = []  # UIDs that were searched in by reading them
         self.unclaimed: set[int] = set()  # \Recent for nobody yet
         self.data: dict[int, bytes] = {}
         self.listeners: list[IMailboxListener] = []
@@ -293,6 +297,21 @@ class FakeMailbox:
             raise MessageGone
         self.account.open_files += 1
         return FakeFile(self.account, self.data[uid], self.at_once)
+
+    def indexed(self, text: str, header: bool, uids: Sequence[int]) -> Deferred[TextFound]:
+        """What is known: of the UIDs in `in_index`, that they have the text or not."""
+        known = [uid for uid in uids if uid in self.in_index]
+        matcher = Matcher(text, header)
+        sure = [uid for uid in known if uid in self.data and matcher.fits(self.data[uid])]
+        return self.account.later_call(lambda: TextFound(sure, [u for u in uids if u not in self.in_index]))
+
+    def containing(self, text: str, header: bool, uids: Sequence[int]) -> Deferred[Sequence[int]]:
+        def run() -> Sequence[int]:
+            self.read += uids
+            matcher = Matcher(text, header)
+            return [uid for uid in uids if uid in self.data and matcher.fits(self.data[uid])]
+
+        return self.account.later_call(run)
 
     def rendered(self, item: str, uids: Sequence[int]) -> Deferred[Sequence[bytes | None]]:
         assert len(uids) <= 1000

@@ -6,14 +6,11 @@ import base64
 from datetime import date
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from mailserver.imap.cursor import BadSyntax
 from mailserver.imap.grammar import parse_command
 from mailserver.imap.search_header import sent_day
-from mailserver.imap.search_text import Finder
 from tests.helpers.cost import cheaper_than
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_session import SelectedClient
@@ -228,11 +225,25 @@ def test_H9_messages_expunged_before_and_during_a_search(account: FakeAccount, k
 
 def test_a_search_of_texts_rests_so_that_others_get_their_turn(account: FakeAccount) -> None:
     for _ in range(20):
-        account.inbox.add(b"\n" + b"some text " * 20_000 + b"\n")
+        account.inbox.add(b"\n" + b"some text " * 100_000 + b"\n")
     client = SelectedClient(account)
 
     assert client.told("SEARCH BODY nowhere")[0] == "* SEARCH"
     assert client.wire.breaths >= 10
+
+
+def test_what_the_index_knows_is_not_read(account: FakeAccount) -> None:
+    inbox = account.inbox
+    for number in range(300):
+        inbox.add(b"Subject: x\n\nfruit %d is %b\n" % (number, b"ripe" if number % 3 else b"sour"))
+    inbox.in_index = set(inbox.uids[:-2])
+    client = SelectedClient(account)
+    first = len(inbox.uids) - 299
+
+    ripe = [first + number for number in range(300) if number % 3]
+    assert client.told("SEARCH BODY ripe")[0] == "* SEARCH " + " ".join(map(str, ripe))
+    assert inbox.read == list(inbox.uids[-2:])
+    assert client.told(f"SEARCH {first}:{first + 5} BODY ripe")[0].count(" ") == 1 + 4
 
 
 def test_E10_a_search_of_a_bomb(account: FakeAccount) -> None:
@@ -263,19 +274,3 @@ def test_E10_a_search_of_a_bomb(account: FakeAccount) -> None:
 )
 def test_days_of_date_fields(value: bytes, expected: date | None) -> None:
     assert sent_day(value) == expected
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.text("ab", max_size=4), max_size=8), st.text("ab", min_size=1, max_size=6))
-def test_a_text_is_found_across_pieces(pieces: list[str], wanted: str) -> None:
-    finder = Finder(wanted)
-    hits = [finder.feed(number == 0, piece) for number, piece in enumerate(pieces)]
-
-    assert any(hits) == (wanted in "".join(pieces))
-
-
-def test_texts_do_not_run_into_one_another() -> None:
-    finder = Finder("ab")
-
-    assert not finder.feed(True, "a")
-    assert not finder.feed(True, "b")

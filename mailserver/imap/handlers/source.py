@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from mailserver.errors import MessageGone
 from mailserver.imap.handlers.batches import Batch, batch
 from mailserver.imap.handlers.fetch import read_whole
-from mailserver.imap.search_source import REST
+from mailserver.imap.search_source import REST, Rows
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
-from mailserver.imap.values import SearchSet
-from mailserver.message.structure import Part, body_start, scan
+from mailserver.imap.values import SearchSet, SearchText
+from mailserver.message.structure import body_start
 
 
 class MailboxSource:
@@ -79,13 +79,26 @@ class MailboxSource:
         finally:
             file.close()
 
-    async def scan(self, wire: bytes) -> Part:
-        if len(wire) <= REST:
-            return scan(wire)
-        return await self._session.in_thread(lambda: scan(wire))
+    async def indexed(self, key: SearchText, rows: Rows) -> tuple[Rows, Rows]:
+        uids = [self.uids[row] for row in rows]
+        found = await self._view.mailbox.indexed(key.text, key.header, uids)
+        return _rows_of(found.sure, uids, rows), _rows_of(found.unsure, uids, rows)
+
+    async def containing(self, key: SearchText, rows: Rows) -> Rows:
+        uids = [self.uids[row] for row in rows]
+        found = await self._view.mailbox.containing(key.text, key.header, uids)
+        return _rows_of(found, uids, rows)
 
     async def rest(self, octets: int) -> None:
         self._looked_at += octets
         if self._looked_at >= REST:
             self._looked_at = 0
             await self._session.breathe()
+
+
+def _rows_of(found: Sequence[int], uids: Sequence[int], rows: Rows) -> Rows:
+    """Rows of the UIDs that were found, of those that were asked for."""
+    if len(found) == len(uids):
+        return list(rows)
+    wanted = set(found)
+    return [row for row, uid in zip(rows, uids, strict=True) if uid in wanted] if wanted else []
