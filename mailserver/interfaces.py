@@ -321,6 +321,10 @@ class IAccount(Interface):
 
     def quota() -> Deferred[QuotaUsage]: ...
 
+    def watch(watcher: Callable[[Any], None]) -> Callable[[], None]:
+        """`watcher` is called in the reactor thread, after commit, with an `events.AccountEvent` for whatever
+        happens to the mailboxes of this account, open or not, until the function returned is called."""
+
 
 class IMailbox(Interface):
     """A mailbox in memory, shared by all sessions of the process that have it open.

@@ -151,6 +151,7 @@ ROWS: tuple[Row, ...] = (
     Row("CATENATE", options=_appends("CATENATE")),
     Row("REPLACE", ("Replace",)),
     Row("BINARY", options={"Fetch": _fetches_binary, **_appends("BINARY")}),
+    Row("NOTIFY", ("Notify",)),
     Row("APPENDLIMIT", options=_items("APPENDLIMIT")),
     Row("QUOTA", ("GetQuota", "GetQuotaRoot", "SetQuota"), _items("DELETED")),
     Row("QUOTA=RES-STORAGE", options=_items("DELETED-STORAGE"), needs=("QUOTA",)),

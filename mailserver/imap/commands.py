@@ -11,6 +11,7 @@ from typing import ClassVar
 from attrs import field, frozen
 
 from mailserver.imap.values import (
+    EventGroup,
     FetchItem,
     PartialRange,
     Returning,
@@ -274,6 +275,15 @@ class Compress(Command):
 
     NAME = "COMPRESS"
     mechanism: str
+
+
+@frozen
+class Notify(Command):
+    """RFC 5465, 3.1; no groups: NOTIFY NONE. `status`: the client wants STATUS of the mailboxes now."""
+
+    NAME = "NOTIFY"
+    groups: tuple[EventGroup, ...]
+    status: bool = False
 
 
 # --- selected (RFC 3501, 6.4) ----------------------------------------------------------------------

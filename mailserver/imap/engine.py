@@ -81,6 +81,7 @@ ALLOWED: dict[type[c.Command], frozenset[State]] = {
     c.SetQuota: _AFTER,
     c.Idle: _AFTER,  # RFC 2177, 3
     c.Compress: _AFTER,  # RFC 4978, 5
+    c.Notify: _AFTER,  # RFC 5465, 8
     c.Check: _SELECTED,  # RFC 3501, 6.4
     c.Close: _SELECTED,
     c.Unselect: _SELECTED,  # RFC 3691

@@ -17,6 +17,7 @@ from mailserver.imap.cursor import BadSyntax, Cursor
 from mailserver.imap.grammar_fetch import fetch_items, fetch_modifiers, with_modseq
 from mailserver.imap.grammar_list import parse_create, parse_list, status_items
 from mailserver.imap.grammar_modifiers import select_parameters, store_modifiers
+from mailserver.imap.grammar_notify import parse_notify
 from mailserver.imap.grammar_search import return_options, search_arguments
 from mailserver.imap.values import SequenceSet
 from mailserver.interfaces import StoreMode
@@ -327,6 +328,7 @@ _ARGUMENTS: dict[str, _Parser] = {
     "SETQUOTA": _set_quota,
     "IDLE": _nothing(c.Idle),
     "COMPRESS": _compress,
+    "NOTIFY": parse_notify,
     "CHECK": _nothing(c.Check),
     "CLOSE": _nothing(c.Close),
     "UNSELECT": _nothing(c.Unselect),

@@ -77,12 +77,14 @@ class Listed:
 
     children: selection options that a name below meets: CHILDINFO (RFC 5258, 3.5)
     selected: exists and meets the selection options itself (LIST with options only)
+    old_name: what it was renamed from (RFC 5465, 5.4)
     """
 
     attributes: tuple[str, ...]
     name: str
     children: tuple[str, ...] = ()
     selected: bool = False
+    old_name: str = ""
 
 
 def list_folders(folders: Iterable[FolderInfo], pattern: str) -> list[Listed]:

@@ -37,7 +37,7 @@ def list_extended(
             name in above_untold and (recursive or (not criteria and name not in existing))
         ):
             continue
-        attributes = _attributes(existing.get(name), name in with_children)
+        attributes = attributes_of(existing.get(name), name in with_children)
         if name in tell_subscribed:
             attributes += ("\\Subscribed",)
         children = criteria if recursive and name in above else ()
@@ -61,7 +61,7 @@ def _matching(names: Iterable[str], reference: str, patterns: Iterable[str]) -> 
     return {name: None for name in names if any(match(name) for match in matchers)}
 
 
-def _attributes(folder: FolderInfo | None, has_children: bool) -> tuple[str, ...]:
+def attributes_of(folder: FolderInfo | None, has_children: bool) -> tuple[str, ...]:
     """\\NonExistent implies \\Noselect (RFC 5258, 3)."""
     attributes = ["\\NonExistent"] if folder is None else []
     attributes.append("\\HasChildren" if has_children else "\\HasNoChildren")

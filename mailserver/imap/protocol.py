@@ -34,6 +34,7 @@ from mailserver.imap.engine import (
 )
 from mailserver.imap.handlers import HANDLERS
 from mailserver.imap.handlers.append import append, begin, refuse
+from mailserver.imap.handlers.notify import tell
 from mailserver.imap.handlers.uploads import Upload
 from mailserver.imap.session import Session
 from mailserver.interfaces import IAuthenticator, IMessageFile, Peer
@@ -56,7 +57,7 @@ class ImapConnection(Connection):
         self.session = Session(self)
         self._pumping = False
         self._pump_later = False
-        self._running: Command | None = None
+        self._telling = False
         self._line: Deferred[bytes] | None = None
         self._upload: Upload | None = None
         self._progress = False
@@ -154,7 +155,8 @@ class ImapConnection(Connection):
 
     def _reading_on(self) -> bool:
         """Will what waits be used without more from elsewhere?"""
-        return not (self._running or self._pump_later or self.output_full or self._upload_full())
+        waiting = self.session.running or self._telling or self._pump_later
+        return not (waiting or self.output_full or self._upload_full())
 
     def _upload_full(self) -> bool:
         return self._upload is not None and self._upload.full
@@ -166,7 +168,7 @@ class ImapConnection(Connection):
 
     def deadline_passed(self) -> None:
         """RFC 3501, 5.4. A command that takes long is no idleness, unless the client does not read."""
-        busy = self._running is not None and self._line is None
+        busy = self.session.running is not None and self._line is None
         if busy and (self._progress or not self.output_full):
             self._progress = False
             self._start_deadline()
@@ -177,13 +179,14 @@ class ImapConnection(Connection):
 
     def shut_down(self) -> None:
         """A command that is being executed ends first: its effect may be durable already."""
-        if self._running is not None and self._line is None:
+        if self.session.running is not None and self._line is None:
             self._stopping = True
         else:
             self.end(b"* BYE Server shutting down\r\n")
 
     def disconnected(self) -> None:
         self._drop_upload()
+        self.session.set_notifier(None)
         if self.session.exchange is not None:
             self.session.exchange.abandon()
         if self.session.login is not None:
@@ -191,7 +194,7 @@ class ImapConnection(Connection):
         line, self._line = self._line, None
         if line is not None:
             line.errback(ConnectionLost())
-        if self._running is None:
+        if self.session.running is None:
             self.session.unselect()
 
     # --- events -----------------------------------------------------------------------------------
@@ -207,7 +210,7 @@ class ImapConnection(Connection):
         self._pump()
 
     def _may_go_on(self) -> bool:
-        return self.open and not (self._closing or self.output_full or self._upload_full())
+        return self.open and not (self._closing or self._telling or self.output_full or self._upload_full())
 
     def _pump(self) -> None:
         """Take events until the engine waits: for bytes, for a command, for the client to read."""
@@ -259,16 +262,17 @@ class ImapConnection(Connection):
             self._run(command, HANDLERS[type(command)](self.session, command))
 
     def _run(self, command: Command, steps: Coroutine[Any, Any, None]) -> None:
-        self._running = command
+        self.session.running = command
         self.session.answered = False
         Deferred.fromCoroutine(steps).addBoth(self._ran, command)
 
     def _ran(self, result: object, command: Command) -> None:
         """The handler has returned, or failed with what becomes the reply."""
-        self._running = None
+        self.session.running = None
         session = self.session
         if not self.open:
             session.unselect()
+            session.set_notifier(None)
             return
         if isinstance(result, Failure):
             self._failed(result, command)
@@ -286,6 +290,8 @@ class ImapConnection(Connection):
         else:
             if now is not was or not self._pumping:
                 self._start_deadline()
+            if session.notifier is not None:
+                session.wake()  # what could not be told within the command
             if not self._pumping:
                 self._pump()
 
@@ -320,6 +326,21 @@ class ImapConnection(Connection):
         )
         if not self.session.answered:
             self.session.no(command, f"Internal error, reference {reference}", "SERVERBUG")
+
+    # --- NOTIFY -----------------------------------------------------------------------------------
+
+    def tell(self) -> None:
+        """Tell what is due; the next command, or the end of IDLE, waits until it is told."""
+        if not self._telling and not self._closing:
+            self._telling = True
+            Deferred.fromCoroutine(tell(self.session)).addBoth(self._told)
+
+    def _told(self, result: object) -> None:
+        self._telling = False
+        if isinstance(result, Failure) and not isinstance(result.value, ConnectionLost):
+            self.log.failure("notifying {user} failed", result, user=self.session.user)
+        if self.open:
+            self._pump()
 
     # --- APPEND -----------------------------------------------------------------------------------
 

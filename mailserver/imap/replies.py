@@ -44,9 +44,14 @@ def identity(fields: dict[str, str]) -> bytes:
 def listing(command: str, entry: Listed) -> bytes:
     """A LIST or LSUB response."""
     attributes = " ".join(entry.attributes).encode("ascii")
-    options = " ".join(f'"{option}"' for option in entry.children).encode("ascii")
-    children = b' ("CHILDINFO" (%b))' % options if options else b""
-    return b'* %b (%b) "/" %b%b\r\n' % (command.encode("ascii"), attributes, mailbox(entry.name), children)
+    items: list[bytes] = []
+    if entry.children:
+        options = " ".join(f'"{option}"' for option in entry.children).encode("ascii")
+        items.append(b'"CHILDINFO" (%b)' % options)
+    if entry.old_name:
+        items.append(b'"OLDNAME" (%b)' % mailbox(entry.old_name))
+    more = b" (%b)" % b" ".join(items) if items else b""
+    return b'* %b (%b) "/" %b%b\r\n' % (command.encode("ascii"), attributes, mailbox(entry.name), more)
 
 
 def root(command: str) -> bytes:
@@ -57,6 +62,12 @@ def root(command: str) -> bytes:
 def status(name: str, values: Iterable[tuple[str, int | str]]) -> bytes:
     items = " ".join(f"{item} {value}" for item, value in values)
     return b"* STATUS %b (%b)\r\n" % (mailbox(name), items.encode("ascii"))
+
+
+def metadata_changed(name: str, entries: Iterable[str]) -> bytes:
+    """Names of entries that were changed (RFC 5464, 4.4.2); the server's own where `name` is empty."""
+    keys = b" ".join(astring(entry.encode("utf-8")) for entry in entries)
+    return b"* METADATA %b %b\r\n" % (mailbox(name), keys)
 
 
 def namespace() -> bytes:

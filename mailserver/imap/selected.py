@@ -204,28 +204,29 @@ class Selected:
 
     # --- what the client is told ------------------------------------------------------------------
 
-    def sync(self, allow_expunge: bool, with_uid: bool = False) -> bytes:
+    def sync(self, allow_expunge: bool, with_uid: bool = False, flags: bool = True) -> bytes:
         """Untagged responses for what has changed, in the order EXPUNGE, EXISTS, RECENT, FLAGS, FETCH.
 
         allow_expunge: false while answering FETCH, STORE, SEARCH (RFC 3501, 7.4.1).
         with_uid: the responses belong to a UID command (RFC 3501, 6.4.8).
+        flags: false where the client does not want to know of them (RFC 5465, 3.1): they stay untold.
         """
         if not self._removed:
             self.uids = self.mailbox.uids  # what may have gone from it was never told
         told: list[bytes] = []
         if self.pending:
-            self._tell(told, allow_expunge, with_uid)
-        if not self._removed:
+            self._tell(told, allow_expunge, with_uid, flags)
+        if not (self._removed or self._changed):
             self.settled = self.mailbox.highestmodseq
         return b"".join(told)
 
-    def _tell(self, told: list[bytes], allow_expunge: bool, with_uid: bool) -> None:
+    def _tell(self, told: list[bytes], allow_expunge: bool, with_uid: bool, flags: bool) -> None:
         if allow_expunge and self._removed:
             self._tell_expunges(told)
         if not self._removed:
             self._tell_new(told)
         told.append(self.tell_keywords())
-        if self._changed:
+        if self._changed and flags:
             changed = sorted(self._changed)
             self._changed.clear()
             told.extend(self.flag_lines(changed, with_uid))

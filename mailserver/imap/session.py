@@ -16,7 +16,9 @@ from twisted.internet.defer import Deferred
 from mailserver.audit import Audit
 from mailserver.config.schema import Without
 from mailserver.errors import MailError, NotPermitted
-from mailserver.imap.commands import Command
+from mailserver.events import AccountEvent
+from mailserver.imap.commands import Command, Expunge, Move, Replace
+from mailserver.imap.notify import Notifier
 from mailserver.imap.rules import MAX_CLIENT, rules_for, switched_off
 from mailserver.imap.selected import Selected
 from mailserver.interfaces import IAccount, IAuthenticator, IExchange, IMessageFile, Peer
@@ -76,6 +78,9 @@ class Wire(Protocol):
     def go_on(self) -> None:
         """What kept the connection from reading is over."""
 
+    def tell(self) -> None:
+        """Tell what the client asked for by NOTIFY, as soon as nothing else is being sent."""
+
     def end(self, farewell: bytes = b"") -> None:
         """Send the farewell and what waits, then close."""
 
@@ -92,6 +97,8 @@ class Session:
     exchange: the SASL exchange in progress
     login:    the check of a LOGIN in progress
     answered: the command being executed has its tagged reply
+    running:  the command being executed
+    notifier: what the client wants to be told (NOTIFY), None where it never said
     """
 
     def __init__(self, wire: Wire) -> None:
@@ -106,6 +113,8 @@ class Session:
         self.exchange: IExchange | None = None
         self.login: Deferred[Any] | None = None
         self.answered = False
+        self.running: Command | None = None
+        self.notifier: Notifier | None = None
         self.logged_out = False
         self._off: frozenset[str] | None = None
         self._told_rules: set[Without] = set()
@@ -221,15 +230,32 @@ class Session:
         self._finish(command, b"NO", error.text, error.imap or "")
 
     def _finish(self, command: Command, condition: bytes, text: str, code: str) -> None:
-        self.tell_changes(command.allow_expunge, with_uid=bool(getattr(command, "uid", False)))
+        if self.notifier is not None and isinstance(command, Expunge | Move | Replace):
+            self.tell_everything()  # what the command did is no event (RFC 5465, 3.1)
+        else:
+            self.tell_changes(command.allow_expunge, with_uid=bool(getattr(command, "uid", False)))
         self.answered = True
         prefix = f"[{code}] " if code else ""
         self.send(b"%b %b %b\r\n" % (command.tag, condition, (prefix + text).encode("ascii", "replace")))
 
     def tell_changes(self, allow_expunge: bool, with_uid: bool = False) -> None:
-        """Untagged responses for what others did to the selected mailbox."""
+        """Untagged responses for what others did to the selected mailbox, as far as NOTIFY asked for it
+        (RFC 5465, 3.1: all of it until then; 5.1: FETCH with UID)."""
+        notifier = self.notifier
+        if notifier is not None:
+            if not notifier.tells_messages:
+                return
+            self._sync(allow_expunge, True, notifier.tells_flags)
+        else:
+            self._sync(allow_expunge, with_uid)
+
+    def tell_everything(self) -> None:
+        """The same whatever NOTIFY asked for."""
+        self._sync(True)
+
+    def _sync(self, allow_expunge: bool, with_uid: bool = False, flags: bool = True) -> None:
         if self.selected is not None:
-            told = self.selected.sync(allow_expunge, with_uid)
+            told = self.selected.sync(allow_expunge, with_uid, flags)
             if told:
                 self.send(told)
 
@@ -237,6 +263,8 @@ class Session:
 
     def select(self, selected: Selected) -> None:
         self.selected = selected
+        if self.notifier is not None:
+            self.notifier.selected(selected)
 
     def enable_condstore(self) -> None:
         """A CONDSTORE enabling command; the first one tells HIGHESTMODSEQ (RFC 7162, 3.1)."""
@@ -261,10 +289,40 @@ class Session:
             selected.close()
 
     def wake(self) -> None:
-        """The selected mailbox has changed: an IDLE client is told in this reactor turn (RFC 2177), or once
-        it has read what it was told before."""
-        if self.idle and self.selected is not None and not self.wire.output_full:
-            if self.selected.gone:
-                self.wire.end(b"* BYE The selected mailbox is gone\r\n")
-            else:
-                self.tell_changes(allow_expunge=True)
+        """Something has changed: an IDLE client is told in this reactor turn (RFC 2177), or once it has read
+        what it was told before; one that asked by NOTIFY between commands as well."""
+        if self.notifier is not None:
+            self.notifier.due = True
+        if self.wire.output_full or not (self.idle or (self.notifier is not None and self.running is None)):
+            return
+        if self.selected is not None and self.selected.gone:
+            self.wire.end(b"* BYE The selected mailbox is gone\r\n")
+        elif self.notifier is not None:
+            self.wire.tell()
+        else:
+            self.tell_changes(allow_expunge=True)
+
+    # --- NOTIFY (RFC 5465) ------------------------------------------------------------------------
+
+    def set_notifier(self, notifier: Notifier | None) -> None:
+        """From now on the client is told what this one says."""
+        before, self.notifier = self.notifier, notifier
+        if before is not None:
+            before.stop()
+        if notifier is not None and self.selected is not None:
+            notifier.selected(self.selected)
+
+    def hear(self, event: AccountEvent, notifier: Notifier) -> None:
+        """Something happened in the account that the notifier watches."""
+        notifier.push(event, self.selected_name, self.running)
+        if notifier.due and self.notifier is notifier:
+            self.wake()
+
+    @property
+    def selected_name(self) -> str | None:
+        return None if self.selected is None else self.selected.mailbox.name
+
+    def put(self, name: str, uids: Sequence[int]) -> None:
+        """This client itself put these messages into a mailbox: it is not notified of them."""
+        if self.notifier is not None:
+            self.notifier.own(name, uids, self.selected_name)

@@ -123,6 +123,25 @@ class FetchItem:
     peek: bool = True
 
 
+# --- NOTIFY (RFC 5465, 8) --------------------------------------------------------------------------
+
+
+@frozen
+class EventGroup:
+    """Mailboxes, and what the client wants to be told of them.
+
+    which:  SELECTED, SELECTED-DELAYED, INBOXES, PERSONAL, SUBSCRIBED, SUBTREE or MAILBOXES
+    names:  of SUBTREE and MAILBOXES
+    events: in capitals; none of them is the client's NONE
+    items:  what FETCH tells of new messages of the selected mailbox
+    """
+
+    which: str
+    names: tuple[str, ...] = ()
+    events: frozenset[str] = frozenset()
+    items: tuple[FetchItem, ...] = ()
+
+
 # --- SEARCH (RFC 3501, 6.4.4) ----------------------------------------------------------------------
 
 

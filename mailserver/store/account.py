@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from mailserver.errors import CannotName, MailError, NoSuchMailbox, TemporaryFailure
+from mailserver.events import AccountEvent
 from mailserver.interfaces import (
     CopyResult,
     FolderInfo,
@@ -135,6 +136,9 @@ class Account:
         job = AppendJob(self.store.spool, self.place, deposit, list(messages))
         return self.store.writer.submit(job)
 
+    def watch(self, watcher: Callable[[AccountEvent], None]) -> Callable[[], None]:
+        return self.store.changes.watch(self.user, watcher)
+
     def quota(self) -> Deferred[QuotaUsage]:
         return self.run(_usage).addCallback(lambda _: usage_of(self.store.settings, self.ledger))
 
@@ -153,7 +157,7 @@ def _usage(ledger: Ledger, opened: Index) -> None:
 
 def _empty_inbox_into(ledger: Ledger, opened: Index, new: str, limit: int) -> None:
     """RENAME INBOX: its messages go to a new folder, INBOX stays and is empty."""
-    folders.create(ledger, opened, new, "", limit)
+    folders.create(ledger, opened, new, "", limit, old=maildir.INBOX)
     inbox = ledger.folder(opened, "")
     uids = [row.uid for row in opened.rows(inbox)]
     target = maildir.directory_of(new.removesuffix("/"))

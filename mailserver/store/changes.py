@@ -4,6 +4,10 @@ A thread that has committed something makes a `Change`; `Changes.post` carries i
 order of the commits, for it is called while the account's lock is held and the inbox keeps the order.
 There the mailbox in memory, if there is one, takes it into its arrays and tells its sessions. A mailbox
 that is being loaded keeps what comes meanwhile; `number` says what its snapshot holds already.
+
+What happens to names (`NameChanged`) and annotations goes the same way. Sessions that watch an account are
+told of all of it as `events`, also for mailboxes that nobody has open; an account that nobody watches costs
+one look into a dictionary.
 """
 
 from __future__ import annotations
@@ -12,8 +16,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from attrs import frozen
+from twisted.logger import Logger
 
-from mailserver.interfaces import IMailboxListener
+from mailserver.events import AccountEvent, MessagesChanged, MetadataChanged, NameChanged
+from mailserver.interfaces import IMailboxListener, MailboxStatus
+from mailserver.store.maildir import folder_of
 from mailserver.store.rows import Row
 from mailserver.threads import Inbox
 
@@ -26,6 +33,7 @@ class Change:
     deleted, renamed, or its index was rebuilt. before: the MODSEQ of the folder that the commit found, -1
     where that was not noted. recent_from: no message below is \\Recent any more. keywords: all of the
     folder, where they were looked at. caught_up: read from the index, for another process has committed it.
+    `status`: the counters after the commit.
     """
 
     user: str
@@ -44,6 +52,11 @@ class Change:
     gone: bool = False
     caught_up: bool = False
     by: IMailboxListener | None = None
+    status: MailboxStatus | None = None
+
+
+Posted = Change | NameChanged | MetadataChanged
+Watcher = Callable[[AccountEvent], None]
 
 
 class Taker(Protocol):
@@ -56,17 +69,24 @@ class Taker(Protocol):
 class Changes:
     """The mailboxes in memory, by account and directory. In the reactor thread, but for `post`."""
 
+    log = Logger()
+
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
         self._takers: dict[tuple[str, str], Taker] = {}
-        self._others: list[Callable[[Change], None]] = []
-        self.forward: Callable[[Change], None] = lambda change: None  # to the other processes
+        self._others: list[Callable[[Posted], None]] = []
+        self._watchers: dict[str, list[Watcher]] = {}
+        self.forward: Callable[[Posted], None] = lambda change: None  # to the other processes
 
-    def post(self, change: Change) -> None:
+    def post(self, change: Posted) -> None:
         """[thread] Called while the account's lock is held."""
         self._inbox.post(self._apply, change)
 
-    def _apply(self, change: Change) -> None:
+    def _apply(self, change: Posted) -> None:
+        if not isinstance(change, Change):
+            self.forward(change)
+            self._tell(change)
+            return
         taker = self._takers.get((change.user, change.directory))
         if not change.caught_up:  # before anybody is answered
             self.forward(change)
@@ -75,19 +95,45 @@ class Changes:
         if not change.caught_up:
             self._tell(change)
 
-    def arrived(self, change: Change) -> None:
+    def arrived(self, change: Posted) -> None:
         """Another process has committed it."""
-        taker = self._takers.get((change.user, change.directory))
-        if taker is not None:
-            taker.arrived(change)
+        if isinstance(change, Change):
+            taker = self._takers.get((change.user, change.directory))
+            if taker is not None:
+                taker.arrived(change)
         self._tell(change)
 
-    def _tell(self, change: Change) -> None:
+    def _tell(self, change: Posted) -> None:
+        if change.user in self._watchers:
+            self._tell_watchers(change)
         for other in self._others:
             other(change)
 
-    def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
-        """Be told of every change, also of other processes' (metrics); the answer ends it."""
+    def _tell_watchers(self, change: Posted) -> None:
+        event = messages_changed(change) if isinstance(change, Change) else change
+        if event is None:
+            return
+        for watcher in tuple(self._watchers[change.user]):
+            try:
+                watcher(event)
+            except Exception:
+                self.log.failure("a session that watches {user} failed", user=change.user)
+
+    def watch(self, user: str, watcher: Watcher) -> Callable[[], None]:
+        """Be told of what happens to the mailboxes of one account; the answer ends it."""
+        self._watchers.setdefault(user, []).append(watcher)
+
+        def end() -> None:
+            watching = self._watchers.get(user, [])
+            if watcher in watching:
+                watching.remove(watcher)
+            if not watching:
+                self._watchers.pop(user, None)
+
+        return end
+
+    def subscribe(self, callback: Callable[[Posted], None]) -> Callable[[], None]:
+        """Be told of everything that is posted, also by other processes (metrics); the answer ends it."""
         self._others.append(callback)
         return lambda: self._others.remove(callback)
 
@@ -100,3 +146,18 @@ class Changes:
 
     def find(self, user: str, directory: str) -> Taker | None:
         return self._takers.get((user, directory))
+
+
+def messages_changed(change: Change) -> MessagesChanged | None:
+    """The event of a change; None where no message came, went or was given other flags."""
+    name = folder_of(change.directory)
+    if name is None or change.status is None or not (change.added or change.removed or change.changed):
+        return None
+    return MessagesChanged(
+        change.user,
+        name,
+        change.status,
+        tuple(row.uid for row in change.added),
+        bool(change.removed),
+        bool(change.changed),
+    )

@@ -65,9 +65,9 @@ def copy(
     except BaseException:
         _undo(ledger, source, into, list(zip(rows, copies, strict=True)), move)
         raise
-    ledger.tell(target, modseq=into.modseq, uidnext=into.uidnext, added=copies)
+    ledger.tell_of(into, added=copies)
     if gone:
-        ledger.tell(directory, modseq=source.modseq, uidnext=source.uidnext, removed=gone, by=by)
+        ledger.tell_of(source, removed=gone, by=by)
     return CopyResult(into.uidvalidity, tuple(r.uid for r in rows), tuple(r.uid for r in copies))
 
 

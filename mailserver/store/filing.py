@@ -250,7 +250,7 @@ def _commit(
     ledger.add_usage(row for _, rows in added for row in rows)
     for folder, rows in added:
         if rows:
-            ledger.tell(folder.dir, modseq=folder.modseq, uidnext=folder.uidnext, added=rows)
+            ledger.tell_of(folder, added=rows)
 
 
 class AccountPlace:

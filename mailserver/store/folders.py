@@ -14,6 +14,7 @@ from attrs import evolve
 
 from mailserver import durable
 from mailserver.errors import CannotName, LimitReached, MailboxExists, NoSuchMailbox, TemporaryFailure
+from mailserver.events import Naming
 from mailserver.interfaces import FolderInfo
 from mailserver.store import dovecot, files, maildir, object_ids
 from mailserver.store.index import Index
@@ -111,6 +112,7 @@ def subscribe(ledger: Ledger, opened: Index, name: str, wanted: bool) -> None:
     if wanted == (name in names):
         return
     _write_subscriptions(ledger, [*names, name] if wanted else [n for n in names if n != name])
+    ledger.announce_name(name, Naming.SUBSCRIBED if wanted else Naming.UNSUBSCRIBED)
 
 
 def _write_subscriptions(ledger: Ledger, names: Sequence[str]) -> None:
@@ -121,8 +123,9 @@ def _write_subscriptions(ledger: Ledger, names: Sequence[str]) -> None:
 # --- create, delete, rename ----------------------------------------------------------------------
 
 
-def create(ledger: Ledger, opened: Index, name: str, special: str, limit: int) -> str:
-    """RFC 3501, 6.3.3: superiors that are missing are made too. The MAILBOXID."""
+def create(ledger: Ledger, opened: Index, name: str, special: str, limit: int, *, old: str = "") -> str:
+    """RFC 3501, 6.3.3: superiors that are missing are made too. `old`: the folder whose messages it gets.
+    The MAILBOXID."""
     name = maildir.normal_name(name.removesuffix("/"))
     directory = maildir.directory_of(name)
     here = set(ledger.directories())
@@ -137,7 +140,14 @@ def create(ledger: Ledger, opened: Index, name: str, special: str, limit: int) -
     for one in missing:
         ledger.make_folder(opened, one)
     row = ledger.make_folder(opened, directory, special)
+    _announce_made(ledger, missing)
+    ledger.announce_name(name, Naming.RENAMED if old else Naming.CREATED, old)
     return object_ids.mailbox_id(ledger.user, row.uidvalidity)
+
+
+def _announce_made(ledger: Ledger, directories: Sequence[str]) -> None:
+    for directory in directories:
+        ledger.announce_name(maildir.folder_of(directory) or "", Naming.CREATED)
 
 
 def delete(ledger: Ledger, opened: Index, name: str) -> None:
@@ -160,6 +170,7 @@ def delete(ledger: Ledger, opened: Index, name: str) -> None:
         opened.remove_folder(row)
         ledger.recount(opened)
     ledger.tell(directory, gone=True)
+    ledger.announce_name(name, Naming.DELETED)
     _remove_tree(away)
 
 
@@ -180,10 +191,9 @@ def rename(ledger: Ledger, opened: Index, old: str, new: str) -> None:
         if len(there) > maildir.LONGEST or maildir.folder_of(there) is None:
             raise CannotName()
     rows = [(ledger.folder(opened, one), there) for one, there in pairs]
-    for superior in maildir.superiors(new):
-        directory = maildir.directory_of(superior)
-        if directory not in here:
-            ledger.make_folder(opened, directory)
+    missing = [one for one in map(maildir.directory_of, maildir.superiors(new)) if one not in here]
+    for one in missing:
+        ledger.make_folder(opened, one)
     _rename_directories(ledger, pairs)
     for one, there in pairs:
         ledger.move_folder(one, there)
@@ -192,6 +202,8 @@ def rename(ledger: Ledger, opened: Index, old: str, new: str) -> None:
             opened.rename_folder(row, there)
     for one, _ in pairs:
         ledger.tell(one, gone=True)
+    _announce_made(ledger, missing)
+    ledger.announce_name(new, Naming.RENAMED, old)
 
 
 def _rename_directories(ledger: Ledger, pairs: Sequence[tuple[str, str]]) -> None:

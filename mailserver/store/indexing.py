@@ -29,7 +29,7 @@ from mailserver.errors import MailError
 from mailserver.interfaces import TextFound
 from mailserver.message.matching import Matcher
 from mailserver.store import files, fulltext, texts
-from mailserver.store.changes import Change
+from mailserver.store.changes import Change, Posted
 from mailserver.store.fulltext import Entry, FullText
 from mailserver.store.index import Index
 from mailserver.store.ledger import Ledger
@@ -142,7 +142,9 @@ class Indexing:
         if not self._filling and self._queue[0][1] == user:
             self._wake()
 
-    def _changed(self, change: Change) -> None:
+    def _changed(self, change: Posted) -> None:
+        if not isinstance(change, Change):
+            return
         state = self._states.get(change.user)
         if state is not None:
             state.removed += len(change.removed)

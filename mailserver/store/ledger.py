@@ -26,8 +26,9 @@ from twisted.logger import Logger
 
 from mailserver import durable
 from mailserver.errors import NoSuchMailbox, TemporaryFailure
+from mailserver.events import MetadataChanged, NameChanged, Naming
 from mailserver.store import files, index, maildir
-from mailserver.store.changes import Change
+from mailserver.store.changes import Posted
 from mailserver.store.files import Uids
 from mailserver.store.following import Following, Stamp
 from mailserver.store.index import Index, IndexDamaged
@@ -50,7 +51,7 @@ class Surroundings:
         self,
         clock: Callable[[], float],
         names: maildir.NameMaker,
-        post: Callable[[Change], None],
+        post: Callable[[Posted], None],
         expect: Callable[[str, str], None],
         *,
         enter: Callable[[Ledger, Index, str], tuple[Folder, Uids]],
@@ -219,6 +220,17 @@ class Ledger:
         if keywords is not None and keywords.names:
             what["keywords"] = tuple(keywords.names)
         self.following.tell(directory, **what)
+
+    def tell_of(self, folder: Folder, **what: Any) -> None:
+        """As `tell`, with what the folder's row says now."""
+        self.tell(folder.dir, modseq=folder.modseq, uidnext=folder.uidnext, status=folder.status, **what)
+
+    def announce(self, event: NameChanged | MetadataChanged) -> None:
+        """Post what happened to a name or to annotations; with the lock held."""
+        self.around.post(event)
+
+    def announce_name(self, name: str, what: Naming, old: str = "") -> None:
+        self.announce(NameChanged(self.user, name, what, old))
 
     def recount(self, opened: Index) -> None:
         """Within the transaction that changes them: nothing may fail after a commit."""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mailserver import durable
 from mailserver.errors import NoSpace, TemporaryFailure
@@ -65,16 +65,11 @@ def status(ledger: Ledger, opened: Index, directory: str, *, look: bool = True) 
     if look:
         refresh(ledger, opened, directory)
     folder = ledger.folder(opened, directory)
-    return MailboxStatus(
-        folder.messages,
-        folder.recent,
-        folder.unseen,
-        folder.uidnext,
-        folder.uidvalidity,
-        folder.modseq if os.access(ledger.folder_path(directory), os.W_OK) else 0,
-        folder.size,
-        folder.deleted,
-        object_ids.mailbox_id(ledger.user, folder.uidvalidity),
+    lasting = os.access(ledger.folder_path(directory), os.W_OK)
+    return evolve(
+        folder.status,
+        highestmodseq=folder.modseq if lasting else 0,
+        mailboxid=object_ids.mailbox_id(ledger.user, folder.uidvalidity),
     )
 
 
@@ -124,13 +119,7 @@ def set_flags(
             opened.set_flags(folder, changed)
             opened.save_folder(folder)
         ledger.dirty.add(directory)
-        ledger.tell(
-            directory,
-            modseq=folder.modseq,
-            uidnext=folder.uidnext,
-            changed=[(row.uid, row.flags) for row in changed],
-            by=by,
-        )
+        ledger.tell_of(folder, changed=[(row.uid, row.flags) for row in changed], by=by)
     return StoreResult(tuple(row.uid for row in changed), tuple(modified))
 
 
@@ -195,7 +184,7 @@ def commit_removal(
         opened.expunge(folder, uids, folder.modseq)
         opened.save_folder(folder)
         ledger.recount(opened)
-    ledger.tell(folder.dir, modseq=folder.modseq, uidnext=folder.uidnext, removed=uids, by=by)
+    ledger.tell_of(folder, removed=uids, by=by)
 
 
 def _subs(rows: Sequence[Row]) -> list[str]:
@@ -251,12 +240,7 @@ def rename_dirty(ledger: Ledger, opened: Index, directory: str, limit: int = 200
         with opened.transaction():
             opened.set_names(folder, done)
             opened.save_folder(folder)
-        ledger.tell(
-            directory,
-            modseq=folder.modseq,
-            uidnext=folder.uidnext,
-            renamed=[(row.uid, row.name) for row in done],
-        )
+        ledger.tell_of(folder, renamed=[(row.uid, row.name) for row in done])
     if full or len(rows) < limit:
         if not full and not opened.dirty(folder, 1):
             ledger.dirty.discard(directory)
@@ -346,4 +330,4 @@ def correct_size(ledger: Ledger, opened: Index, directory: str, uid: int, wire: 
         opened.forget_rendered(folder, uid)
         opened.save_folder(folder)
         ledger.recount(opened)
-    ledger.tell(directory, modseq=folder.modseq, uidnext=folder.uidnext, resized=(uid, wire))
+    ledger.tell_of(folder, resized=(uid, wire))

@@ -161,10 +161,8 @@ class _Reconciling:
             opened.save_folder(folder)
             ledger.recount(opened)
         if rows or gone or merged or before != (folder.uidnext, folder.modseq):
-            ledger.tell(
-                folder.dir,
-                modseq=folder.modseq,
-                uidnext=folder.uidnext,
+            ledger.tell_of(
+                folder,
                 added=rows,
                 changed=[(row.uid, row.flags) for row in changed],
                 removed=gone,

@@ -6,7 +6,7 @@ from array import array
 
 from attrs import define, frozen
 
-from mailserver.interfaces import Flag
+from mailserver.interfaces import Flag, MailboxStatus
 
 _SEEN = int(Flag.SEEN)
 _DELETED = int(Flag.DELETED)
@@ -54,6 +54,20 @@ class Folder:
     def count_flags(self, old: int, new: int) -> None:
         self.unseen += bool(old & _SEEN) - bool(new & _SEEN)
         self.deleted += bool(new & _DELETED) - bool(old & _DELETED)
+
+    @property
+    def status(self) -> MailboxStatus:
+        """The counters as they are now."""
+        return MailboxStatus(
+            self.messages,
+            self.recent,
+            self.unseen,
+            self.uidnext,
+            self.uidvalidity,
+            self.modseq,
+            self.size,
+            self.deleted,
+        )
 
 
 @define(eq=False)

@@ -454,6 +454,10 @@ class FakeAccount:
         (self.subscribed.add if wanted else self.subscribed.discard)(self._name(name))
         return self.later(None)
 
+    def watch(self, watcher: Any) -> Any:
+        """Nothing is told: for that there is the real store."""
+        return lambda: None
+
     def subscriptions(self) -> Deferred[Sequence[str]]:
         return self.later(sorted(self.subscribed))
 

@@ -109,6 +109,7 @@ COMMANDS: dict[type[c.Command], bytes] = {
     c.SetQuota: b"SETQUOTA x ()",
     c.Compress: b"COMPRESS DEFLATE",
     c.Idle: b"IDLE",
+    c.Notify: b"NOTIFY NONE",
     c.Check: b"CHECK",
     c.Close: b"CLOSE",
     c.Unselect: b"UNSELECT",

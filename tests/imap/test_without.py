@@ -23,6 +23,7 @@ SAMPLES = {
     "SASL-IR": ["AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA=="],
     "ID": ["ID NIL"],
     "IDLE": ["IDLE"],
+    "NOTIFY": ["NOTIFY NONE"],
     "NAMESPACE": ["NAMESPACE"],
     "UIDPLUS": ["UID EXPUNGE 1"],
     "UNSELECT": ["UNSELECT"],

@@ -43,6 +43,7 @@ async def append(session: Session, command: Append, upload: Upload | None = None
     finally:
         if upload is not None:
             upload.discard()
+    session.put(command.mailbox, result.target)
     session.ok(command, code=_appended(session, result))
 
 
@@ -58,6 +59,7 @@ async def _replace(session: Session, command: Replace, message: NewMessage, size
         with suppress(MailError):
             await _withdraw(session, command.mailbox, result)
         raise
+    session.put(command.mailbox, result.target)
     code = _appended(session, result)
     if code:  # before the EXPUNGE, which `ok` tells (RFC 8508, 4.3)
         session.send(f"* OK [{code}] Replacement message ready\r\n".encode("ascii"))

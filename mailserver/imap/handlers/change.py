@@ -120,11 +120,14 @@ async def _transfer(session: Session, command: Copy | Move) -> CopyResult | None
         return None
     try:
         if isinstance(command, Move):
-            return await view.mailbox.move(uids, command.mailbox, view)
-        return await view.mailbox.copy(uids, command.mailbox)
+            result = await view.mailbox.move(uids, command.mailbox, view)
+        else:
+            result = await view.mailbox.copy(uids, command.mailbox)
     except NoSuchMailbox as error:
         session.no(command, error.text, "TRYCREATE")  # RFC 3501, 6.4.7
         return None
+    session.put(command.mailbox, result.target)
+    return result
 
 
 async def copy(session: Session, command: Copy) -> None:
