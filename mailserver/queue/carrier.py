@@ -9,6 +9,7 @@ from typing import Protocol as Shape
 from mailserver.delivery.relay import Attempt, Parcel
 from mailserver.errors import MailError
 from mailserver.interfaces import ILocalDelivery
+from mailserver.message.international import is_internationalized
 from mailserver.queue.source import JobSource, QueuedBody
 from mailserver.queue.values import Job
 from mailserver.queue.verdicts import local_outcome, one_envelope
@@ -23,6 +24,12 @@ class IRemote(Shape):
     def deliver(self, parcel: Parcel) -> Awaitable[Attempt]: ...
 
     def stop(self) -> None: ...
+
+
+def _needs_utf8(job: Job) -> bool:
+    """Clients say SMTPUTF8 by habit; what is all ASCII may go to any server (RFC 6531, 3.2)."""
+    asked = job.message.envelope.smtputf8 and job.message.place.eight_bit
+    return asked and is_internationalized(job.head, job.whole)
 
 
 class Carrier:
@@ -45,7 +52,7 @@ class Carrier:
             tuple(recipient.target.address for recipient in job.recipients),
             size=message.place.wire_size,
             eight_bit=message.place.eight_bit,
-            utf8=message.envelope.smtputf8,
+            utf8=_needs_utf8(job),
             wishes=tuple(Wishes(recipient.notify, recipient.orcpt) for recipient in job.recipients),
             ret=message.envelope.ret,
             envid=message.envelope.envid,

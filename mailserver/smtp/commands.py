@@ -19,7 +19,8 @@ MAX_SASL = MAX_ENCODED  # octets of base64 in one line (RFC 4954, 4)
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _HOST = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}")
-_PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?")
+_PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?")
+_CHUNK = re.compile(rb"([0-9]{1,20})(?: +(LAST))? *", re.IGNORECASE)
 _MECHANISM = re.compile(rb"[A-Za-z0-9_-]{1,20}")
 
 
@@ -28,6 +29,10 @@ class CommandError(MailError):
 
     code, enhanced = 500, "5.5.2"
     text = "Command not recognised"
+
+
+class FatalError(CommandError):
+    """Not to be answered and forgotten: the session ends."""
 
 
 def bad_arguments(text: str = "Syntax error in parameters or arguments") -> CommandError:
@@ -74,6 +79,14 @@ class Data:
 
 
 @frozen
+class Bdat:
+    """BDAT (RFC 3030, 2): so many octets follow; `last`: they end the message."""
+
+    size: int
+    last: bool
+
+
+@frozen
 class Rset:
     """RSET (RFC 5321, 4.1.1.5)."""
 
@@ -116,7 +129,7 @@ class Foreign:
     """The first line of another protocol on our port; the connection closes (CASES A19)."""
 
 
-Command = Helo | Mail | Rcpt | Data | Rset | Vrfy | Help | Noop | Quit | StartTls | Auth | Foreign
+Command = Helo | Mail | Rcpt | Data | Bdat | Rset | Vrfy | Help | Noop | Quit | StartTls | Auth | Foreign
 Parameters = Mapping[str, Callable[[str | None], dict[str, Any]]]
 """Parameter name to the attributes of `Mail` or `Rcpt` that its value sets. Raises CommandError."""
 
@@ -157,7 +170,7 @@ def _rcpt(argument: bytes, known: Parameters, utf8: bool) -> Rcpt:
         raise CommandError("A recipient is needed", code=501, enhanced="5.1.3")
     if path.utf8 and not utf8:
         raise _needs_utf8()
-    return Rcpt(path, **_parameters(rest, known)) if rest else Rcpt(path)
+    return Rcpt(path, **_parameters(rest, known, utf8)) if rest else Rcpt(path)
 
 
 def _needs_utf8() -> CommandError:
@@ -165,8 +178,9 @@ def _needs_utf8() -> CommandError:
     return CommandError("Address needs SMTPUTF8", code=553, enhanced="5.6.7")
 
 
-def _parameters(text: bytes, known: Parameters) -> dict[str, Any]:
-    """esmtp-params (RFC 5321, 4.1.2); a name that is not announced is 555 (4.1.1.11)."""
+def _parameters(text: bytes, known: Parameters, utf8: bool = False) -> dict[str, Any]:
+    """esmtp-params (RFC 5321, 4.1.2; with `utf8` as in RFC 6531, 3.3); a name that is not announced is 555
+    (4.1.1.11)."""
     found: dict[str, Any] = {}
     names: set[str] = set()
     for word in text.split(b" "):
@@ -181,8 +195,15 @@ def _parameters(text: bytes, known: Parameters) -> dict[str, Any]:
         if name in names:
             raise bad_arguments("Parameter given twice")
         names.add(name)
-        found.update(known[name](None if match[2] is None else match[2].decode("ascii")))
+        found.update(known[name](None if match[2] is None else _value(match[2], utf8)))
     return found
+
+
+def _value(value: bytes, utf8: bool) -> str:
+    try:
+        return value.decode("utf-8" if utf8 else "ascii")
+    except UnicodeDecodeError:
+        raise bad_arguments() from None
 
 
 def _auth(argument: bytes) -> Auth:
@@ -239,7 +260,17 @@ def parse(line: bytes, mail: Parameters, rcpt: Parameters, *, utf8: bool = False
         return _helo(argument.strip(b" "), verb == b"EHLO")
     if verb == b"AUTH":
         return _auth(argument.strip(b" "))
+    if verb == b"BDAT":
+        return _bdat(argument)
     return _rare(verb, argument)
+
+
+def _bdat(argument: bytes) -> Bdat:
+    """Without a size nobody knows where the octets end that come now: the session ends (CASES A17)."""
+    match = _CHUNK.fullmatch(argument)
+    if match is None:
+        raise FatalError("Syntax: BDAT size [LAST]", code=501, enhanced="5.5.4")
+    return Bdat(int(match[1]), match[2] is not None)
 
 
 def _rare(verb: bytes, argument: bytes) -> Command:

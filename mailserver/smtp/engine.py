@@ -1,4 +1,4 @@
-"""The SMTP server as a state machine without I/O (RFC 5321; 1870, 2034, 2920, 3207, 4954, 6152, 6409).
+"""The SMTP server as a state machine without I/O (RFC 5321; 1870, 2034, 2920, 3030, 3207, 4954, 6152, 6409).
 
 Feed bytes with `receive`, take events with `next_event` until it returns None, send `data_to_send`. An
 event that is a question (`MailOffered`, `RecipientOffered`, `BodyEnded`, `AuthOffered`, `AuthResponse`,
@@ -18,11 +18,20 @@ from typing import Any
 
 from mailserver.errors import MailError, MessageTooLarge
 from mailserver.smtp import commands, events, replies
-from mailserver.smtp.commands import MAX_SASL, Command, CommandError, bad_arguments, decode_sasl, parse
+from mailserver.smtp.commands import (
+    MAX_SASL,
+    Command,
+    CommandError,
+    FatalError,
+    bad_arguments,
+    decode_sasl,
+    parse,
+)
 from mailserver.smtp.events import Event
 from mailserver.smtp.extensions import NO_PARAMETERS, Options, offer
-from mailserver.smtp.incoming import IncomingBody
-from mailserver.smtp.transitions import MUST_END_A_GROUP, TRANSITIONS, State, out_of_order
+from mailserver.smtp.incoming import ChunkedBody, IncomingBody
+from mailserver.smtp.speaking import Speaking
+from mailserver.smtp.transitions import IN_A_MESSAGE, MUST_END_A_GROUP, TRANSITIONS, State, out_of_order
 from mailserver.wire.buffer import BareLineFeed, LineBuffer, LineTooLong
 
 MAX_LINE = MAX_SASL + 64  # the buffer's limit: an AUTH command with its initial response
@@ -30,34 +39,21 @@ MAX_COMMAND = 2048  # any other command: 512 (RFC 5321, 4.5.3.1.4) and room for 
 DRAIN = 4  # a refused body is read to its end up to this many times `max_size`, then the connection closes
 
 
-class _FatalError(CommandError):
-    """Not to be answered and forgotten: the session ends."""
-
-
-class SmtpEngine:
+class SmtpEngine(Speaking):
     """One session.
 
-    options:       what is offered; may be replaced at any time (settings reloaded, TLS begun)
     helo:          the name the client gave, "" before HELO
     extended:      the client said EHLO
     secured:       TLS was begun by STARTTLS
     authenticated: AUTH succeeded
-    failures:      refused commands since the last accepted message
     """
 
     def __init__(self, options: Options, *, secured: bool = False) -> None:
-        self.options = options
-        self.state = State.START
+        super().__init__(options, LineBuffer(MAX_LINE, strict_lf=True))
         self.helo = ""
         self.extended = False
         self.secured = secured
         self.authenticated = False
-        self.failures = 0
-        self._junk = 0
-        self._buffer = LineBuffer(MAX_LINE, strict_lf=True)
-        self._out: list[bytes] = []
-        self._question: Event | None = None
-        self._told: list[Event] = []  # events that need no answer and wait to be taken
         self._utf8 = False
         self._offered_recipients = 0
         self._last_word = False  # SASL: an empty line confirms the server's last word
@@ -69,11 +65,6 @@ class SmtpEngine:
         """Bytes came. Those in clear behind STARTTLS and those after the end are dropped."""
         if self.state not in (State.TLS, State.CLOSED):
             self._buffer.feed(data)
-
-    def data_to_send(self) -> bytes:
-        """All replies since the last call."""
-        out, self._out = self._out, []
-        return out[0] if len(out) == 1 else b"".join(out)
 
     @property
     def question(self) -> Event | None:
@@ -96,7 +87,7 @@ class SmtpEngine:
                 return self._told.pop(0)
             if self._question is not None or self.state in (State.TLS, State.CLOSED):
                 return None
-            event = self._read_body() if self.state is State.BODY else self._read_line()
+            event = self._read_body() if self.state in IN_A_MESSAGE else self._read_line()
             if event is not None:
                 return event
             if not self._told and not self._progress:
@@ -133,7 +124,7 @@ class SmtpEngine:
 
     def _parse(self, line: bytes) -> Command:
         if len(line) > MAX_COMMAND - 2 and line[:5].upper() != b"AUTH ":
-            raise _FatalError("Line too long")
+            raise FatalError("Line too long")
         if not self.extended:
             return parse(line, NO_PARAMETERS, NO_PARAMETERS)
         now = offer(self.options)
@@ -153,43 +144,22 @@ class SmtpEngine:
 
     def _failed(self, error: MailError) -> None:
         """A command that the engine refuses itself."""
-        if isinstance(error, _FatalError):
-            self._close(error, "line too long")
+        if isinstance(error, FatalError):
+            self._close(error, "line too long" if error.code == 500 else "bad command")
         else:
             self._reply_error(error)
-
-    def _reply_error(self, error: MailError) -> None:
-        """An error reply; too many of them end the session. Temporary refusals are not the client's fault."""
-        self._out.append(replies.error(error))
-        if error.code == 421:
-            self._end("unavailable")
-        elif not error.temporary:
-            self.failures += 1
-            if self.failures >= self.options.errors:
-                self._out.append(replies.encode(421, "4.7.0", "Too many errors"))
-                self._end("too many errors")
-
-    def _close(self, error: MailError, reason: str) -> None:
-        self._out.append(replies.error(error))
-        self._end(reason)
-
-    def _end(self, reason: str) -> None:
-        self.state = State.CLOSED
-        self._question = None
-        self._buffer.clear()
-        self._told.append(events.Closing(reason))
-
-    def close(self, error: MailError) -> None:
-        """End the session from outside: time is up, the server stops (421; RFC 5321, 3.8)."""
-        if self.state is not State.CLOSED:
-            self._close(error, error.text)
 
     # --- commands ---------------------------------------------------------------------------------
 
     def _execute(self, command: Command) -> Event | None:
         kind = type(command)
         if self.state not in TRANSITIONS[kind]:
-            raise out_of_order(kind, self.state, self._offered_recipients)
+            error = out_of_order(kind, self.state, self._offered_recipients)
+            if not isinstance(command, commands.Bdat):
+                raise error
+            self._forget_chunks()
+            self._read_chunk(ChunkedBody(self.options.max_size, error), command)
+            return None
         if kind in MUST_END_A_GROUP and len(self._buffer):
             self._close(CommandError("Pipelining not allowed here", code=554, enhanced="5.5.0"), "pipelining")
             return None
@@ -210,12 +180,14 @@ class SmtpEngine:
         return question
 
     def _helo(self, command: commands.Helo) -> None:
+        self._forget_chunks()
         self.helo, self.extended, self._utf8 = command.name, command.extended, False
         if command.extended:
             reply = replies.lines(250, list(offer(self.options).ehlo))
         else:
             reply = replies.encode(250, "", self.options.hostname)
-        self._junk_command(command, reply)
+        self._done(command, reply)
+        self._count_junk()
 
     def _mail(self, command: commands.Mail) -> Event:
         if command.size is not None and command.size > self.options.max_size:
@@ -230,20 +202,34 @@ class SmtpEngine:
         self._body = IncomingBody(self.options.max_size)
         self._done(command, replies.START_DATA)
 
+    def _bdat(self, command: commands.Bdat) -> None:
+        """A chunk of the message (RFC 3030, 2)."""
+        body = self._body
+        if self.state is not State.CHUNKED or not isinstance(body, ChunkedBody):
+            body = ChunkedBody(self.options.max_size)
+        self._read_chunk(body, command)
+
+    def _read_chunk(self, body: ChunkedBody, command: commands.Bdat) -> None:
+        """The octets come next, also those of a chunk that is refused (RFC 3030, 2)."""
+        self._body = body
+        body.begin(command.size, command.last)
+        self.state = State.CHUNK
+        if body.size + command.size > DRAIN * body.max_size:
+            self._flooded()
+
+    def _forget_chunks(self) -> None:
+        if self.state is State.CHUNKED:
+            self._told.append(events.BodyFailed())
+
     def _rset(self, command: commands.Rset) -> None:
+        self._forget_chunks()
         self._utf8 = False
-        self._junk_command(command, replies.OK)
+        self._done(command, replies.OK)
+        self._count_junk()
 
     def _simple(self, command: commands.Noop | commands.Vrfy | commands.Help) -> None:
-        self._junk_command(command, _SIMPLE_REPLIES[type(command)])
-
-    def _junk_command(self, command: Command, reply: bytes) -> None:
-        """Commands that lead nowhere may not go on forever (CASES E12)."""
-        self._done(command, reply)
-        self._junk += 1
-        if self._junk > self.options.junk:
-            self._out.append(replies.encode(421, "4.7.0", "Too many commands without a message"))
-            self._end("too many commands")
+        self._done(command, _SIMPLE_REPLIES[type(command)])
+        self._count_junk()
 
     def _quit(self, command: commands.Quit) -> None:
         self._out.append(replies.encode(221, "2.0.0", f"{self.options.hostname} closing connection"))
@@ -304,15 +290,14 @@ class SmtpEngine:
 
     def _read_body(self) -> Event | None:
         body = self._body
-        if body.reader.finished:
+        if body.finished:
             return self._body_ended()
         self._progress = len(self._buffer) > 0
         if not self._progress:
             return None
         piece = body.take(self._buffer)
         if body.size > DRAIN * body.max_size:
-            self._told.append(events.BodyRefused(MessageTooLarge()))
-            self._close(MessageTooLarge(), "message too large")
+            self._flooded()
             return None
         if body.dropped:
             return None
@@ -321,16 +306,27 @@ class SmtpEngine:
             return events.BodyFailed()
         return events.BodyReceived(piece) if piece else None
 
-    def _body_ended(self) -> Event:
-        error = self._body.error()
+    def _flooded(self) -> None:
+        self._told.append(events.BodyRefused(MessageTooLarge()))
+        self._close(MessageTooLarge(), "message too large")
+
+    def _body_ended(self) -> Event | None:
+        body = self._body
+        error = body.error()
+        if error is None and body.last:
+            return self._ask(events.BodyEnded(body.size))
         if error is None:
-            return self._ask(events.BodyEnded(self._body.size))
+            self._progress = True
+            self.state = State.CHUNKED
+            self._out.append(replies.encode(250, "2.0.0", f"{body.size} octets so far"))
+            self._count_junk()
+            return None
         self._end_transaction()
         self._reply_error(error)
         return events.BodyRefused(error)
 
     def _end_transaction(self) -> None:
-        self.state = State.READY
+        self.state = State.READY if self.helo else State.START
         self._utf8 = False
 
     # --- answers ----------------------------------------------------------------------------------
@@ -390,6 +386,7 @@ _HANDLERS: dict[type, Callable[[SmtpEngine, Any], Event | None]] = {
     commands.Mail: SmtpEngine._mail,
     commands.Rcpt: SmtpEngine._rcpt,
     commands.Data: SmtpEngine._data,
+    commands.Bdat: SmtpEngine._bdat,
     commands.Rset: SmtpEngine._rset,
     commands.StartTls: SmtpEngine._starttls,
     commands.Auth: SmtpEngine._auth,

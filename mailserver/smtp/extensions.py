@@ -73,6 +73,13 @@ def _body(value: str | None) -> dict[str, Any]:
     return {"body": kind}
 
 
+def _smtputf8(value: str | None) -> dict[str, Any]:
+    """SMTPUTF8, without a value (RFC 6531, 3.4)."""
+    if value is not None:
+        raise bad_arguments("SMTPUTF8 takes no value")
+    return {"smtputf8": True}
+
+
 def _auth(value: str | None) -> dict[str, Any]:
     """AUTH=<xtext mailbox> or `<>` (RFC 4954, 5): understood and not believed."""
     if value != "<>":
@@ -107,13 +114,15 @@ def _notify(value: str | None) -> dict[str, Any]:
 
 
 def _orcpt(value: str | None) -> dict[str, Any]:
-    """ORCPT=address-type;xtext, kept as it came (RFC 3461, 4.2). Nothing that decodes to a control character
-    gets any further (CASES C7)."""
+    """ORCPT=address-type;xtext, kept as it came (RFC 3461, 4.2); characters outside ASCII in the form that
+    any server takes (RFC 6533, 3). What decodes to a control character gets no further (CASES C7)."""
     kind, semicolon, original = (value or "").partition(";")
     sane = len(value or "") <= MAX_ORCPT and semicolon and _ADDRESS_TYPE.fullmatch(kind) and original
+    if sane and kind.lower() == "utf-8":
+        original = "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in original if c.isprintable())
     if not sane or not _PRINTABLE.fullmatch(from_xtext(original)):
         raise bad_arguments(f"ORCPT is a type, a semicolon, and xtext, at most {MAX_ORCPT} characters")
-    return {"orcpt": value}
+    return {"orcpt": f"{kind};{original}"}
 
 
 def from_xtext(text: str) -> str:
@@ -128,6 +137,8 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension(lambda options: f"SIZE {options.max_size}", mail={"SIZE": _size}),  # RFC 1870
     Extension(lambda options: "8BITMIME", mail={"BODY": _body}),  # RFC 6152
     Extension(lambda options: "ENHANCEDSTATUSCODES"),  # RFC 2034
+    Extension(lambda options: "CHUNKING"),  # RFC 3030
+    Extension(lambda options: "SMTPUTF8", mail={"SMTPUTF8": _smtputf8}),  # RFC 6531
     Extension(  # RFC 3461
         lambda options: "DSN",
         mail={"RET": _ret, "ENVID": _envid},

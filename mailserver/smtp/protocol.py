@@ -27,7 +27,7 @@ from mailserver.smtp.extensions import Options
 from mailserver.smtp.login import LogIn
 from mailserver.smtp.policy import ask
 from mailserver.smtp.transaction import Transaction
-from mailserver.smtp.transitions import State
+from mailserver.smtp.transitions import IN_A_MESSAGE
 
 if TYPE_CHECKING:
     from mailserver.smtp.factory import SmtpFactory
@@ -70,7 +70,7 @@ class SmtpConnection(Connection):
         if self.factory.settings.now is not self._config:  # reloaded
             self.engine.options = self._options()
         self.engine.receive(data)
-        if self.engine.state is State.BODY:
+        if self.engine.state in IN_A_MESSAGE:
             self._progress += len(data)
             if self._progress >= MIN_PROGRESS:
                 self._arm()

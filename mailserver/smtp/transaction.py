@@ -63,6 +63,7 @@ class Transaction:
             message_id=self.id,
             recipient=only,
             when=when,
+            utf8=self.mail.smtputf8,
         )
 
     def log_rejected(self, audit: Any, error: MailError, recipient: str = "") -> None:

@@ -6,6 +6,7 @@ from enum import Enum, auto
 
 from mailserver.smtp.commands import (
     Auth,
+    Bdat,
     CommandError,
     Data,
     Foreign,
@@ -29,6 +30,8 @@ class State(Enum):
     MAIL = auto()  # MAIL was accepted, no recipient yet
     RCPT = auto()  # at least one recipient was accepted
     BODY = auto()  # after 354: everything is message text until CRLF.CRLF
+    CHUNK = auto()  # after BDAT: so many octets are message text
+    CHUNKED = auto()  # between the chunks of a message
     AUTH = auto()  # the next line is a SASL response
     TLS = auto()  # 220 to STARTTLS was sent: plain text is over
     CLOSED = auto()
@@ -37,13 +40,15 @@ class State(Enum):
 # The one table of the protocol: command -> state it may come in -> state once it is done. What is not here
 # is 503 (RFC 5321, 4.1.4). SAME keeps the state.
 SAME = None
-_TRANSACTION = (State.READY, State.MAIL, State.RCPT)
+IN_A_MESSAGE = (State.BODY, State.CHUNK)
+_TRANSACTION = (State.READY, State.MAIL, State.RCPT, State.CHUNKED)
 _COMMANDS = (State.START, *_TRANSACTION)
 TRANSITIONS: dict[type, dict[State, State | None]] = {
     Helo: dict.fromkeys(_COMMANDS, State.READY),
     Mail: {State.READY: State.MAIL},
     Rcpt: {State.MAIL: State.RCPT, State.RCPT: State.RCPT},
     Data: {State.RCPT: State.BODY},
+    Bdat: {State.RCPT: State.CHUNK, State.CHUNKED: State.CHUNK},
     Rset: {State.START: SAME, **dict.fromkeys(_TRANSACTION, State.READY)},
     StartTls: {State.READY: State.TLS},
     Auth: {State.READY: State.AUTH},
@@ -63,9 +68,11 @@ def out_of_order(kind: type, state: State, offered_recipients: int) -> CommandEr
     """The refusal of a command that may not come now. `offered_recipients`: RCPTs of this transaction."""
     if state is State.START:
         text = "Send EHLO first"
-    elif kind is Data and state is State.MAIL and offered_recipients:
+    elif state is State.CHUNKED:
+        text = "Send the next chunk, or RSET"
+    elif kind in (Data, Bdat) and state is State.MAIL and offered_recipients:
         return CommandError("No valid recipients", code=554, enhanced="5.5.1")
-    elif kind in (Rcpt, Data):
+    elif kind in (Rcpt, Data, Bdat):
         text = "Send MAIL first" if state is State.READY else "Send RCPT first"
     elif kind is Mail:
         text = "Sender already given"

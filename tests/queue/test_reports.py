@@ -112,3 +112,10 @@ class WishesTests(QueueTestCase):
         _, parcel = self.relay.parcels[1]
         assert parcel.mail.utf8
         assert "To: <j\u00f6rg@near.example>\n".encode() in (self.relay.bodies[1] or b"")
+
+    def test_smtputf8_is_only_asked_for_where_it_is_needed(self) -> None:
+        """RFC 6531, 3.2: clients give the parameter by habit."""
+        for text in ("k\u00f6rper\n", "plain\n"):
+            self.enqueue(message("b@far.example", body=HEADER + text.encode(), smtputf8=True))
+        self.enqueue(message("b@far.example", body="Subject: \u00e4\n\nx\n".encode(), smtputf8=True))
+        assert [parcel.mail.utf8 for _, parcel in self.relay.parcels] == [False, False, True]

@@ -35,6 +35,8 @@ class DialogTests(SynchronousTestCase):
                 "250-SIZE 100000",
                 "250-8BITMIME",
                 "250-ENHANCEDSTATUSCODES",
+                "250-CHUNKING",
+                "250-SMTPUTF8",
                 "250-DSN",
                 "250 STARTTLS",
             ],
@@ -79,6 +81,7 @@ class DialogTests(SynchronousTestCase):
             commands.Mail: "MAIL FROM:<a@b>",
             commands.Rcpt: "RCPT TO:<a@b>",
             commands.Data: "DATA",
+            commands.Bdat: "BDAT 0",
             commands.Rset: "RSET",
             commands.StartTls: "STARTTLS",
             commands.Auth: "AUTH PLAIN",
@@ -94,6 +97,7 @@ class DialogTests(SynchronousTestCase):
             State.READY: ["EHLO a"],
             State.MAIL: ["EHLO a", "MAIL FROM:<a@b>"],
             State.RCPT: ["EHLO a", "MAIL FROM:<a@b>", "RCPT TO:<a@b>"],
+            State.CHUNKED: ["EHLO a", "MAIL FROM:<a@b>", "RCPT TO:<a@b>", "BDAT 0"],
         }
         for state, path in paths.items():
             for kind, line in lines.items():
@@ -105,9 +109,12 @@ class DialogTests(SynchronousTestCase):
                 reply = talk.line(line)
                 if state in TRANSITIONS[kind]:
                     after = TRANSITIONS[kind][state] or state
+                    after = State.CHUNKED if after is State.CHUNK else after  # of no octets
                     self.assertNotEqual(reply[:4], "503 ", (state, line))
                 else:
                     after = state
+                    if kind is commands.Bdat:  # what is refused ends the transaction (RFC 3030, 2)
+                        after = State.START if state is State.START else State.READY
                     self.assertEqual(reply[:10], "503 5.5.1 ", (state, line))
                 self.assertIs(talk.engine.state, after, (state, line))
 
@@ -199,7 +206,8 @@ class ParameterTests(SynchronousTestCase):
         expected = {
             "BODY=7bit": "250 ",
             "BODY=BINARYMIME": "501 ",
-            "SMTPUTF8": "555 ",
+            "SMTPUTF8": "250 ",
+            "SMTPUTF8=1": "501 ",
             "RET=HDRS": "250 ",
             "=x": "501 ",
             "X=\x01": "501 ",

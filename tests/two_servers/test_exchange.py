@@ -29,7 +29,7 @@ def a(world: World) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def b(world: World) -> Iterator[Server]:
-    with world.server("b", B, ("bob",), {"loop@b.example": ["loop@a.example"]}) as server:
+    with world.server("b", B, ("bob", "jörg"), {"loop@b.example": ["loop@a.example"]}) as server:
         yield server
 
 
@@ -223,3 +223,12 @@ def test_G19_success_is_reported_by_the_server_that_delivers(a: Server, b: Serve
     assert told["reporting-mta"] == "dns; mx.b.example"
     assert told["original-envelope-id"] == "abc+1"
     assert told["original-recipient"] == "rfc822; bob@b.example"
+
+
+def test_an_address_in_utf8(a: Server, b: Server) -> None:
+    """RFC 6531, from submission to the mailbox; the client of the library asks for SMTPUTF8 by itself."""
+    submit(a, "alice", "jörg@b.example", subject="grüße")
+    (found,) = eventually(lambda: list(b.data.glob("mail/b.example/j*rg/new/*")))
+    text = found.read_bytes()
+    assert b" with UTF8SMTPS " in text and b" with UTF8SMTPA " in text
+    assert "for <jörg@b.example>".encode() in text
