@@ -20,8 +20,8 @@ def capabilities(session: Session) -> list[str]:
     names = [row.name for row in ROWS if row.announced]
     if session.account is None:
         names += _before_login(session)
-    elif not session.wire.compressed:
-        names.append("COMPRESS=DEFLATE")
+    else:
+        names += ["UNAUTHENTICATE"] if session.wire.compressed else ["COMPRESS=DEFLATE", "UNAUTHENTICATE"]
     shown = (name for name in names if session.has(name))
     return [_WRITTEN[name](session) if name in _WRITTEN else name for name in shown]
 

@@ -43,6 +43,7 @@ class Appending:
 
     def __init__(self, command: Append, rest: Cursor) -> None:
         self.command = command
+        self._dialect = rest.dialect
         self._rest: Cursor | None = rest  # behind the head, for the first question
         self._at = _At.MESSAGE
         self._messages = 0
@@ -52,7 +53,7 @@ class Appending:
         The last step is its `Octets`; None where it is an argument. Raises BadSyntax, MailError."""
         if len(parts) > 2 * MAX_ARGUMENTS:
             raise BadSyntax("Too many literals")
-        reader = _Reader(self, self._rest or Cursor(parts), size)
+        reader = _Reader(self, self._rest or Cursor(parts, self._dialect), size)
         try:
             reader.read()
         except _LiteralNext:
@@ -66,7 +67,7 @@ class Appending:
 
     def ended(self, parts: tuple[bytes, ...]) -> tuple[Step, ...]:
         """The command ends with these parts: the last steps. Raises BadSyntax, MailError."""
-        reader = _Reader(self, self._rest or Cursor(parts), None)
+        reader = _Reader(self, self._rest or Cursor(parts, self._dialect), None)
         reader.read()
         self._take(reader)
         return tuple(reader.steps)
@@ -167,7 +168,6 @@ class _Reader:
 
     def _utf8(self, behind: _At) -> None:
         self.uses.add("UTF8=ACCEPT")
-        raise BadSyntax("Unknown parameter")
         self._cursor.expect(b" (")
         if self._cursor.peek() != b"~":
             raise BadSyntax("Expected a literal8")

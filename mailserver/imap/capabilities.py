@@ -155,6 +155,8 @@ ROWS: tuple[Row, ...] = (
     Row("APPENDLIMIT", options=_items("APPENDLIMIT")),
     Row("QUOTA", ("GetQuota", "GetQuotaRoot", "SetQuota"), _items("DELETED")),
     Row("QUOTA=RES-STORAGE", options=_items("DELETED-STORAGE"), needs=("QUOTA",)),
+    Row("UTF8=ACCEPT", options=_appends("UTF8=ACCEPT"), needs=("ENABLE",)),
+    Row("UNAUTHENTICATE", ("Unauthenticate",), announced=False),
     Row("COMPRESS=DEFLATE", ("Compress",), announced=False),
     Row("STARTTLS", ("StartTls",), announced=False),
     Row("LOGINDISABLED", announced=False, fixed=True),

@@ -270,6 +270,13 @@ class Idle(Command):
 
 
 @frozen
+class Unauthenticate(Command):
+    """RFC 8437"""
+
+    NAME = "UNAUTHENTICATE"
+
+
+@frozen
 class Compress(Command):
     """RFC 4978"""
 

@@ -10,6 +10,8 @@ import calendar
 import re
 from datetime import date
 
+from attrs import frozen
+
 from mailserver.errors import BadSasl, CannotName
 from mailserver.imap.values import SequenceSet
 from mailserver.wire import utf7
@@ -24,11 +26,12 @@ _ATOM = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
 _ASTRING = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\]+')
 _LIST_MAILBOX = re.compile(rb'[^\x00-\x20\x7f-\xff(){"\\]+')
 _QUOTED = re.compile(rb'"([^"\\\r\n\x00\x80-\xff]*+(?:\\["\\][^"\\\r\n\x00\x80-\xff]*+)*+)"')
+_QUOTED_UTF8 = re.compile(rb'"([^"\\\r\n\x00]*+(?:\\["\\][^"\\\r\n\x00]*+)*+)"')
 _ESCAPED = re.compile(rb'\\(["\\])')
 _NUMBER = re.compile(rb"[0-9]{1,19}")
 _SEQUENCE = re.compile(rb"(?:\*|[1-9][0-9]{0,9})(?::(?:\*|[1-9][0-9]{0,9}))?+")
 _SEQUENCE_SET = re.compile(_SEQUENCE.pattern + rb"(?:," + _SEQUENCE.pattern + rb")*+")
-_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f]")
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u2028\u2029]")  # RFC 9755, 3
 _FLAG = re.compile(rb'\\?[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=]+")
 _DATE = re.compile(rb"([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})")
@@ -44,6 +47,21 @@ _MONTHS = {
 _SYSTEM_FLAGS = {name.upper(): name for name in ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")}
 
 
+@frozen
+class Dialect:
+    """What ENABLE has changed in what a client says.
+
+    utf8:     UTF-8 in quoted strings and mailbox names, no modified UTF-7 (RFC 9755, 3; RFC 9051, 5.1)
+    charsets: SEARCH may name a charset (RFC 9755, 3: not with UTF8=ACCEPT)
+    """
+
+    utf8: bool = False
+    charsets: bool = True
+
+
+PLAIN = Dialect()
+
+
 class BadSyntax(Exception):
     """Not what RFC 3501, 9 allows here; the text is sent to the client."""
 
@@ -51,9 +69,10 @@ class BadSyntax(Exception):
 class Cursor:
     """`parts`: text, literal, text, …, as `fragments` cut them."""
 
-    __slots__ = ("_depth", "_next", "_parts", "pos", "text")
+    __slots__ = ("_depth", "_next", "_parts", "dialect", "pos", "text")
 
-    def __init__(self, parts: tuple[bytes, ...]) -> None:
+    def __init__(self, parts: tuple[bytes, ...], dialect: Dialect = PLAIN) -> None:
+        self.dialect = dialect
         self._parts = parts
         self._next = 1  # the literal that follows `text`
         self._depth = 0
@@ -126,12 +145,23 @@ class Cursor:
     def string(self) -> bytes:
         """quoted / literal"""
         if self.peek() == b'"':
-            quoted = self._match(_QUOTED, "a quoted string")[1]
+            quoted = self._quoted()
             return _ESCAPED.sub(rb"\1", quoted) if b"\\" in quoted else quoted
         literal = self._literal()
         if literal is None:
             raise BadSyntax("Expected a string")
         return literal
+
+    def _quoted(self) -> bytes:
+        """What stands between the quotes, as it stands there."""
+        if not self.dialect.utf8:
+            return self._match(_QUOTED, "a quoted string")[1]
+        quoted = self._match(_QUOTED_UTF8, "a quoted string")[1]
+        try:
+            quoted.decode("utf-8")
+        except UnicodeDecodeError:
+            raise BadSyntax("Invalid UTF-8 in a quoted string") from None
+        return quoted
 
     def nstring(self) -> bytes | None:
         """string / NIL"""
@@ -155,19 +185,27 @@ class Cursor:
     # --- mailboxes (RFC 3501, 5.1) ----------------------------------------------------------------
 
     def mailbox(self) -> str:
-        """Raises CannotName for what is no modified UTF-7, and for control characters in it (CASES I1)."""
-        name = utf7.decode(self.astring())
+        """Raises CannotName for what is no modified UTF-7 (or UTF-8), and for controls in it (CASES I1)."""
+        name = self._name(self.astring())
         if _CONTROL.search(name) is not None:
             raise CannotName
         return inbox_in_capitals(name)
+
+    def _name(self, octets: bytes) -> str:
+        if not self.dialect.utf8:
+            return utf7.decode(octets)
+        try:
+            return octets.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CannotName(cause=error) from error
 
     def list_mailbox(self) -> str:
         """A pattern, which may hold wildcards outside quotes."""
         match = _LIST_MAILBOX.match(self.text, self.pos)
         if match is None:
-            return utf7.decode(self.string())
+            return self._name(self.string())
         self.pos = match.end()
-        return utf7.decode(match.group())
+        return self._name(match.group())
 
     # --- numbers and sets -------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from mailserver.errors import MailError
 from mailserver.imap import commands as c
 from mailserver.imap.appending import Appending
 from mailserver.imap.capabilities import refusal
-from mailserver.imap.cursor import BadSyntax
+from mailserver.imap.cursor import PLAIN, BadSyntax
 from mailserver.imap.fragments import (
     BEFORE_LOGIN,
     HUGE,
@@ -80,6 +80,7 @@ ALLOWED: dict[type[c.Command], frozenset[State]] = {
     c.GetQuotaRoot: _AFTER,
     c.SetQuota: _AFTER,
     c.Idle: _AFTER,  # RFC 2177, 3
+    c.Unauthenticate: _AFTER,  # RFC 8437, 6
     c.Compress: _AFTER,  # RFC 4978, 5
     c.Notify: _AFTER,  # RFC 5465, 8
     c.Check: _SELECTED,  # RFC 3501, 6.4
@@ -154,6 +155,7 @@ class Engine:
     line, skip: limits.line after log-in, and octets of a refused literal to read rather than to close
     errors:     wrong commands in a row after log-in, then the connection closes
     off:        capabilities that this client does not get; set by the owner, at any time
+    dialect:    what ENABLE has changed in the grammar; as `off`
     asking:     LITERAL- rather than LITERAL+ (RFC 7888, 5)
     """
 
@@ -162,6 +164,7 @@ class Engine:
     ) -> None:
         self.state = State.NOT_AUTHENTICATED
         self.off: frozenset[str] = frozenset()
+        self.dialect = PLAIN
         self._fragments = Fragments(BEFORE_LOGIN)
         self._after_login = FragmentLimits(line=line, literal=line, total=4 * line)
         self._skip = skip
@@ -219,6 +222,8 @@ class Engine:
         if self.state is State.NOT_AUTHENTICATED and state is not State.NOT_AUTHENTICATED:
             self._fragments.limits = self._after_login
             self._errors = 0
+        elif state is State.NOT_AUTHENTICATED:  # RFC 8437
+            self._fragments.limits = BEFORE_LOGIN
         self.state = state
         self._doing = _Doing.CLOSED if state is State.LOGOUT else _Doing.READING
 
@@ -261,7 +266,7 @@ class Engine:
         if self._append is not None:
             return self._append_ended(self._append, parts)
         try:
-            command = parse_command(parts)
+            command = parse_command(parts, self.dialect)
         except BadSyntax as error:
             return self._bad(parts[0], str(error))
         except MailError as error:
@@ -348,7 +353,7 @@ class Engine:
         """The literal is a message or a part of one; None: an argument. Raises BadSyntax, MailError."""
         append = self._append
         if append is None:
-            append = begin_append(announced.parts) if self.state in _AFTER else None
+            append = begin_append(announced.parts, self.dialect) if self.state in _AFTER else None
             if append is None:
                 return None
             if self.state not in ALLOWED[type(append.command)]:

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from mailserver.imap import commands as c
 from mailserver.imap.appending import Appending
-from mailserver.imap.cursor import BadSyntax, Cursor
+from mailserver.imap.cursor import PLAIN, BadSyntax, Cursor, Dialect
 from mailserver.imap.grammar_fetch import fetch_items, fetch_modifiers, with_modseq
 from mailserver.imap.grammar_list import parse_create, parse_list, status_items
 from mailserver.imap.grammar_modifiers import select_parameters, store_modifiers
@@ -36,19 +36,19 @@ def parse_tag(line: bytes) -> bytes | None:
     return None if match is None else match[1]
 
 
-def parse_command(parts: tuple[bytes, ...]) -> c.Command:
+def parse_command(parts: tuple[bytes, ...], dialect: Dialect = PLAIN) -> c.Command:
     """A whole command. Raises BadSyntax, MailError."""
-    cursor = Cursor(parts)
+    cursor = Cursor(parts, dialect)
     tag, name = _start(cursor)
     command = _ARGUMENTS[name](cursor, tag)
     cursor.end()
     return command
 
 
-def begin_append(parts: tuple[bytes, ...]) -> Appending | None:
+def begin_append(parts: tuple[bytes, ...], dialect: Dialect = PLAIN) -> Appending | None:
     """The APPEND or REPLACE that these parts begin; None for anything else, and while its mailbox name is
     still to come as a literal. Raises MailError."""
-    cursor = Cursor(parts)
+    cursor = Cursor(parts, dialect)
     try:
         tag, name = _start(cursor)
         uid = name == "UID"
@@ -327,6 +327,7 @@ _ARGUMENTS: dict[str, _Parser] = {
     "GETQUOTAROOT": _mailbox(c.GetQuotaRoot),
     "SETQUOTA": _set_quota,
     "IDLE": _nothing(c.Idle),
+    "UNAUTHENTICATE": _nothing(c.Unauthenticate),
     "COMPRESS": _compress,
     "NOTIFY": parse_notify,
     "CHECK": _nothing(c.Check),

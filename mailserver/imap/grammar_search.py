@@ -105,9 +105,13 @@ def search_arguments(cursor: Cursor) -> SearchArguments:
     """["CHARSET" SP astring SP] search-key *(SP search-key)"""
     charset: str | None = None
     if cursor.text[cursor.pos : cursor.pos + 8].upper() == b"CHARSET ":
+        if not cursor.dialect.charsets:
+            raise BadSyntax("With UTF8=ACCEPT there is no charset but UTF-8")
         cursor.pos += 8
         charset = cursor.astring().decode("ascii", "replace").upper()
         cursor.space()
+    elif cursor.dialect.utf8:
+        charset = "UTF-8"
     parser = _Keys(cursor, charset)
     keys = [parser.key()]
     while cursor.skip(b" "):

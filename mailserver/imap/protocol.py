@@ -280,6 +280,7 @@ class ImapConnection(Connection):
             return
         was, now = self.engine.state, self._state()
         self.engine.off = session.off
+        self.engine.dialect = session.dialect
         self.engine.finished(now)
         if session.selected is not None and session.selected.gone:
             self.end(b"* BYE The selected mailbox is gone\r\n")

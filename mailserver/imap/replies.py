@@ -21,9 +21,13 @@ def astring(value: bytes) -> bytes:
     return string(value)
 
 
-def mailbox(name: str) -> bytes:
-    """In modified UTF-7 (RFC 3501, 5.1.3)."""
-    return astring(utf7.encode(name))
+def mailbox(name: str, utf8: bool = False) -> bytes:
+    """In modified UTF-7 (RFC 3501, 5.1.3), or in UTF-8 for clients that enabled it (RFC 9755, 3)."""
+    if not utf8:
+        return astring(utf7.encode(name))
+    if name.isascii() or not name.isprintable():
+        return astring(name.encode("utf-8"))
+    return b'"%b"' % name.replace("\\", "\\\\").replace('"', '\\"').encode("utf-8")
 
 
 def capability(names: Sequence[str]) -> bytes:
@@ -41,7 +45,7 @@ def identity(fields: dict[str, str]) -> bytes:
     return b"* ID (%b)\r\n" % b" ".join(pairs)
 
 
-def listing(command: str, entry: Listed) -> bytes:
+def listing(command: str, entry: Listed, utf8: bool = False) -> bytes:
     """A LIST or LSUB response."""
     attributes = " ".join(entry.attributes).encode("ascii")
     items: list[bytes] = []
@@ -49,9 +53,10 @@ def listing(command: str, entry: Listed) -> bytes:
         options = " ".join(f'"{option}"' for option in entry.children).encode("ascii")
         items.append(b'"CHILDINFO" (%b)' % options)
     if entry.old_name:
-        items.append(b'"OLDNAME" (%b)' % mailbox(entry.old_name))
+        items.append(b'"OLDNAME" (%b)' % mailbox(entry.old_name, utf8))
     more = b" (%b)" % b" ".join(items) if items else b""
-    return b'* %b (%b) "/" %b%b\r\n' % (command.encode("ascii"), attributes, mailbox(entry.name), more)
+    name = mailbox(entry.name, utf8)
+    return b'* %b (%b) "/" %b%b\r\n' % (command.encode("ascii"), attributes, name, more)
 
 
 def root(command: str) -> bytes:
@@ -59,9 +64,9 @@ def root(command: str) -> bytes:
     return b'* %b (\\Noselect) "/" ""\r\n' % command.encode("ascii")
 
 
-def status(name: str, values: Iterable[tuple[str, int | str]]) -> bytes:
+def status(name: str, values: Iterable[tuple[str, int | str]], utf8: bool = False) -> bytes:
     items = " ".join(f"{item} {value}" for item, value in values)
-    return b"* STATUS %b (%b)\r\n" % (mailbox(name), items.encode("ascii"))
+    return b"* STATUS %b (%b)\r\n" % (mailbox(name, utf8), items.encode("ascii"))
 
 
 def metadata_changed(name: str, entries: Iterable[str]) -> bytes:
@@ -83,5 +88,5 @@ def quota(usage: QuotaUsage) -> bytes:
     return b"* QUOTA %b (STORAGE %d %d)\r\n" % (QUOTA_ROOT, used, limit)
 
 
-def quota_root(name: str) -> bytes:
-    return b"* QUOTAROOT %b %b\r\n" % (mailbox(name), QUOTA_ROOT)
+def quota_root(name: str, utf8: bool = False) -> bytes:
+    return b"* QUOTAROOT %b %b\r\n" % (mailbox(name, utf8), QUOTA_ROOT)

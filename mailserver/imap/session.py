@@ -18,12 +18,15 @@ from mailserver.config.schema import Without
 from mailserver.errors import MailError, NotPermitted
 from mailserver.events import AccountEvent
 from mailserver.imap.commands import Command, Expunge, Move, Replace
+from mailserver.imap.cursor import PLAIN, Dialect
 from mailserver.imap.notify import Notifier
 from mailserver.imap.rules import MAX_CLIENT, rules_for, switched_off
 from mailserver.imap.selected import Selected
 from mailserver.interfaces import IAccount, IAuthenticator, IExchange, IMessageFile, Peer
 
 T = TypeVar("T")
+
+_UTF8_ACCEPT = Dialect(utf8=True, charsets=False)
 
 Handler = Callable[["Session", Any], Coroutine[Any, Any, None]]
 
@@ -71,6 +74,9 @@ class Wire(Protocol):
 
     def begin_compression(self) -> None:
         """What is sent and received from here on is compressed."""
+
+    def end_compression(self) -> None:
+        """… and not any more; nothing happens where it was not."""
 
     def new_body(self, on_drained: Callable[[], None], memory: int, raw: bool = False) -> Any:
         """An empty `delivery.body.Body`."""
@@ -172,6 +178,22 @@ class Session:
         self.account = account
         self.user = user
         self._off = None
+
+    @property
+    def utf8(self) -> bool:
+        """Does the client take UTF-8 in quoted strings and mailbox names (RFC 9755, 3)?"""
+        return "UTF8=ACCEPT" in self.enabled
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the client's commands are to be read."""
+        return _UTF8_ACCEPT if self.utf8 else PLAIN
+
+    def forget_user(self) -> None:
+        """Back to the state before log-in, with nothing left of it (RFC 8437, 3)."""
+        self.unselect()
+        self.enabled.clear()
+        self.belongs_to(None, "")
 
     def _tell_rules(self, rules: Sequence[Without]) -> None:
         """Each rule once in a session, from log-in on."""

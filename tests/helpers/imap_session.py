@@ -104,6 +104,8 @@ class FakeWire:
 
     def begin_compression(self) -> None: ...
 
+    def end_compression(self) -> None: ...
+
     def new_body(self, on_drained: Callable[[], None], memory: int, raw: bool = False) -> Any:
         raise NotImplementedError
 

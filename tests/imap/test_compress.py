@@ -120,6 +120,18 @@ def test_a_client_that_does_not_read_stops_the_output() -> None:
     assert (first + rest).count(b" FETCH (") == 50
 
 
+def test_unauthenticate_ends_it_and_what_follows_is_clear(client: ImapClient) -> None:
+    """RFC 8437, 4.1; the client need not wait for the OK."""
+    packed = compressed(client)
+    answer = client.send(packed.pack(b"u UNAUTHENTICATE\r\n") + b"l LOGIN alice@example.org secret\r\n")
+    size = answer.index(b"l OK [")
+    assert packed.back.decompress(answer[:size]) == b"u OK UNAUTHENTICATE completed\r\n"
+    assert b"COMPRESS=DEFLATE" in answer[size:]
+    assert client.say("n NOOP") == ["n OK NOOP completed"]
+    again = compressed(client)
+    assert again.send(b"d NOOP\r\n") == b"d OK NOOP completed\r\n"
+
+
 def test_logout(client: ImapClient) -> None:
     packed = compressed(client)
     assert packed.send(b"z LOGOUT\r\n") == b"* BYE Logging out\r\nz OK LOGOUT completed\r\n"

@@ -107,6 +107,7 @@ COMMANDS: dict[type[c.Command], bytes] = {
     c.GetQuota: b"GETQUOTA x",
     c.GetQuotaRoot: b"GETQUOTAROOT x",
     c.SetQuota: b"SETQUOTA x ()",
+    c.Unauthenticate: b"UNAUTHENTICATE",
     c.Compress: b"COMPRESS DEFLATE",
     c.Idle: b"IDLE",
     c.Notify: b"NOTIFY NONE",

@@ -52,9 +52,9 @@ def test_capabilities_before_and_after_log_in(server: ImapServer) -> None:
         S: * CAPABILITY {CAPABILITIES} AUTH=PLAIN AUTH=X-STEPS
         S: a OK CAPABILITY completed
         C: b LOGIN alice@example.org secret
-        S: b OK [CAPABILITY {CAPABILITIES} COMPRESS=DEFLATE] Logged in
+        S: b OK [CAPABILITY {CAPABILITIES} COMPRESS=DEFLATE UNAUTHENTICATE] Logged in
         C: c CAPABILITY
-        S: * CAPABILITY {CAPABILITIES} COMPRESS=DEFLATE
+        S: * CAPABILITY {CAPABILITIES} COMPRESS=DEFLATE UNAUTHENTICATE
         S: c OK CAPABILITY completed
         """
     )
@@ -201,7 +201,7 @@ def test_authenticate_with_initial_response(server: ImapServer) -> None:
     ImapClient(server).dialog(
         f"""
         C: a AUTHENTICATE PLAIN {response}
-        S: a OK [CAPABILITY {CAPABILITIES} COMPRESS=DEFLATE] Logged in
+        S: a OK [CAPABILITY {CAPABILITIES} COMPRESS=DEFLATE UNAUTHENTICATE] Logged in
         C: b NOOP
         S: b OK NOOP completed
         """

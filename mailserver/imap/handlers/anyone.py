@@ -1,14 +1,27 @@
-"""Commands of any state, and IDLE, ENABLE and COMPRESS (RFC 3501, 6.1; RFC 2971; 2177; 5161; 4978)."""
+"""Commands of any state, and IDLE, ENABLE, COMPRESS and UNAUTHENTICATE (RFC 3501, 6.1; RFC 2971; 2177; 5161;
+4978; 8437)."""
 
 from __future__ import annotations
 
 from mailserver.imap import replies
 from mailserver.imap.announce import capabilities
-from mailserver.imap.commands import Capability, Command, Compress, Enable, Id, Idle, Logout, Noop
+from mailserver.imap.commands import (
+    Capability,
+    Command,
+    Compress,
+    Enable,
+    Id,
+    Idle,
+    Logout,
+    Noop,
+    Unauthenticate,
+)
 from mailserver.imap.session import Handler, Session
 
 IDENTITY = {"name": "mailserver"}  # no version: it helps attackers more than users (RFC 2971, 5)
-ENABLEABLE = frozenset(("CONDSTORE",))  # what changes responses only when asked to (RFC 5161, 3.1)
+ENABLEABLE = frozenset(
+    ("CONDSTORE", "UTF8=ACCEPT")
+)  # what changes responses only when asked to (RFC 5161, 3.1)
 
 
 async def capability(session: Session, command: Capability) -> None:
@@ -73,6 +86,13 @@ async def idle(session: Session, command: Idle) -> None:
         session.bad(command, "Expected DONE")
 
 
+async def unauthenticate(session: Session, command: Unauthenticate) -> None:
+    """RFC 8437, 3: everything but TLS and what ID told is forgotten; compression ends with the OK."""
+    session.forget_user()
+    session.ok(command)
+    session.wire.end_compression()
+
+
 async def compress(session: Session, command: Compress) -> None:
     """RFC 4978, 3: everything behind this OK is compressed, on both sides."""
     if command.mechanism != "DEFLATE":
@@ -92,4 +112,5 @@ TABLE: dict[type[Command], Handler] = {
     Enable: enable,
     Idle: idle,
     Compress: compress,
+    Unauthenticate: unauthenticate,
 }

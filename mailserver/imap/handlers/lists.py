@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import evolve
 
 from mailserver.errors import MailError, NoSuchMailbox
@@ -69,33 +71,34 @@ async def _send_with_status(session: Session, command: ListExtended, entry: List
     if entry.selected:
         try:
             values = await status_values(session, entry.name, command.status)
-            status = replies.status(entry.name, values)
+            status = replies.status(entry.name, values, session.utf8)
         except NoSuchMailbox:
             entry = evolve(entry, attributes=("\\NonExistent", *entry.attributes))
         except MailError:
             status = b""
-    session.send(_line(command, entry, _hidden(session)) + status)
+    session.send(_liner(session, command)(entry) + status)
     await session.drained()
 
 
 async def _send_list(session: Session, command: Command, entries: list[Listed]) -> None:
-    hidden = _hidden(session)
+    line = _liner(session, command)
     for start in range(0, len(entries), LINES_PER_TURN):
         if start:
             await session.breathe()
-        lines = [_line(command, entry, hidden) for entry in entries[start : start + LINES_PER_TURN]]
-        session.send(b"".join(lines))
+        session.send(b"".join(map(line, entries[start : start + LINES_PER_TURN])))
 
 
-def _hidden(session: Session) -> frozenset[str]:
-    """Attributes that this client is not told; none, mostly."""
-    return frozenset(a for name, some in ATTRIBUTES.items() if not session.has(name) for a in some)
+def _liner(session: Session, command: Command) -> Callable[[Listed], bytes]:
+    """How an entry is told to this client; some attributes are not, to some."""
+    hidden = frozenset(a for name, some in ATTRIBUTES.items() if not session.has(name) for a in some)
+    utf8 = session.utf8
 
+    def line(entry: Listed) -> bytes:
+        if hidden:
+            entry = evolve(entry, attributes=tuple(a for a in entry.attributes if a not in hidden))
+        return replies.listing(command.NAME, entry, utf8)
 
-def _line(command: Command, entry: Listed, hidden: frozenset[str]) -> bytes:
-    if hidden:
-        entry = evolve(entry, attributes=tuple(a for a in entry.attributes if a not in hidden))
-    return replies.listing(command.NAME, entry)
+    return line
 
 
 TABLE: dict[type[Command], Handler] = {

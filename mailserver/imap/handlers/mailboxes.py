@@ -146,7 +146,7 @@ async def namespace(session: Session, command: Namespace) -> None:
 async def status(session: Session, command: Status) -> None:
     """RFC 3501, 6.3.10"""
     values = await status_values(session, command.mailbox, command.items)
-    session.send(replies.status(command.mailbox, values))
+    session.send(replies.status(command.mailbox, values, session.utf8))
     session.ok(command)
 
 
@@ -199,7 +199,7 @@ async def get_quota(session: Session, command: GetQuota) -> None:
 
 async def get_quota_root(session: Session, command: GetQuotaRoot) -> None:
     """The mailbox need not exist (RFC 9208, 4.1.2)."""
-    session.send(replies.quota_root(command.mailbox) + await _quota(session))
+    session.send(replies.quota_root(command.mailbox, session.utf8) + await _quota(session))
     session.ok(command)
 
 
