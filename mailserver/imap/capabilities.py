@@ -96,8 +96,24 @@ def _appends(name: str) -> dict[str, Callable[[Any], object]]:
     return dict.fromkeys(("Append", "Replace"), lambda command: name in command.uses)
 
 
+# What IMAP4rev2 is made of (RFC 9051, E 2 and 3).
+_FOLDED_IN = (
+    *("ENABLE", "IDLE", "NAMESPACE", "UNSELECT", "UIDPLUS", "MOVE", "SASL-IR", "LITERAL+", "CHILDREN"),
+    *(
+        "ESEARCH",
+        "SEARCHRES",
+        "LIST-EXTENDED",
+        "LIST-STATUS",
+        "STATUS=SIZE",
+        "QUOTA",
+        "SPECIAL-USE",
+        "BINARY",
+    ),
+)
+
 ROWS: tuple[Row, ...] = (
     Row("IMAP4rev1", fixed=True),
+    Row("IMAP4rev2", needs=_FOLDED_IN),
     Row("SASL-IR", options={"Authenticate": lambda command: command.initial is not None}),
     Row("LITERAL+"),  # the engine's matter
     Row("ID", ("Id",)),

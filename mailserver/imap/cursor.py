@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import calendar
 import re
+import unicodedata
 from datetime import date
 
 from attrs import frozen
@@ -20,6 +21,7 @@ from mailserver.wire.sasl import decode_base64
 MAX_DEPTH = 50
 MAX_FLAG = 128
 MAX_NUMBER = 4294967295
+MAX_NUMBER64 = (1 << 63) - 1  # RFC 9051, 9
 MAX_MODSEQ = (1 << 63) - 1  # RFC 7162, 7: mod-sequence-value
 
 _ATOM = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
@@ -69,10 +71,11 @@ class BadSyntax(Exception):
 class Cursor:
     """`parts`: text, literal, text, …, as `fragments` cut them."""
 
-    __slots__ = ("_depth", "_next", "_parts", "dialect", "pos", "text")
+    __slots__ = ("_depth", "_next", "_parts", "dialect", "given", "pos", "text")
 
     def __init__(self, parts: tuple[bytes, ...], dialect: Dialect = PLAIN) -> None:
         self.dialect = dialect
+        self.given: list[tuple[str, str]] = []  # mailboxes by another name than their own, and that
         self._parts = parts
         self._next = 1  # the literal that follows `text`
         self._depth = 0
@@ -185,11 +188,17 @@ class Cursor:
     # --- mailboxes (RFC 3501, 5.1) ----------------------------------------------------------------
 
     def mailbox(self) -> str:
-        """Raises CannotName for what is no modified UTF-7 (or UTF-8), and for controls in it (CASES I1)."""
+        """Raises CannotName for what is no modified UTF-7 (or UTF-8), and for controls in it (CASES I1). In
+        UTF-8 any composition of a name means the one of RFC 5198 (RFC 9051, 5.1)."""
         name = self._name(self.astring())
         if _CONTROL.search(name) is not None:
             raise CannotName
-        return inbox_in_capitals(name)
+        meant = inbox_in_capitals(name)
+        if self.dialect.utf8:
+            meant = unicodedata.normalize("NFC", meant)
+        if meant != name:
+            self.given.append((name, meant))
+        return meant
 
     def _name(self, octets: bytes) -> str:
         if not self.dialect.utf8:

@@ -42,7 +42,7 @@ def parse_command(parts: tuple[bytes, ...], dialect: Dialect = PLAIN) -> c.Comma
     tag, name = _start(cursor)
     command = _ARGUMENTS[name](cursor, tag)
     cursor.end()
-    return command
+    return evolve(command, given=tuple(cursor.given)) if cursor.given else command
 
 
 def begin_append(parts: tuple[bytes, ...], dialect: Dialect = PLAIN) -> Appending | None:
@@ -183,7 +183,8 @@ def _status(cursor: Cursor, tag: bytes) -> c.Command:
 def _append_head(cursor: Cursor, tag: bytes) -> c.Append:
     """What stands before the first message (RFC 3501, 6.3.11)."""
     cursor.space()
-    return c.Append(tag, cursor.mailbox())
+    mailbox = cursor.mailbox()
+    return c.Append(tag, mailbox, given=tuple(cursor.given))
 
 
 def _replace_head(cursor: Cursor, tag: bytes, uid: bool) -> c.Replace:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from attrs import evolve, frozen
 
-from mailserver.imap.cursor import MAX_DEPTH, MAX_MODSEQ, MAX_NUMBER, BadSyntax, Cursor
+from mailserver.imap.cursor import MAX_DEPTH, MAX_MODSEQ, MAX_NUMBER64, BadSyntax, Cursor
 from mailserver.imap.grammar_search import partial_range
 from mailserver.imap.values import FetchItem, PartialRange, Section
 
@@ -144,12 +144,12 @@ def _field_name(cursor: Cursor) -> bytes:
 
 
 def _partial(cursor: Cursor) -> tuple[int, int] | None:
-    """ "<" number "." nz-number ">" """
+    """ "<" number64 "." nz-number64 ">" (RFC 9051, 9)"""
     if not cursor.skip(b"<"):
         return None
-    origin = cursor.number(MAX_NUMBER)
+    origin = cursor.number(MAX_NUMBER64)
     cursor.expect(b".")
-    count = cursor.number(MAX_NUMBER)
+    count = cursor.number(MAX_NUMBER64)
     cursor.expect(b">")
     if not count:
         raise BadSyntax("A partial fetch of nothing")

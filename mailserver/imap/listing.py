@@ -15,6 +15,7 @@ from mailserver.imap.cursor import inbox_in_capitals
 from mailserver.interfaces import FolderInfo
 
 SEPARATOR = "/"
+SPECIAL_USES = {use.upper(): use for use in ("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash")}
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
@@ -77,7 +78,7 @@ class Listed:
 
     children: selection options that a name below meets: CHILDINFO (RFC 5258, 3.5)
     selected: exists and meets the selection options itself (LIST with options only)
-    old_name: what it was renamed from (RFC 5465, 5.4)
+    old_name: what it was renamed from (RFC 5465, 5.4), or what the client called it (RFC 9051, 6.3.9.7)
     """
 
     attributes: tuple[str, ...]
@@ -85,6 +86,17 @@ class Listed:
     children: tuple[str, ...] = ()
     selected: bool = False
     old_name: str = ""
+
+
+def list_one(folders: Iterable[FolderInfo], name: str) -> Listed:
+    """The entry of one mailbox."""
+    below = name + SEPARATOR
+    folder, has_children = None, False
+    for other in folders:
+        if other.name == name:
+            folder = other
+        has_children = has_children or other.name.startswith(below)
+    return Listed(_attributes(folder, has_children), name)
 
 
 def list_folders(folders: Iterable[FolderInfo], pattern: str) -> list[Listed]:

@@ -69,10 +69,10 @@ def status(name: str, values: Iterable[tuple[str, int | str]], utf8: bool = Fals
     return b"* STATUS %b (%b)\r\n" % (mailbox(name, utf8), items.encode("ascii"))
 
 
-def metadata_changed(name: str, entries: Iterable[str]) -> bytes:
+def metadata_changed(name: str, entries: Iterable[str], utf8: bool = False) -> bytes:
     """Names of entries that were changed (RFC 5464, 4.4.2); the server's own where `name` is empty."""
     keys = b" ".join(astring(entry.encode("utf-8")) for entry in entries)
-    return b"* METADATA %b %b\r\n" % (mailbox(name), keys)
+    return b"* METADATA %b %b\r\n" % (mailbox(name, utf8), keys)
 
 
 def namespace() -> bytes:

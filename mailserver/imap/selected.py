@@ -72,7 +72,7 @@ class Selected:
         self.uids = mailbox.uids
         self.told = len(mailbox.uids)
         self.settled = mailbox.highestmodseq
-        self.recent = set(mailbox.take_recent(self, self.read_only))
+        self.recent = set() if self.rev2 else set(mailbox.take_recent(self, self.read_only))
         self.saved = ()
         self._removed.clear()
         self._changed.clear()
@@ -110,6 +110,15 @@ class Selected:
     def keeps_modseqs(self) -> bool:
         """False where the mailbox has no mod-sequences that last (RFC 7162, 3.1.2.2: NOMODSEQ)."""
         return bool(self.mailbox.highestmodseq)
+
+    @property
+    def rev2(self) -> bool:
+        """Has the client enabled IMAP4rev2, which knows no \\Recent?"""
+        return "IMAP4rev2" in self.enabled
+
+    def forget_recent(self) -> None:
+        """The client has just enabled IMAP4rev2."""
+        self.recent.clear()
 
     @property
     def condstore(self) -> bool:
@@ -246,8 +255,15 @@ class Selected:
         if count == self.told:
             return
         self.told = count
-        self.recent |= self.mailbox.take_recent(self, self.read_only)
-        told.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (count, len(self.recent)))
+        if not self.rev2:
+            self.recent |= self.mailbox.take_recent(self, self.read_only)
+        told.append(self.exists_response())
+
+    def exists_response(self) -> bytes:
+        """EXISTS, and RECENT for those who know it (RFC 9051, E 12)."""
+        if self.rev2:
+            return b"* %d EXISTS\r\n" % self.told
+        return b"* %d EXISTS\r\n* %d RECENT\r\n" % (self.told, len(self.recent))
 
     def tell_keywords(self) -> bytes:
         """FLAGS and PERMANENTFLAGS where keywords came in (RFC 3501, 7.2.6); before any FETCH with them."""
@@ -271,7 +287,7 @@ class Selected:
 
     def flag_lines(self, uids: Sequence[int], with_uid: bool) -> list[bytes]:
         """`* n FETCH (FLAGS (…))` for those of these UIDs (ascending) that the client knows; with UID and
-        MODSEQ where CONDSTORE is enabled."""
+        MODSEQ where CONDSTORE is enabled, with UID for IMAP4rev2 (RFC 9051, E 21)."""
         indices = rows = self.indices_of(uids)
         view, mailbox, condstore = self.uids, self.mailbox, self.condstore
         if not self.current:
@@ -280,7 +296,7 @@ class Selected:
             rows = [row for _, row in found if row >= 0]
         if not indices:
             return []
-        columns = [self._heads(indices, with_uid or condstore), self._flags(indices, rows)]
+        columns = [self._heads(indices, with_uid or condstore or self.rev2), self._flags(indices, rows)]
         if condstore:
             modseqs = mailbox.modseqs
             columns += [[b" "] * len(rows), modseq_column([modseqs[row] for row in rows], b"")]

@@ -18,15 +18,13 @@ from mailserver.config.schema import Without
 from mailserver.errors import MailError, NotPermitted
 from mailserver.events import AccountEvent
 from mailserver.imap.commands import Command, Expunge, Move, Replace
-from mailserver.imap.cursor import PLAIN, Dialect
+from mailserver.imap.cursor import Dialect
 from mailserver.imap.notify import Notifier
 from mailserver.imap.rules import MAX_CLIENT, rules_for, switched_off
 from mailserver.imap.selected import Selected
 from mailserver.interfaces import IAccount, IAuthenticator, IExchange, IMessageFile, Peer
 
 T = TypeVar("T")
-
-_UTF8_ACCEPT = Dialect(utf8=True, charsets=False)
 
 Handler = Callable[["Session", Any], Coroutine[Any, Any, None]]
 
@@ -181,17 +179,23 @@ class Session:
 
     @property
     def utf8(self) -> bool:
-        """Does the client take UTF-8 in quoted strings and mailbox names (RFC 9755, 3)?"""
-        return "UTF8=ACCEPT" in self.enabled
+        """Does the client take UTF-8 in quoted strings and mailbox names (RFC 9755, 3; RFC 9051, A)?"""
+        return "UTF8=ACCEPT" in self.enabled or self.rev2
+
+    @property
+    def rev2(self) -> bool:
+        """Has the client enabled IMAP4rev2?"""
+        return "IMAP4rev2" in self.enabled
 
     @property
     def dialect(self) -> Dialect:
         """How the client's commands are to be read."""
-        return _UTF8_ACCEPT if self.utf8 else PLAIN
+        return Dialect(self.utf8, charsets="UTF8=ACCEPT" not in self.enabled)
 
     def forget_user(self) -> None:
         """Back to the state before log-in, with nothing left of it (RFC 8437, 3)."""
         self.unselect()
+        self.set_notifier(None)
         self.enabled.clear()
         self.belongs_to(None, "")
 

@@ -146,12 +146,12 @@ class _Scanner:
                 part.parameters += US_ASCII
         elif main == b"multipart":
             part.is_multipart = True
-        elif main == b"message" and sub == b"rfc822":
+        elif main == b"message" and sub in (b"rfc822", b"global"):  # RFC 6532, 3.7
             # An encoded message (not allowed by RFC 2046, 5.2.1) cannot be looked into.
             encoding = part.fields.get(b"content-transfer-encoding", b"").lower()
             part.is_message = encoding not in (b"base64", b"quoted-printable")
             if not part.is_message:
-                part.main, part.sub = OCTET_STREAM
+                part.main, part.sub = (part.main, part.sub) if sub == b"global" else OCTET_STREAM
 
     def _descend(self, at: int) -> int:
         """From the body of the innermost part into what it holds; the place to look on from."""

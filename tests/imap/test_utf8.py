@@ -109,6 +109,12 @@ def test_unauthenticate_forgets_everything(client: ImapClient) -> None:
     assert client.account.inbox.listeners == []
 
 
+def test_unauthenticate_ends_notifications(client: ImapClient) -> None:
+    client.say("n NOTIFY SET (personal (MessageNew MessageExpunge))")
+    client.say("a UNAUTHENTICATE")
+    assert client.connection.session.notifier is None
+
+
 def test_unauthenticate_and_log_in_in_one_round_trip(client: ImapClient) -> None:
     answer = client.send(b"a UNAUTHENTICATE\r\nb LOGIN alice@example.org secret\r\nc NOOP\r\n")
     assert answer.startswith(b"a OK UNAUTHENTICATE completed\r\nb OK [")

@@ -19,9 +19,8 @@ from mailserver.imap.commands import (
 from mailserver.imap.session import Handler, Session
 
 IDENTITY = {"name": "mailserver"}  # no version: it helps attackers more than users (RFC 2971, 5)
-ENABLEABLE = frozenset(
-    ("CONDSTORE", "UTF8=ACCEPT")
-)  # what changes responses only when asked to (RFC 5161, 3.1)
+# What changes responses only when asked to (RFC 5161, 3.1).
+ENABLEABLE = {name.upper(): name for name in ("CONDSTORE", "UTF8=ACCEPT", "IMAP4rev2")}
 
 
 async def capability(session: Session, command: Capability) -> None:
@@ -60,12 +59,14 @@ async def identify(session: Session, command: Id) -> None:
 
 async def enable(session: Session, command: Enable) -> None:
     """RFC 5161, 3.1: what is not known, or enabled already, is passed over."""
-    known = {name for name in ENABLEABLE if session.has(name)} - session.enabled
-    wanted = [name for name in dict.fromkeys(command.capabilities) if name in known]
+    asked = [ENABLEABLE[name] for name in dict.fromkeys(command.capabilities) if name in ENABLEABLE]
+    wanted = [name for name in asked if session.has(name) and name not in session.enabled]
     session.send(replies.enabled(wanted))
     if "CONDSTORE" in wanted:
         session.enable_condstore()
     session.enabled.update(wanted)
+    if "IMAP4rev2" in wanted and session.selected is not None:
+        session.selected.forget_recent()
     session.ok(command)
 
 

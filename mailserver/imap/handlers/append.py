@@ -12,6 +12,7 @@ from mailserver.imap.commands import Append, Command, Replace
 from mailserver.imap.cursor import BadSyntax
 from mailserver.imap.handlers.batches import uids_of
 from mailserver.imap.handlers.change import NO_SUCH_NUMBER, READ_ONLY, uid_set
+from mailserver.imap.handlers.names import tell_normalised
 from mailserver.imap.handlers.uploads import Upload
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
@@ -37,6 +38,7 @@ async def append(session: Session, command: Append, upload: Upload | None = None
             await _replace(session, command, messages[0], upload.replacing)
             return
         result = await session.owner.append(command.mailbox, messages)
+        await tell_normalised(session, command, command.mailbox)
     except (MailError, BadSyntax) as error:
         refuse(session, command, error)
         return

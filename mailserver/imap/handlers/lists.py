@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from attrs import evolve
 
 from mailserver.errors import MailError, NoSuchMailbox
 from mailserver.imap import replies
 from mailserver.imap.commands import Command, List, ListExtended, Lsub
-from mailserver.imap.handlers.mailboxes import SPECIAL_USES, status_values
+from mailserver.imap.handlers.mailboxes import status_values
+from mailserver.imap.handlers.names import liner
 from mailserver.imap.listing import Listed, list_folders, list_subscribed
 from mailserver.imap.listing_extended import list_extended
 from mailserver.imap.session import Handler, Session
 
 LINES_PER_TURN = 500  # of LIST, between two turns of the reactor
 MANY = 2000  # names times patterns, from which on they are compared in a thread
-
-
-# Attributes of LIST that come with a capability (RFC 3348; RFC 6154, 2).
-ATTRIBUTES = {
-    "CHILDREN": ("\\HasChildren", "\\HasNoChildren"),
-    "SPECIAL-USE": tuple(SPECIAL_USES.values()),
-}
 
 
 async def list_mailboxes(session: Session, command: List) -> None:
@@ -76,29 +68,16 @@ async def _send_with_status(session: Session, command: ListExtended, entry: List
             entry = evolve(entry, attributes=("\\NonExistent", *entry.attributes))
         except MailError:
             status = b""
-    session.send(_liner(session, command)(entry) + status)
+    session.send(liner(session, command.NAME)(entry) + status)
     await session.drained()
 
 
 async def _send_list(session: Session, command: Command, entries: list[Listed]) -> None:
-    line = _liner(session, command)
+    line = liner(session, command.NAME)
     for start in range(0, len(entries), LINES_PER_TURN):
         if start:
             await session.breathe()
         session.send(b"".join(map(line, entries[start : start + LINES_PER_TURN])))
-
-
-def _liner(session: Session, command: Command) -> Callable[[Listed], bytes]:
-    """How an entry is told to this client; some attributes are not, to some."""
-    hidden = frozenset(a for name, some in ATTRIBUTES.items() if not session.has(name) for a in some)
-    utf8 = session.utf8
-
-    def line(entry: Listed) -> bytes:
-        if hidden:
-            entry = evolve(entry, attributes=tuple(a for a in entry.attributes if a not in hidden))
-        return replies.listing(command.NAME, entry, utf8)
-
-    return line
 
 
 TABLE: dict[type[Command], Handler] = {

@@ -24,13 +24,13 @@ from mailserver.imap.commands import (
     Subscribe,
     Unsubscribe,
 )
-from mailserver.imap.listing import SEPARATOR
+from mailserver.imap.handlers.names import tell_normalised, tell_selected
+from mailserver.imap.listing import SEPARATOR, SPECIAL_USES
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import Flag, IMailboxListener, MailboxStatus
 
 MANY_COMBINATIONS = 16
-SPECIAL_USES = {use.upper(): use for use in ("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash")}
 
 
 # --- SELECT, EXAMINE -------------------------------------------------------------------------------
@@ -38,10 +38,10 @@ SPECIAL_USES = {use.upper(): use for use in ("\\Archive", "\\Drafts", "\\Junk", 
 
 async def select(session: Session, command: Select | Examine) -> None:
     """RFC 3501, 6.3.1: the mailbox selected before is left first, also where this one fails (CASES H23);
-    CLOSED tells of that (RFC 7162, 3.2.11)."""
+    CLOSED tells of that (RFC 7162, 3.2.11; RFC 9051, 6.3.2)."""
     if session.selected is not None:
         session.unselect()
-        if session.has("CONDSTORE"):
+        if session.has("CONDSTORE") or session.rev2:
             session.send(b"* OK [CLOSED] Previous mailbox closed\r\n")
     if command.condstore:
         session.enable_condstore()
@@ -52,18 +52,17 @@ async def select(session: Session, command: Select | Examine) -> None:
     session.send(_selection(selected, session.has("OBJECTID")))
     if session.has("CONDSTORE"):
         session.send(selected.modseq_response())
+    await tell_selected(session, command, command.mailbox)
     code = "READ-ONLY" if selected.read_only else "READ-WRITE"
     session.ok(command, code=code)
 
 
 def _selection(selected: Selected, ids: bool) -> bytes:
-    """The untagged responses of SELECT; `ids`: with MAILBOXID (RFC 8474, 4.2)."""
+    """The untagged responses of SELECT; `ids`: with MAILBOXID (RFC 8474, 4.2). RFC 9051, 6.3.2 has no RECENT
+    and no UNSEEN."""
     mailbox = selected.mailbox
-    lines = [
-        selected.flags_responses(),
-        b"* %d EXISTS\r\n* %d RECENT\r\n" % (selected.told, len(selected.recent)),
-    ]
-    unseen = first_unseen(mailbox.flags)
+    lines = [selected.flags_responses(), selected.exists_response()]
+    unseen = 0 if selected.rev2 else first_unseen(mailbox.flags)
     if 0 < unseen <= selected.told:
         lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % unseen)
     lines.append(b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uidvalidity)
@@ -104,6 +103,7 @@ async def create(session: Session, command: Create) -> None:
     if not name:
         raise CannotName
     mailboxid = await session.owner.create(name, *uses)
+    await tell_normalised(session, command, name)
     session.ok(command, code=f"MAILBOXID ({mailboxid})" if session.has("OBJECTID") else "")  # RFC 8474, 4.1
 
 
@@ -114,8 +114,10 @@ async def delete(session: Session, command: Delete) -> None:
 
 
 async def rename(session: Session, command: Rename) -> None:
-    await session.owner.rename(command.mailbox, command.new.removesuffix(SEPARATOR))
+    name = command.new.removesuffix(SEPARATOR)
+    await session.owner.rename(command.mailbox, name)
     _leave_what_is_gone(session)
+    await tell_normalised(session, command, command.mailbox, name)
     session.ok(command)
 
 

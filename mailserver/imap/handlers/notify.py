@@ -56,7 +56,7 @@ async def _send_status(session: Session, made: Notifier) -> None:
         if items:
             with suppress(MailError):
                 values = await status_values(session, folder.name, items)
-                session.send(replies.status(folder.name, values))
+                session.send(replies.status(folder.name, values, session.utf8))
             await session.drained()
 
 
@@ -107,8 +107,10 @@ def _status_lines(session: Session, notifier: Notifier) -> list[bytes]:
     for name, waiting in notifier.take_mailboxes(selected).items():
         values = waiting.values(modseq)
         if values:
-            lines.append(replies.status(name, values))
-    lines += [replies.metadata_changed(name, keys) for name, keys in notifier.take_metadata().items()]
+            lines.append(replies.status(name, values, session.utf8))
+    lines += [
+        replies.metadata_changed(name, keys, session.utf8) for name, keys in notifier.take_metadata().items()
+    ]
     return lines
 
 
@@ -125,7 +127,7 @@ async def _tell_names(session: Session, names: Sequence[NameTold]) -> None:
         if told.name in subscribed:
             attributes += ("\\Subscribed",)
         entry = Listed(attributes, told.name)
-        session.send(replies.listing("LIST", evolve(entry, old_name=told.old)))
+        session.send(replies.listing("LIST", evolve(entry, old_name=told.old), session.utf8))
         await session.drained()
 
 

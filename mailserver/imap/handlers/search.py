@@ -15,6 +15,8 @@ from mailserver.imap.session import Handler, Session
 from mailserver.imap.values import Returning, SearchModseq, search_leaves
 from mailserver.message import charsets
 
+ALL = Returning(frozenset(("ALL",)))
+
 
 class BadCharset(MailError):
     """A charset that is not known here (RFC 3501, 6.4.4)."""
@@ -26,6 +28,8 @@ class BadCharset(MailError):
 async def search_messages(session: Session, command: Search) -> None:
     """A search that fails with SAVE leaves nothing saved (RFC 5182, 2.1)."""
     view, returning = session.mailbox, command.returning
+    if returning is None and session.rev2:  # RFC 9051, 6.4.4: always ESEARCH
+        returning = ALL
     by_modseq = any(isinstance(leaf, SearchModseq) for leaf in search_leaves(command.key))
     if by_modseq and not session.takes_modseq(command):
         return
