@@ -33,6 +33,7 @@ from mailserver.auth.pool import HashPool
 from mailserver.auth.realm import Realm
 from mailserver.auth.tokens import TokenChecker
 from mailserver.auth.users import Directory
+from mailserver.collector import calm
 from mailserver.config.load import Loaded
 from mailserver.config.watch import Settings
 from mailserver.delivery.accept import Acceptor
@@ -221,6 +222,7 @@ class MailServer(Service):
         self.settings.start()
         signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.reload))
         quicken(self.reactor)
+        calm()
         for listener in self.listeners:
             self.log.info("{service} on {port}", service=listener.service, port=listener.port.getHost())
         super().startService()  # type: ignore[no-untyped-call]

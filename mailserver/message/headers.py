@@ -78,6 +78,20 @@ def unfold_block(block: bytes) -> bytes:
     return block.replace(b"\n ", b" ").replace(b"\n\t", b"\t")
 
 
+_SPELLED: dict[bytes, bytes] = {}  # names as they were written lately, and what they mean
+_SPELLINGS = 2000
+
+
+def _spelling(written: bytes) -> bytes:
+    """In lower case; "Subject : x" is obsolete but allowed (RFC 5322, 4.5)."""
+    name = written.lower().rstrip()
+    if len(_SPELLED) >= _SPELLINGS:
+        _SPELLED.clear()
+    if len(written) <= 40:
+        _SPELLED[written] = name
+    return name
+
+
 def values_by_name(
     block: bytes, names: frozenset[bytes], joined: frozenset[bytes] = frozenset()
 ) -> dict[bytes, bytes]:
@@ -85,14 +99,13 @@ def values_by_name(
     all, with a comma between. The way to many fields at once: a few microseconds a block."""
     found: dict[bytes, bytes] = {}
     more: dict[bytes, list[bytes]] = {}
+    spelled = _SPELLED.get
     for line in unfold_block(block).split(b"\n"):
-        name, colon, value = line.partition(b":")
-        name = name.lower()
-        if name not in names:
-            name = name.rstrip()  # "Subject : x", obsolete but allowed (RFC 5322, 4.5)
-            if name not in names:
-                continue
-        if not colon:
+        written, colon, value = line.partition(b":")
+        name = spelled(written)
+        if name is None:
+            name = _spelling(written)
+        if name not in names or not colon:
             continue
         if name not in found:
             found[name] = value.strip()

@@ -18,9 +18,8 @@ import re
 import secrets
 import socket
 from collections.abc import Iterable
+from typing import NamedTuple
 from urllib.parse import quote
-
-from attrs import frozen
 
 from mailserver.errors import CannotName
 from mailserver.interfaces import KEYWORD, Flag
@@ -42,6 +41,11 @@ _SYSTEM = (
 _BITS = dict(_SYSTEM) | {chr(97 + k): 1 << (KEYWORD + k) for k in range(LETTER_KEYWORDS)}
 _SYSTEM_LETTERS = ["".join(letter for letter, bit in _SYSTEM if bits & bit) for bits in range(32)]
 _ATTRIBUTES = ("S=", "W=", "I=", "D=")
+# Names of ours, of Dovecot and of deliverers that tell nothing: nearly all there are.
+_USUAL = re.compile(
+    r"([^:,]*+(?:,S=([0-9]{1,18}),W=([0-9]{1,18})(?:,I=([0-9]{1,18})-([0-9]{1,18}))?+(?:,D=[0-9]{1,10})?+)?+)"
+    r"(?::2,([A-Za-z]*+))?+\Z"
+)
 _RESERVED = frozenset(("cur", "new", "tmp", "..", "."))
 _TIME = re.compile(r"([0-9]{1,10})(?![0-9])")
 _SAVED = re.compile(r",D=([0-9]{1,10})(?![^,])")
@@ -51,8 +55,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # --- message files -------------------------------------------------------------------------------
 
 
-@frozen
-class Name:
+class Name(NamedTuple):
     """A parsed file name. `base` is everything before ":"; None where an attribute is absent."""
 
     base: str
@@ -75,6 +78,21 @@ def letters_of(name: str) -> str:
 
 def parse(name: str) -> Name:
     """Any file name; attributes that make no sense count as absent."""
+    usual = _USUAL.match(name)
+    if usual is not None:
+        base, octets, wired, left, right, letters = usual.groups()
+        if octets is None or wired is None:
+            return Name(base, letters or "")
+        if left is None:
+            return Name(base, letters or "", int(octets), int(wired))
+        validity, number = int(left), int(right)
+        if 0 < number < 1 << 32 and 0 < validity < 1 << 32:
+            return Name(base, letters or "", int(octets), int(wired), validity, number)
+        return Name(base, letters or "", int(octets), int(wired))
+    return _parse_unusual(name)
+
+
+def _parse_unusual(name: str) -> Name:
     base, _, info = name.partition(":")
     size = wire = None
     uidvalidity = uid = 0

@@ -28,7 +28,10 @@ _BOTH = ("new", "cur")
 
 def refresh(ledger: Ledger, opened: Index, directory: str, force: bool = False) -> bool:
     """Bring the index up to date; True where the directories had to be read."""
+    known = opened.folder(directory) is not None
     folder = ledger.folder(opened, directory)
+    if not known:
+        return True  # entered just now, and read for that
     path = ledger.folder_path(directory)
     mtimes = {sub: files.directory_mtime(path, sub) for sub in _BOTH}
     subs = [
@@ -191,6 +194,9 @@ class _Reconciling:
         if not extra:
             return extra
         bases = {maildir.base_of(name): name for name in known if name not in missing}
+        fresh_bases = {maildir.base_of(name) for name in extra}
+        if len(fresh_bases) == len(extra) and fresh_bases.isdisjoint(bases):
+            return extra
         done: set[str] = set()
         for name in sorted(extra):
             base = maildir.base_of(name)
@@ -287,7 +293,8 @@ def _new_row(ledger: Ledger, opened: Index, directory: str, uids: Uids | None) -
 
 def _guess(ledger: Ledger, opened: Index, path: str) -> Uids:
     """Index and file are both lost: the UIDVALIDITY that most file names show, if no other folder has it."""
-    parsed = [maildir.parse(name[4:]) for sub in _BOTH for name in files.message_names(path, sub)]
+    names = (name for sub in _BOTH for name in files.message_names(path, sub) if ",I=" in name)
+    parsed = [maildir.parse(name[4:]) for name in names]
     seen = Counter(name.uidvalidity for name in parsed if name.uidvalidity)
     others = {folder.uidvalidity for folder in opened.folders()}
     others.update(uids.uidvalidity for uids in ledger.all_uids())

@@ -163,3 +163,13 @@ def test_C10_accounts_stay_under_the_root(user: str, path: str) -> None:
 def test_C10_no_account(user: str) -> None:
     with pytest.raises(CannotName):
         maildir.account_path("/m", user)
+
+
+PARTS = st.sampled_from(
+    [*",:;SWIDX=2-", ",S=", ",W=", ",I=", ",D=", ":2,", "12", "\u0663", "9" * 19, "host", "FS"]
+)
+
+
+@given(st.lists(PARTS, max_size=12).map("".join))
+def test_the_usual_way_to_parse_says_what_the_other_says(name: str) -> None:
+    assert parse(name) == maildir._parse_unusual(name)

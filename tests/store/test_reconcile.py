@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mailserver.interfaces import StoreMode
-from mailserver.store import files, maildir
+from mailserver.store import adopt, files, maildir
 from mailserver.store.store import MailStore
 from tests.helpers.store import (
     ALICE,
@@ -63,6 +63,38 @@ def test_I5_foreign_delivery_gets_a_uid_and_keeps_it(store: MailStore) -> None:
     assert name.startswith(f"new/1700000000.M1P1.other,S=14,W=17,I={mailbox.uidvalidity}-1,D=")
     assert listener.take() == []
     assert mailbox.open_message(1).read_all() == b"a: b\r\n\r\nforeign\r\n"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "size"),
+    [
+        (",S=15,W=18", 18),  # believed
+        (",S=15,W=19", 19),  # wrong, until the message is read
+        (",S=14,W=18", 18),  # of another file: counted
+        (",S=15,W=31", 18),  # cannot be
+        (",S=15,W=14", 18),
+        (",S=15", 18),
+    ],
+)
+def test_I10_sizes_in_names_of_others(store: MailStore, attributes: str, size: int) -> None:
+    mailbox, _ = opened(store)
+    drop_file(account_dir(store), "1700000000.M1P1.other" + attributes, b"a: b\n\nforeign!\n")
+    now(mailbox.refresh())
+    assert list(mailbox.sizes) == [size]
+    assert mailbox.open_message(1).read_all() == b"a: b\r\n\r\nforeign!\r\n"
+    assert list(mailbox.sizes) == [18]
+
+
+def test_many_files_of_one_second_are_numbered_by_name(
+    store: MailStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adopt, "_RUN", 3)
+    folder = account_dir(store)
+    for number in (7, 2, 9, 4, 1, 8, 3):
+        os.utime(drop_file(folder, f"1700000000.M{number}P1.other"), (1e9, 1e9))
+    os.utime(drop_file(folder, "1700000000.M0P1.other"), (2e9, 2e9))
+    mailbox, _ = opened(store)
+    assert [name[15:17] for name in mailbox.names] == ["M1", "M2", "M3", "M4", "M7", "M8", "M9", "M0"]
 
 
 def test_I5_flags_of_two_programs_are_merged(store: MailStore) -> None:
