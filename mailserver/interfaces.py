@@ -389,11 +389,11 @@ class IMailbox(Interface):
         """The message's file, opened. Raises MessageGone. Found again by base name where another
         program renamed it."""
 
-    def rendered(item: str, uids: Sequence[int]) -> Deferred[Sequence[bytes | None]]:
-        """Cached bytes of `item` for each UID: "ENVELOPE", "BODYSTRUCTURE", "BODY" (the value as
+    def rendered(item: str, uids: Sequence[int], make: bool = True) -> Deferred[Sequence[bytes | None]]:
+        """Cached bytes of `item` for each UID: "ENVELOPE", "BODYSTRUCTURE", "BODY", "PREVIEW" (the value as
         sent by FETCH), or "HEADER" (the header block with CRLF and the empty line; None where it is
-        longer than is kept). Made at first need, in a thread, and kept. None where a message is gone.
-        Call with at most about 1,000 UIDs at a time."""
+        longer than is kept). Made at first need, in a thread, and kept. None where a message is gone,
+        and, where not `make`, what was not made before. Call with at most about 1,000 UIDs at a time."""
 
     def indexed(text: str, header: bool, uids: Sequence[int]) -> Deferred[TextFound]:
         """Which of these messages (ascending) have a text, as far as the search index knows. `header`: in

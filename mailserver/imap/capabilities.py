@@ -146,6 +146,7 @@ ROWS: tuple[Row, ...] = (
         "OBJECTID",
         options=_items("MAILBOXID") | _fetched("EMAILID", "THREADID") | _key("SearchObject"),
     ),
+    Row("PREVIEW", options=_fetched("PREVIEW")),
     Row("SAVEDATE", options=_fetched("SAVEDATE") | _key("SearchSaved")),
     Row("WITHIN", options=_key("SearchWithin")),
     Row(

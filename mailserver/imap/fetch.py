@@ -68,7 +68,7 @@ class Plan:
 
     cached: items of `IMailbox.rendered`; headers: what is cut from the cached header, and with `thread`
     THREADID comes of it too; contents: what needs the message itself. `seen`: \\Seen is set on what is
-    fetched.
+    fetched. `lazy`: a PREVIEW that is not made yet is NIL.
     """
 
     uid: bool = False
@@ -83,6 +83,7 @@ class Plan:
     saved: bool = False
     emailid: bool = False
     thread: bool = False
+    lazy: bool = False
 
 
 def compile_plan(items: Sequence[FetchItem], uid: bool) -> Plan:
@@ -101,13 +102,14 @@ def compile_plan(items: Sequence[FetchItem], uid: bool) -> Plan:
         modseq="MODSEQ" in names,
         date="INTERNALDATE" in names,
         size="RFC822.SIZE" in names,
-        cached=tuple(name for name in ("ENVELOPE", "BODY", "BODYSTRUCTURE") if name in names),
+        cached=tuple(name for name in ("ENVELOPE", "BODY", "BODYSTRUCTURE", "PREVIEW") if name in names),
         headers=from_header,
         contents=tuple(c for c in contents if c not in from_header),
         seen=not all(item.peek for item in items),
         saved="SAVEDATE" in names,
         emailid="EMAILID" in names,
         thread="THREADID" in names,
+        lazy=all(item.lazy for item in items if item.name == "PREVIEW"),
     )
 
 

@@ -78,6 +78,8 @@ def _item(cursor: Cursor, name: str) -> FetchItem:
         return FetchItem("BODY[]", asked, _partial(cursor), peek=name == "BODY.PEEK")
     if name in _BINARY and cursor.skip(b"["):
         return _binary(cursor, name)
+    if name == "PREVIEW":
+        return FetchItem(name, lazy=_lazy(cursor))
     item = _ITEMS.get(name)
     if item is None:
         raise BadSyntax("Unknown data item")
@@ -103,6 +105,19 @@ def _numbers(cursor: Cursor) -> tuple[int, ...]:
         raise BadSyntax("Part too deep")
     cursor.pos = part.end()
     return numbers
+
+
+def _lazy(cursor: Cursor) -> bool:
+    """[SP "(" preview-mod *(SP preview-mod) ")"] (RFC 8970, 6)"""
+    if not cursor.skip(b" ("):
+        return False
+    modifiers = [cursor.word()]
+    while cursor.skip(b" "):
+        modifiers.append(cursor.word())
+    cursor.expect(b")")
+    if set(modifiers) != {"LAZY"}:
+        raise BadSyntax("Unknown modifier")
+    return True
 
 
 def section(cursor: Cursor) -> Section:

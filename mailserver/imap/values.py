@@ -111,9 +111,10 @@ class FetchItem:
     """One data item; the macros ALL, FAST, FULL come as what they stand for.
 
     name:    ENVELOPE FLAGS INTERNALDATE RFC822 RFC822.HEADER RFC822.SIZE RFC822.TEXT BODYSTRUCTURE UID
-             EMAILID THREADID MODSEQ SAVEDATE, BODY (the structure without extension data), or BODY[],
-             BINARY[], BINARY.SIZE[] (with `section`)
+             EMAILID THREADID MODSEQ SAVEDATE PREVIEW, BODY (the structure without extension data), or
+             BODY[], BINARY[], BINARY.SIZE[] (with `section`)
     partial: (first octet, number of octets) of BODY[…]<…>, None for everything
+    lazy:    of PREVIEW: only where it is made already (RFC 8970, 4.1)
     peek:    True where \\Seen is not set (BODY.PEEK[…], RFC822.HEADER and what is no text)
     """
 
@@ -121,6 +122,7 @@ class FetchItem:
     section: Section | None = None
     partial: tuple[int, int] | None = None
     peek: bool = True
+    lazy: bool = False
 
 
 # --- NOTIFY (RFC 5465, 8) --------------------------------------------------------------------------

@@ -105,11 +105,11 @@ def texts_below(data: bytes, root: Part, headers: bool) -> Iterator[tuple[bool, 
         elif part.main.lower() in (b"text", b"message"):
             end = min(part.end, part.body + budget)
             budget -= end - part.body
-            for fresh, text in _part_texts(data, part, end):
+            for fresh, text in part_texts(data, part, end):
                 yield True, fresh, text
 
 
-def _part_texts(data: bytes, part: Part, end: int) -> Iterator[tuple[bool, str]]:
+def part_texts(data: bytes, part: Part, end: int) -> Iterator[tuple[bool, str]]:
     """The text of a leaf's body up to `end`."""
     encoding = part.fields.get(b"content-transfer-encoding", b"").strip().lower()
     charset = get(part.parameters, b"charset")

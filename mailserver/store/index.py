@@ -21,7 +21,8 @@ from attrs import define, field
 
 from mailserver import durable
 from mailserver.errors import TemporaryFailure
-from mailserver.store import schema
+from mailserver.store import index_rendered, schema
+from mailserver.store.index_rendered import SLICE, RenderedTables
 from mailserver.store.rows import Columns, Folder, Row
 from mailserver.store.schema import IndexTooNew
 from mailserver.store.sqlite import TOLD, IndexDamaged, Transaction
@@ -30,16 +31,9 @@ __all__ = ["DAMAGED", "FILE", "Index", "IndexDamaged", "IndexTooNew", "put_aside
 
 FILE = "mailserver-index.sqlite"
 DAMAGED = "mailserver-index.damaged"
-_SLICE = 500  # parameters of one IN (…)
 _CHECKED = 64 << 20  # a larger database is not checked as a whole when it is opened
 
-RENDERED = {
-    "ENVELOPE": ("envelopes", "value"),
-    "BODYSTRUCTURE": ("structures", "value"),
-    "BODY": ("structures", "body"),
-    "HEADER": ("headers", "value"),
-}
-_TABLES = ("messages", "envelopes", "structures", "headers")
+_TABLES = ("messages", *index_rendered.TABLES)
 
 
 _COLUMNS = (
@@ -63,11 +57,9 @@ def _flags_out(flags: int) -> int | str:
 
 
 @define(eq=False)
-class Index:
+class Index(RenderedTables):
     """An open database. Every method but `open` may raise IndexDamaged or a MailError."""
 
-    path: str
-    _db: sqlite3.Connection = field(repr=False)
     _file: tuple[int, int] = field(default=(0, 0), repr=False)
 
     @classmethod
@@ -214,14 +206,14 @@ class Index:
             uids = ()
             spans = [(columns + "id >= ? AND id < ?", [first, folder.last])]
             wanted = None
-        elif len(uids) > _SLICE and uids[-1] - uids[0] < 4 * len(uids):
+        elif len(uids) > SLICE and uids[-1] - uids[0] < 4 * len(uids):
             spans = [(columns + "id >= ? AND id <= ?", [first + uids[0], first + uids[-1]])]
             wanted = set(uids)
         else:
             wanted = None
             spans = []
-            for start in range(0, len(uids), _SLICE):
-                keys = [first + uid for uid in uids[start : start + _SLICE]]
+            for start in range(0, len(uids), SLICE):
+                keys = [first + uid for uid in uids[start : start + SLICE]]
                 spans.append((f"{columns}id IN ({','.join('?' * len(keys))}) ORDER BY id", keys))
         found: list[Row] = []
         with TOLD:
@@ -332,51 +324,6 @@ class Index:
         query = "SELECT uid FROM expunged WHERE folder = ? AND modseq > ?"
         with TOLD:
             return sorted(row[0] for row in self._db.execute(query, (folder.id, modseq)))
-
-    # --- rendered --------------------------------------------------------------------------------
-
-    def rendered(self, folder: Folder, item: str, uids: Sequence[int]) -> dict[int, bytes]:
-        """What is kept of `item`, by UID: one query for a dense range."""
-        table, column = RENDERED[item]
-        first = folder.first
-        if not uids:
-            return {}
-        low, high = first + min(uids), first + max(uids)
-        with TOLD:
-            if high - low < 4 * len(uids) + 16:
-                query = f"SELECT id - ?, {column} FROM {table} WHERE id >= ? AND id <= ?"
-                return dict(self._db.execute(query, (first, low, high)))
-            found: dict[int, bytes] = {}
-            for start in range(0, len(uids), _SLICE):
-                keys = [first + uid for uid in uids[start : start + _SLICE]]
-                marks = ",".join("?" * len(keys))
-                query = f"SELECT id - ?, {column} FROM {table} WHERE id IN ({marks})"
-                found.update(self._db.execute(query, [first, *keys]))
-            return found
-
-    def keep_rendered(
-        self, folder: Folder, rows: Iterable[tuple[int, bytes, bytes, bytes, bytes | None]]
-    ) -> None:
-        """(uid, ENVELOPE, BODYSTRUCTURE, BODY, HEADER or None)."""
-        first = folder.first
-        every = list(rows)
-        with TOLD:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO envelopes VALUES (?, ?)", [(first + r[0], r[1]) for r in every]
-            )
-            self._db.executemany(
-                "INSERT OR REPLACE INTO structures VALUES (?, ?, ?)",
-                [(first + r[0], r[2], r[3]) for r in every],
-            )
-            self._db.executemany(
-                "INSERT OR REPLACE INTO headers VALUES (?, ?)",
-                [(first + r[0], r[4]) for r in every if r[4] is not None],
-            )
-
-    def forget_rendered(self, folder: Folder, uid: int) -> None:
-        with TOLD:
-            for table in _TABLES[1:]:
-                self._db.execute(f"DELETE FROM {table} WHERE id = ?", (folder.first + uid,))
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -352,10 +352,12 @@ class Mailbox(Arrays):
         done = self._run(operations.correct_size, uid, size)
         done.addErrback(lambda failure: self.log.warn("size: {error}", error=failure.value))
 
-    def rendered(self, item: str, uids: Sequence[int]) -> Deferred[Sequence[bytes | None]]:
+    def rendered(self, item: str, uids: Sequence[int], make: bool = True) -> Deferred[Sequence[bytes | None]]:
         kept = self._store.kept.get(id(self), item, uids)
         if kept is not None:
             return succeed(kept)
+        if not make:
+            return self._run(rendering.already, item, list(uids))
         done = self._run(rendering.rendered, item, list(uids), renderer=self._store.renderer)
 
         def keep(values: list[bytes | None]) -> list[bytes | None]:

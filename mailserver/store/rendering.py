@@ -13,14 +13,19 @@ from typing import Protocol
 
 from twisted.logger import Logger
 
+from mailserver.message.envelope import string
+from mailserver.message.preview import preview
 from mailserver.store import files
 from mailserver.store.index import Index
+from mailserver.store.index_rendered import RENDERED
 from mailserver.store.ledger import Ledger
 from mailserver.store.operations import locate
+from mailserver.store.rows import Folder
 
 LONGEST_HEADER = 64 << 10
 _SLICE = 100
 _LARGEST = 64 << 20  # of a larger message only the head is looked at
+_HEAD = 1 << 20  # of a message that is previewed
 _log = Logger()
 
 
@@ -45,6 +50,9 @@ def rendered(
     folder = ledger.folder(opened, directory)
     kept = opened.rendered(folder, item, uids)
     missing = [uid for uid in uids if uid not in kept]
+    if item == "PREVIEW":
+        _make_previews(ledger, opened, folder, missing, kept)
+        return [kept.get(uid) for uid in uids]
     if item == "HEADER" and missing:  # what is rendered but has no header here had one too long
         done = opened.rendered(folder, "ENVELOPE", missing)
         missing = [uid for uid in missing if uid not in done]
@@ -72,7 +80,31 @@ def rendered(
     return [kept.get(uid) for uid in uids]
 
 
-def _read(path: str, name: str) -> bytes | None:
+def already(
+    ledger: Ledger, opened: Index, directory: str, item: str, uids: Sequence[int]
+) -> list[bytes | None]:
+    """As `rendered`, without making anything."""
+    kept = opened.rendered(ledger.folder(opened, directory), item, uids)
+    return [kept.get(uid) for uid in uids]
+
+
+def _make_previews(
+    ledger: Ledger, opened: Index, folder: Folder, missing: Sequence[int], kept: dict[int, bytes]
+) -> None:
+    """Of the head of each message: they are for lists, and may be poor where much stands before the text."""
+    path = ledger.folder_path(folder.dir)
+    for start in range(0, len(missing), _SLICE):
+        made: list[tuple[int, bytes]] = []
+        for row in opened.rows(folder, sorted(missing[start : start + _SLICE])):
+            raw = _read(path, row.name, _HEAD)
+            if raw is not None:
+                made.append((row.uid, string(preview(raw).encode("utf-8"))))
+        with opened.transaction():
+            opened.keep_previews(folder, made)
+        kept.update(made)
+
+
+def _read(path: str, name: str, limit: int = _LARGEST) -> bytes | None:
     found = locate(path, name)
     if found is None:
         return None
@@ -82,9 +114,9 @@ def _read(path: str, name: str) -> bytes | None:
         return None
     try:
         length = os.fstat(fd).st_size
-        if length <= _LARGEST:
+        if length <= limit:
             return b"".join(files.chunks_of(fd))
-        return os.pread(fd, _LARGEST, 0)
+        return os.pread(fd, limit, 0)
     except OSError as error:
         _log.warn("{path} cannot be read: {error}", path=path, error=error)
         return None
@@ -129,7 +161,7 @@ class Kept:
 
     def forget(self, mailbox: int, uid: int | None = None) -> None:
         """A message whose file changed, or all of a mailbox."""
-        for item in ("ENVELOPE", "BODYSTRUCTURE", "BODY", "HEADER"):
+        for item in RENDERED:
             if uid is not None:
                 self._items.get((mailbox, item), {}).pop(uid, None)
             elif self._items.pop((mailbox, item), None) is not None:

@@ -61,6 +61,7 @@ STEPS: list[tuple[str, ...]] = [
           CAST(substr(name, 5) AS INTEGER), date)
         """,
     ),
+    ("CREATE TABLE previews(id INTEGER PRIMARY KEY, value BLOB NOT NULL)",),  # to version 3 (RFC 8970)
 ]
 """`STEPS[n]`: the statements that make version n + 1 of version n."""
 

@@ -33,7 +33,9 @@ from mailserver.interfaces import (
     StoreResult,
     TextFound,
 )
+from mailserver.message.envelope import string
 from mailserver.message.matching import Matcher
+from mailserver.message.preview import preview
 from mailserver.message.render import Rendered, render
 
 SMALL = 1024 * 1024
@@ -313,13 +315,15 @@ class FakeMailbox:
 
         return self.account.later_call(run)
 
-    def rendered(self, item: str, uids: Sequence[int]) -> Deferred[Sequence[bytes | None]]:
+    def rendered(self, item: str, uids: Sequence[int], make: bool = True) -> Deferred[Sequence[bytes | None]]:
         assert len(uids) <= 1000
         return self.account.later_call(lambda: [self._render(item, uid) for uid in uids])
 
     def _render(self, item: str, uid: int) -> bytes | None:
         if uid not in self.data:
             return None
+        if item == "PREVIEW":
+            return string(preview(self.data[uid]).encode("utf-8"))
         if uid not in self._rendered:
             self._rendered[uid] = render(self.data[uid].replace(b"\r\n", b"\n"))
         value: bytes = getattr(self._rendered[uid], item.lower())

@@ -123,7 +123,7 @@ class RowSender:
         """All messages in these index ranges of the view."""
         plan = self.plan
         size = CACHED_ROWS if plan.cached or plan.headers or plan.thread else ARRAY_ROWS
-        if plan.contents:
+        if plan.contents or ("PREVIEW" in plan.cached and not plan.lazy):
             size = CONTENT_ROWS
         for numbers in pieces(ranges, size):
             messages = batch(self.view, numbers)
@@ -207,9 +207,10 @@ class RowSender:
     async def _add_cached(
         self, columns: list[Sequence[bytes]], messages: Batch, item: str, missing: set[int]
     ) -> None:
-        values = await self.view.mailbox.rendered(item, messages.uids)
+        lazy = item == "PREVIEW" and self.plan.lazy
+        values = await self.view.mailbox.rendered(item, messages.uids, not lazy)
         column = [value or b"NIL" for value in values]
-        if None in values:
+        if None in values and not lazy:
             missing.update(i for i, value in enumerate(values) if value is None)
         columns += [[b"%b " % item.encode()] * len(column), column, [self._behind(item)] * len(column)]
 

@@ -1,0 +1,84 @@
+"""[disk] The tables of the index that hold what was rendered from messages: made once, sent as it stands.
+
+They may be emptied at any time. Rows have the key of the message.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from attrs import define, field
+
+from mailserver.store.rows import Folder
+from mailserver.store.sqlite import TOLD
+
+RENDERED = {
+    "ENVELOPE": ("envelopes", "value"),
+    "BODYSTRUCTURE": ("structures", "value"),
+    "BODY": ("structures", "body"),
+    "HEADER": ("headers", "value"),
+    "PREVIEW": ("previews", "value"),
+}
+TABLES = ("envelopes", "structures", "headers", "previews")
+SLICE = 500  # parameters of one IN (…)
+
+
+@define(eq=False)
+class RenderedTables:
+    """A part of `Index`."""
+
+    path: str
+    _db: sqlite3.Connection = field(repr=False)
+
+    def rendered(self, folder: Folder, item: str, uids: Sequence[int]) -> dict[int, bytes]:
+        """What is kept of `item`, by UID: one query for a dense range."""
+        table, column = RENDERED[item]
+        first = folder.first
+        if not uids:
+            return {}
+        low, high = first + min(uids), first + max(uids)
+        with TOLD:
+            if high - low < 4 * len(uids) + 16:
+                query = f"SELECT id - ?, {column} FROM {table} WHERE id >= ? AND id <= ?"
+                return dict(self._db.execute(query, (first, low, high)))
+            found: dict[int, bytes] = {}
+            for start in range(0, len(uids), SLICE):
+                keys = [first + uid for uid in uids[start : start + SLICE]]
+                marks = ",".join("?" * len(keys))
+                query = f"SELECT id - ?, {column} FROM {table} WHERE id IN ({marks})"
+                found.update(self._db.execute(query, [first, *keys]))
+            return found
+
+    def keep_rendered(
+        self, folder: Folder, rows: Iterable[tuple[int, bytes, bytes, bytes, bytes | None]]
+    ) -> None:
+        """(uid, ENVELOPE, BODYSTRUCTURE, BODY, HEADER or None)."""
+        first = folder.first
+        every = list(rows)
+        with TOLD:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO envelopes VALUES (?, ?)", [(first + r[0], r[1]) for r in every]
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO structures VALUES (?, ?, ?)",
+                [(first + r[0], r[2], r[3]) for r in every],
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO headers VALUES (?, ?)",
+                [(first + r[0], r[4]) for r in every if r[4] is not None],
+            )
+
+    def keep_previews(self, folder: Folder, values: Iterable[tuple[int, bytes]]) -> None:
+        """(uid, PREVIEW)."""
+        first = folder.first
+        with TOLD:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO previews VALUES (?, ?)",
+                [(first + uid, value) for uid, value in values],
+            )
+
+    def forget_rendered(self, folder: Folder, uid: int) -> None:
+        with TOLD:
+            for table in TABLES:
+                self._db.execute(f"DELETE FROM {table} WHERE id = ?", (folder.first + uid,))
