@@ -95,7 +95,8 @@ class Deflated:
 
     def resumeProducing(self) -> None:
         self._paused = False
-        if self._waiting:
+        if self._waiting:  # that comes first
+            self._held = True
             self._soon()
         elif not self._held:
             self.transport.resumeProducing()

@@ -119,6 +119,16 @@ def test_nothing_is_delivered_while_reading_is_paused() -> None:
     assert layer.transport.producerState == "producing"
 
 
+def test_reading_goes_on_after_a_pause_in_which_something_came() -> None:
+    layer = Layer()
+    layer.layer.pauseProducing()
+    layer.layer.feed(layer.deflate(b"was on its way"))
+    assert layer.delivered == []
+    layer.layer.resumeProducing()
+    layer.settle()
+    assert (layer.delivered, layer.transport.producerState) == ([b"was on its way"], "producing")
+
+
 @pytest.mark.parametrize("junk", [b"a NOOP\r\n", b"\xff" * 10, b"\x07"])
 def test_H19_what_is_no_deflate_ends_it_once(junk: bytes) -> None:
     layer = Layer()
