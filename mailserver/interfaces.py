@@ -347,6 +347,9 @@ class IMailbox(Interface):
     dates = Attribute("Sequence[int]: internal date in seconds since the epoch (array 'q')")
     saved = Attribute("Sequence[int]: when each came into this mailbox, as `dates` (RFC 8514) (array 'q')")
     keywords = Attribute("list[str]: names by number; only ever appended to")
+    derived = Attribute(
+        "dict[str, Any]: what others keep of it in memory; emptied when a message's text changed"
+    )
 
     def index_of(uid: int) -> int:
         """Index of a UID in the arrays, -1 where there is none."""
@@ -401,6 +404,10 @@ class IMailbox(Interface):
 
     def containing(text: str, header: bool, uids: Sequence[int]) -> Deferred[Sequence[int]]:
         """UIDs of these messages that have the text: each is read, in a thread. Call with a few at a time."""
+
+    def digests(names: Sequence[str], uids: Sequence[int]) -> Deferred[Sequence[tuple[Any, ...] | None]]:
+        """These fields of `message.digest.GROUPS` for each UID, made at first need, in a thread, and kept.
+        None where a message is gone. Call with at most about 1,000 UIDs at a time."""
 
     def expunged_since(modseq: int) -> Deferred[Sequence[int]]:
         """UIDs expunged after `modseq`, ascending (RFC 7162)."""

@@ -64,9 +64,14 @@ def _in_keys(test: Callable[[Any], object]) -> Callable[[Any], bool]:
     return any_of
 
 
+def _searching(test: Callable[[Any], object]) -> dict[str, Callable[[Any], object]]:
+    """For every command that searches."""
+    return dict.fromkeys(("Search", "Sort", "Thread"), test)
+
+
 def _key(kind: str) -> dict[str, Callable[[Any], object]]:
     """A key of SEARCH, by the name of its class."""
-    return {"Search": _in_keys(lambda key: type(key).__name__ == kind)}
+    return _searching(_in_keys(lambda key: type(key).__name__ == kind))
 
 
 def _fetched(*names: str) -> dict[str, Callable[[Any], object]]:
@@ -81,6 +86,10 @@ def _returned(option: str) -> Callable[[Any], object]:
 
 def _saved(command: Any) -> bool:
     return bool(command.numbers.saved)
+
+
+def _sorted_for_display(command: Any) -> bool:
+    return any(key.name.startswith("DISPLAY") for key in command.criteria)
 
 
 _saved_key = _in_keys(lambda key: type(key).__name__ == "SearchSet" and key.numbers.saved)
@@ -136,7 +145,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "SEARCHRES",
         options={
-            "Search": lambda command: _save(command) or _saved_key(command),
+            **_searching(lambda command: _save(command) or _saved_key(command)),
             "Expunge": lambda command: command.uids is not None and command.uids.saved,
             **dict.fromkeys(("Fetch", "Store", "Copy", "Move"), _saved),
         },
@@ -151,7 +160,7 @@ ROWS: tuple[Row, ...] = (
     Row("WITHIN", options=_key("SearchWithin")),
     Row(
         "PARTIAL",
-        options={"Search": _returned("PARTIAL"), "Fetch": lambda command: command.partial is not None},
+        options={**_searching(_returned("PARTIAL")), "Fetch": lambda command: command.partial is not None},
         needs=("ESEARCH",),
     ),
     Row(
@@ -169,6 +178,12 @@ ROWS: tuple[Row, ...] = (
     Row("REPLACE", ("Replace",)),
     Row("BINARY", options={"Fetch": _fetches_binary, **_appends("BINARY")}),
     Row("NOTIFY", ("Notify",)),
+    Row("SORT", ("Sort",)),
+    Row("SORT=DISPLAY", options={"Sort": _sorted_for_display}, needs=("SORT",)),
+    Row("ESORT", options={"Sort": lambda command: command.returning is not None}, needs=("SORT", "ESEARCH")),
+    Row("THREAD=ORDEREDSUBJECT", options={"Thread": lambda command: command.algorithm == "ORDEREDSUBJECT"}),
+    Row("THREAD=REFERENCES", options={"Thread": lambda command: command.algorithm == "REFERENCES"}),
+    Row("I18NLEVEL=1", fixed=True),  # how texts are compared
     Row("APPENDLIMIT", options=_items("APPENDLIMIT")),
     Row("QUOTA", ("GetQuota", "GetQuotaRoot", "SetQuota"), _items("DELETED")),
     Row("QUOTA=RES-STORAGE", options=_items("DELETED-STORAGE"), needs=("QUOTA",)),

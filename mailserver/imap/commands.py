@@ -18,6 +18,7 @@ from mailserver.imap.values import (
     SearchKey,
     SearchSet,
     SequenceSet,
+    SortKey,
     search_leaves,
 )
 from mailserver.interfaces import StoreMode
@@ -378,6 +379,22 @@ class Search(Command):
             isinstance(leaf, SearchSet) and not (leaf.uid or leaf.numbers.saved)
             for leaf in search_leaves(self.key)
         )
+
+
+@frozen
+class Sort(Search):
+    """RFC 5256, 3; with `returning` RFC 5267, 3."""
+
+    NAME = "SORT"
+    criteria: tuple[SortKey, ...] = ()
+
+
+@frozen
+class Thread(Search):
+    """RFC 5256, 3; `algorithm`: ORDEREDSUBJECT or REFERENCES."""
+
+    NAME = "THREAD"
+    algorithm: str = ""
 
 
 @frozen

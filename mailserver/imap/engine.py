@@ -90,6 +90,8 @@ ALLOWED: dict[type[c.Command], frozenset[State]] = {
     c.Fetch: _SELECTED,
     c.Store: _SELECTED,
     c.Search: _SELECTED,
+    c.Sort: _SELECTED,  # RFC 5256, 3
+    c.Thread: _SELECTED,
     c.Copy: _SELECTED,
     c.Move: _SELECTED,  # RFC 6851, 3
     c.Replace: _SELECTED,  # RFC 8508, 3.5

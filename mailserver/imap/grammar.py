@@ -18,7 +18,13 @@ from mailserver.imap.grammar_fetch import fetch_items, fetch_modifiers, with_mod
 from mailserver.imap.grammar_list import parse_create, parse_list, status_items
 from mailserver.imap.grammar_modifiers import select_parameters, store_modifiers
 from mailserver.imap.grammar_notify import parse_notify
-from mailserver.imap.grammar_search import return_options, search_arguments
+from mailserver.imap.grammar_search import (
+    return_options,
+    search_arguments,
+    search_criteria,
+    sort_criteria,
+    thread_algorithm,
+)
 from mailserver.imap.values import SequenceSet
 from mailserver.interfaces import StoreMode
 
@@ -273,6 +279,21 @@ def _search(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
     return c.Search(tag, arguments.key, arguments.charset, uid, returning)
 
 
+def _sort(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
+    cursor.space()
+    returning = return_options(cursor)
+    criteria = sort_criteria(cursor)
+    arguments = search_criteria(cursor)
+    return c.Sort(tag, arguments.key, arguments.charset, uid, returning, criteria)
+
+
+def _thread(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
+    cursor.space()
+    algorithm = thread_algorithm(cursor)
+    arguments = search_criteria(cursor)
+    return c.Thread(tag, arguments.key, arguments.charset, uid, algorithm=algorithm)
+
+
 def _copy(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
     return c.Copy(tag, _numbers(cursor), cursor.mailbox(), uid)
 
@@ -298,6 +319,8 @@ _UID_COMMANDS: dict[str, Callable[[Cursor, bytes, bool], c.Command]] = {
     "FETCH": _fetch,
     "STORE": _store,
     "SEARCH": _search,
+    "SORT": _sort,
+    "THREAD": _thread,
     "COPY": _copy,
     "MOVE": _move,
     "REPLACE": _replace,
@@ -338,6 +361,8 @@ _ARGUMENTS: dict[str, _Parser] = {
     "FETCH": _fetch,
     "STORE": _store,
     "SEARCH": _search,
+    "SORT": _sort,
+    "THREAD": _thread,
     "COPY": _copy,
     "MOVE": _move,
     "REPLACE": _replace,

@@ -26,6 +26,7 @@ from mailserver.imap.values import (
     SearchSize,
     SearchText,
     SearchWithin,
+    SortKey,
 )
 from mailserver.message import charsets
 
@@ -98,6 +99,50 @@ def partial_range(cursor: Cursor) -> PartialRange:
     return PartialRange(first, last)
 
 
+# --- SORT and THREAD -------------------------------------------------------------------------------
+
+_SORT_KEYS = frozenset(("ARRIVAL", "CC", "DATE", "DISPLAYFROM", "DISPLAYTO", "FROM", "SIZE", "SUBJECT", "TO"))
+_ALGORITHMS = ("ORDEREDSUBJECT", "REFERENCES")
+MAX_CRITERIA = 20
+
+
+def sort_criteria(cursor: Cursor) -> tuple[SortKey, ...]:
+    """ "(" sort-criterion *(SP sort-criterion) ")" SP (RFC 5256, 5). A criterion that was there decides
+    nothing any more."""
+    criteria: dict[str, SortKey] = {}
+    count = 0
+    cursor.expect(b"(")
+    while True:
+        name = cursor.word()
+        reverse = name == "REVERSE"
+        if reverse:
+            cursor.space()
+            name = cursor.word()
+        count += 1
+        if name not in _SORT_KEYS or count > MAX_CRITERIA:
+            raise BadSyntax("Unknown sort criterion")
+        criteria.setdefault(name, SortKey(name, reverse))
+        if cursor.skip(b") "):
+            return tuple(criteria.values())
+        cursor.space()
+
+
+def thread_algorithm(cursor: Cursor) -> str:
+    """thread-alg SP"""
+    name = cursor.word()
+    cursor.space()
+    if name not in _ALGORITHMS:
+        raise BadSyntax("Unknown threading algorithm")
+    return name
+
+
+def search_criteria(cursor: Cursor) -> SearchArguments:
+    """charset 1*(SP search-key)"""
+    charset = cursor.astring().decode("ascii", "replace").upper()
+    cursor.space()
+    return _program(cursor, charset)
+
+
 # --- keys ------------------------------------------------------------------------------------------
 
 
@@ -112,6 +157,11 @@ def search_arguments(cursor: Cursor) -> SearchArguments:
         cursor.space()
     elif cursor.dialect.utf8:
         charset = "UTF-8"
+    return _program(cursor, charset)
+
+
+def _program(cursor: Cursor, charset: str | None) -> SearchArguments:
+    """search-key *(SP search-key)"""
     parser = _Keys(cursor, charset)
     keys = [parser.key()]
     while cursor.skip(b" "):

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mailserver.imap import search_arrays
-from mailserver.imap.search_header import by_header, header_test, sent_test
+from mailserver.imap.search_header import by_field, by_sent_date
 from mailserver.imap.search_object import by_object
 from mailserver.imap.search_source import Rows, Source
 from mailserver.imap.search_text import by_text
@@ -33,20 +33,16 @@ from mailserver.imap.values import (
 __all__ = ["Rows", "Source", "cost", "search"]
 
 
-async def _by_field(key: SearchHeader, rows: Rows, source: Source) -> Rows:
-    return await by_header(header_test(key), rows, source)
-
-
 async def _by_date(key: SearchDate, rows: Rows, source: Source) -> Rows:
     if key.sent:
-        return await by_header(sent_test(key), rows, source)
+        return await by_sent_date(key, rows, source)
     return search_arrays.by_internal_date(key, rows, source)
 
 
 ARRAYS = search_arrays.TABLE
 WAITING: dict[type, Callable[[Any, Rows, Source], Awaitable[Rows]]] = {
     SearchDate: _by_date,
-    SearchHeader: _by_field,
+    SearchHeader: by_field,
     SearchObject: by_object,
     SearchText: by_text,
 }

@@ -1,15 +1,40 @@
-"""SEARCH keys that look at header fields, encoded words undone."""
+"""SEARCH keys that look at header fields, encoded words undone.
+
+The fields that clients ask for are answered from columns (`Source.by_field`, `Source.sent_days`); others are
+looked for in header blocks.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date
 
 from mailserver.imap.search_source import REST, SLICE, Rows, Source
 from mailserver.imap.values import SearchDate, SearchHeader
-from mailserver.message.parameters import without_comments
+from mailserver.message.dates import EPOCH
 from mailserver.message.text import decode_words, fold
+
+COLUMNS = frozenset(("SUBJECT", "FROM", "TO", "CC", "BCC"))
+
+
+async def by_field(key: SearchHeader, rows: Rows, source: Source) -> Rows:
+    if key.field in COLUMNS:
+        return await source.by_field(key.field, fold(key.text), rows)
+    return await by_header(header_test(key), rows, source)
+
+
+async def by_sent_date(key: SearchDate, rows: Rows, source: Source) -> Rows:
+    """By the day that is written in the Date field, time and zone disregarded (RFC 3501, 6.4.4)."""
+    wanted = key.day.toordinal() - EPOCH
+    days = zip(rows, await source.sent_days(rows), strict=True)
+    if key.relation == "BEFORE":
+        return [row for row, day in days if day is not None and day < wanted]
+    if key.relation == "SINCE":
+        return [row for row, day in days if day is not None and day >= wanted]
+    return [row for row, day in days if day == wanted]
+
+
+# --- header blocks ---------------------------------------------------------------------------------
 
 Test = Callable[[bytes], bool]
 
@@ -33,48 +58,6 @@ def header_test(key: SearchHeader) -> Test:
             if wanted in fold(decode_words(value.replace(b"\r\n", b"").strip())):
                 return True
         return False
-
-    return test
-
-
-_DATE = re.compile(rb"(?<!\d)(\d{1,2})[ \t-]+([A-Za-z]{3})[a-z]*[ \t-]+(\d{2,4})(?!\d)")
-_MONTHS = {
-    name: number
-    for number, name in enumerate(
-        (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"), 1
-    )
-}
-
-
-def sent_day(value: bytes) -> date | None:
-    """The day of a Date field as it is written there; time and zone are disregarded (RFC 3501, 6.4.4)."""
-    match = _DATE.search(without_comments(value[:1000].replace(b"\r\n", b"")))
-    if match is None:
-        return None
-    month = _MONTHS.get(match[2].lower())
-    year = int(match[3])
-    if year < 50:  # RFC 5322, 4.3
-        year += 2000
-    elif year < 1000:
-        year += 1900
-    try:
-        return date(year, month or 0, int(match[1]))
-    except ValueError:
-        return None
-
-
-def sent_test(key: SearchDate) -> Test:
-    values = _values_of(b"date")
-    wanted, relation = key.day, key.relation
-
-    def test(header: bytes) -> bool:
-        found = values(header)
-        day = sent_day(found[0]) if found else None
-        if day is None:
-            return False
-        if relation == "BEFORE":
-            return day < wanted
-        return day >= wanted if relation == "SINCE" else day == wanted
 
     return test
 

@@ -14,8 +14,8 @@ Rows = list[int]
 
 
 class Source(Protocol):
-    """The arrays are parallel to the view's indices and do not change. Methods that wait may be called with
-    any number of rows but `headers`, which takes `SLICE` at most."""
+    """The arrays are parallel to the view's indices and do not change. Methods that look at many messages
+    rest by themselves; `headers` takes `SLICE` rows at most."""
 
     uids: Sequence[int]
     flags: Sequence[int]
@@ -34,6 +34,13 @@ class Source(Protocol):
 
     def email_ids(self, rows: Sequence[int]) -> Sequence[str | None]:
         """EMAILIDs (RFC 8474); None where a message is gone. Some µs each."""
+
+    async def by_field(self, field: str, wanted: str, rows: Rows) -> Rows:
+        """Messages whose FROM, TO, CC, BCC or SUBJECT holds a text that is folded; that have the field, where
+        it is empty."""
+
+    async def sent_days(self, rows: Rows) -> Sequence[int | None]:
+        """Parallel to `rows`: the day of the Date field since the epoch, None where there is none."""
 
     async def headers(self, rows: Sequence[int]) -> Sequence[bytes | None]:
         """Header blocks (CRLF, with the empty line) of at most `SLICE` messages; None where one is gone."""

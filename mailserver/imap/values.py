@@ -275,6 +275,14 @@ SearchKey = (
 
 
 @frozen
+class SortKey:
+    """One criterion: ARRIVAL CC DATE FROM SIZE SUBJECT TO (RFC 5256, 3), DISPLAYFROM DISPLAYTO (RFC 5957)."""
+
+    name: str
+    reverse: bool = False
+
+
+@frozen
 class Returning:
     """What a searching command is to return (RFC 4466, 2.6.1): ESEARCH instead of SEARCH.
 

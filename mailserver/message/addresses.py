@@ -57,14 +57,27 @@ def parse_addresses(value: bytes) -> list[Address]:
         simple = match(value, at)
         if simple is None:
             return _General(value, at, found).run()
-        quoted, phrase, mailbox, host, bare_mailbox, bare_host = simple.groups()
-        if bare_mailbox is not None:
-            found.append(Address(None, None, bare_mailbox, bare_host))
-        else:
-            name = b" ".join(phrase.split()) if quoted is None else quoted
-            found.append(Address(name or None, None, mailbox, host))
+        found.append(_plain(simple))
         at = simple.end()
     return found
+
+
+def first_address(value: bytes) -> Address | None:
+    """The first of `parse_addresses`, without a look at the others where it is a plain one."""
+    simple = _SIMPLE.match(value)
+    if simple is not None:
+        return _plain(simple)
+    found = parse_addresses(value)
+    return found[0] if found else None
+
+
+def _plain(simple: re.Match[bytes]) -> Address:
+    """What a match of `_SIMPLE` says."""
+    quoted, phrase, mailbox, host, bare_mailbox, bare_host = simple.groups()
+    if bare_mailbox is not None:
+        return Address(None, None, bare_mailbox, bare_host)
+    name = b" ".join(phrase.split()) if quoted is None else quoted
+    return Address(name or None, None, mailbox, host)
 
 
 class _General:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import binascii
 import html
 import re
-import unicodedata
 from collections.abc import Iterator
 
+from mailserver.message.casemap import fold
 from mailserver.message.charsets import decode
 from mailserver.message.headers import unfold_block
 from mailserver.message.parameters import get
 from mailserver.message.structure import MAX_HEADER, Part
 from mailserver.message.transfer import NOT_BASE64
+
+__all__ = ["base64_bytes", "body_texts", "decode_words", "fold", "header_text"]
 
 MAX_TEXT = 16 * 1024 * 1024
 PIECE = 128 * 1024
@@ -23,11 +25,6 @@ PIECE = 128 * 1024
 _WORD = re.compile(rb"=\?([^?\x00-\x20]{1,80})\?([bBqQ])\?([^?\x00-\x20]*+)\?=")
 # Not `?+` at the end: Python before 3.11.5 keeps the spaces there although no word follows them.
 _WORDS = re.compile(rb"(=\?[^?\x00-\x20]{1,80}\?[bBqQ]\?[^?\x00-\x20]*+\?=)(?:[ \t\r\n]++(?==\?))?")
-
-
-def fold(text: str) -> str:
-    """For comparison without regard to case, and to how accents are composed (RFC 5051 in spirit)."""
-    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).casefold()
 
 
 def base64_bytes(data: bytes) -> bytes:

@@ -17,7 +17,7 @@ from mailserver.message.structure import scan
 from mailserver.message.text import fold, header_text, texts_below
 
 MAX_WORDS = 2 << 20  # octets of one message; real ones have some thousand
-EDITION = f"1 {unicodedata.unidata_version}"
+EDITION = f"2 {unicodedata.unidata_version}"
 
 _ASCII_MARKS = bytes(code for code in range(128) if not chr(code).isalnum())
 _TO_BLANK = bytes.maketrans(_ASCII_MARKS, b" " * len(_ASCII_MARKS))

@@ -1,4 +1,5 @@
-"""[disk] The tables of the index that hold what was rendered from messages: made once, sent as it stands.
+"""[disk] The tables of the index that hold what was made of messages: rendered items, sent as they
+stand, and digests of headers (`message.digest`).
 
 They may be emptied at any time. Rows have the key of the message.
 """
@@ -7,9 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from attrs import define, field
 
+from mailserver.message.digest import GROUPS
 from mailserver.store.rows import Folder
 from mailserver.store.sqlite import TOLD
 
@@ -20,7 +23,7 @@ RENDERED = {
     "HEADER": ("headers", "value"),
     "PREVIEW": ("previews", "value"),
 }
-TABLES = ("envelopes", "structures", "headers", "previews")
+TABLES = ("envelopes", "structures", "headers", "previews", *GROUPS)
 SLICE = 500  # parameters of one IN (…)
 
 
@@ -77,6 +80,34 @@ class RenderedTables:
                 "INSERT OR REPLACE INTO previews VALUES (?, ?)",
                 [(first + uid, value) for uid, value in values],
             )
+
+    def digests(
+        self, folder: Folder, group: str, fields: Sequence[str], uids: Sequence[int]
+    ) -> dict[int, tuple[Any, ...]]:
+        """These fields of a group of `message.digest`, by UID, as far as they are kept."""
+        first = folder.first
+        select = f"SELECT id, {', '.join(fields)} FROM {group} WHERE id "
+        found: list[tuple[Any, ...]] = []
+        with TOLD:
+            if uids and max(uids) - min(uids) < 4 * len(uids) + 16:
+                span = (first + min(uids), first + max(uids))
+                found = self._db.execute(select + ">= ? AND id <= ?", span).fetchall()
+            else:
+                for start in range(0, len(uids), SLICE):
+                    keys = [first + uid for uid in uids[start : start + SLICE]]
+                    found += self._db.execute(f"{select}IN ({','.join('?' * len(keys))})", keys)
+        return {row[0] - first: row[1:] for row in found}
+
+    def keep_digests(self, folder: Folder, group: str, made: Sequence[tuple[int, tuple[Any, ...]]]) -> None:
+        """(uid, all fields of the group)"""
+        first = folder.first
+        if made:
+            marks = ",".join("?" * (len(made[0][1]) + 1))
+            with TOLD:
+                self._db.executemany(
+                    f"INSERT OR REPLACE INTO {group} VALUES ({marks})",
+                    [(first + uid, *values) for uid, values in made],
+                )
 
     def forget_rendered(self, folder: Folder, uid: int) -> None:
         with TOLD:

@@ -31,6 +31,7 @@ from mailserver.store import files, maildir, object_ids, operations, rendering
 from mailserver.store.arrays import Arrays
 from mailserver.store.changes import Change
 from mailserver.store.copying import copy
+from mailserver.store.digests import digests
 from mailserver.store.filing import SYSTEM_FLAGS
 from mailserver.store.keywords import Keywords
 from mailserver.store.ledger import Ledger
@@ -73,6 +74,7 @@ class Mailbox(Arrays):
         self._recent_from = 1
         self._keywords = Keywords()
         self.keywords: list[str] = []
+        self.derived: dict[str, Any] = {}
 
     # --- in and out of memory --------------------------------------------------------------------
 
@@ -181,6 +183,7 @@ class Mailbox(Arrays):
         if change.resized is not None:
             self.resize(*change.resized)
             self._store.kept.forget(id(self), change.resized[0])
+            self.derived.clear()
         changed = self._not_here(change) if change.caught_up else change.changed
         if changed:
             self.set_flags(changed, change.modseq)
@@ -373,6 +376,11 @@ class Mailbox(Arrays):
     def containing(self, text: str, header: bool, uids: Sequence[int]) -> Deferred[Sequence[int]]:
         here = [(uid, self.names[index]) for uid in uids if (index := self.index_of(uid)) >= 0]
         return self._store.indexing.containing(self._account, self.directory, here, text, header)
+
+    def digests(
+        self, names: Sequence[str], uids: Sequence[int]
+    ) -> Deferred[Sequence[tuple[Any, ...] | None]]:
+        return self._run(digests, names, list(uids))
 
     # --- help ------------------------------------------------------------------------------------
 

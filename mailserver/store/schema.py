@@ -62,6 +62,23 @@ STEPS: list[tuple[str, ...]] = [
         """,
     ),
     ("CREATE TABLE previews(id INTEGER PRIMARY KEY, value BLOB NOT NULL)",),  # to version 3 (RFC 8970)
+    (  # to version 4: `message.digest.GROUPS`, for SEARCH, SORT and THREAD
+        "CREATE TABLE dates(id INTEGER PRIMARY KEY, sent INTEGER, day INTEGER)",
+        """
+        CREATE TABLE subjects(
+          id INTEGER PRIMARY KEY, subject TEXT, base TEXT NOT NULL, reply INTEGER NOT NULL)
+        """,
+        """
+        CREATE TABLE senders(
+          id INTEGER PRIMARY KEY, from_ TEXT, from_mailbox TEXT NOT NULL, from_name TEXT NOT NULL)
+        """,
+        """
+        CREATE TABLE recipients(
+          id INTEGER PRIMARY KEY, to_ TEXT, cc TEXT, bcc TEXT,
+          to_mailbox TEXT NOT NULL, to_name TEXT NOT NULL, cc_mailbox TEXT NOT NULL)
+        """,
+        "CREATE TABLE threads(id INTEGER PRIMARY KEY, ids TEXT NOT NULL)",
+    ),
 ]
 """`STEPS[n]`: the statements that make version n + 1 of version n."""
 

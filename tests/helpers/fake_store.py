@@ -33,7 +33,9 @@ from mailserver.interfaces import (
     StoreResult,
     TextFound,
 )
+from mailserver.message.digest import GROUPS, digest, groups_of
 from mailserver.message.envelope import string
+from mailserver.message.headers import header_end
 from mailserver.message.matching import Matcher
 from mailserver.message.preview import preview
 from mailserver.message.render import Rendered, render
@@ -93,6 +95,7 @@ class FakeMailbox:
         self.dates = array("q")
         self.saved = array("q")
         self.keywords: list[str] = []
+        self.derived: dict[str, Any] = {}
         self.special_use = ""
         self.at_once = True
         self.keep_header = 64 * 1024
@@ -328,6 +331,22 @@ class FakeMailbox:
             self._rendered[uid] = render(self.data[uid].replace(b"\r\n", b"\n"))
         value: bytes = getattr(self._rendered[uid], item.lower())
         return None if item == "HEADER" and len(value) > self.keep_header else value
+
+    def digests(
+        self, names: Sequence[str], uids: Sequence[int]
+    ) -> Deferred[Sequence[tuple[Any, ...] | None]]:
+        assert len(uids) <= 1000
+        return self.account.later_call(lambda: [self._digest(names, uid) for uid in uids])
+
+    def _digest(self, names: Sequence[str], uid: int) -> tuple[Any, ...] | None:
+        if uid not in self.data:
+            return None
+        groups = groups_of(names)
+        made = digest(self.data[uid][: header_end(self.data[uid])], groups)
+        values = {}
+        for group, row in zip(groups, made, strict=True):
+            values.update(zip(GROUPS[group].fields, row, strict=True))
+        return tuple(values[name] for name in names)
 
     def expunged_since(self, modseq: int) -> Deferred[Sequence[int]]:
         return self.account.later(())

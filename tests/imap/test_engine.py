@@ -117,6 +117,8 @@ COMMANDS: dict[type[c.Command], bytes] = {
     c.Expunge: b"EXPUNGE",
     c.Fetch: b"FETCH 1 FLAGS",
     c.Store: b"STORE 1 FLAGS ()",
+    c.Sort: b"SORT (SUBJECT REVERSE DATE) UTF-8 ALL",
+    c.Thread: b"THREAD REFERENCES UTF-8 ALL",
     c.Search: b"SEARCH ALL",
     c.Copy: b"COPY 1 x",
     c.Move: b"MOVE 1 x",

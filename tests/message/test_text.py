@@ -86,7 +86,7 @@ def test_long_texts_come_in_pieces() -> None:
 
 
 def test_fold() -> None:
-    assert text.fold("STRASSE") == text.fold("Straße") == "strasse"
+    assert text.fold("straße") == text.fold("STRAßE") != text.fold("STRASSE")
     assert text.fold("u\u0308") == text.fold("Ü")
 
 

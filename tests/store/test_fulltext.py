@@ -226,7 +226,7 @@ def test_E10_a_bomb_is_read_by_each_search(office: Office, monkeypatch: pytest.M
 def test_many_messages_become_books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wordbook, "MESSAGES", 4)
     opened = FullText.open(str(tmp_path))
-    words = [(b"\nsubject%d\n" % n, b"\nbody%d\ncommon\n" % n) for n in range(1, 11)]
+    words = [(b"\nSUBJECT%d\n" % n, b"\nBODY%d\nCOMMON\n" % n) for n in range(1, 11)]
     opened.enter(7, [Entry(n, b"%16d" % n, words[n - 1]) for n in range(1, 10)])
     opened.enter(
         8, [Entry(1, b"%16d" % 2), Entry(2, b"%16d" % 99), Entry(3, b"%16d" % 10, words[9]), Entry(4)]
@@ -248,7 +248,7 @@ def test_many_messages_become_books(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_damaged_book_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wordbook, "MESSAGES", 2)
     opened = FullText.open(str(tmp_path))
-    opened.enter(7, [Entry(n, b"%16d" % n, (b"", b"\nword\n")) for n in range(1, 3)])
+    opened.enter(7, [Entry(n, b"%16d" % n, (b"", b"\nWORD\n")) for n in range(1, 3)])
     opened._db.execute("UPDATE books SET lists = x'0100000006000000ff000000'")
     with pytest.raises(IndexDamaged):
         opened.find(7, [1, 2], "word", True)

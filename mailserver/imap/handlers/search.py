@@ -1,12 +1,15 @@
-"""SEARCH and UID SEARCH (RFC 3501, 6.4.4) with return options (RFC 4731), SAVE (RFC 5182), PARTIAL."""
+"""SEARCH (RFC 3501, 6.4.4), SORT and THREAD (RFC 5256), by sequence number and UID, with return options
+(RFC 4731), SAVE (RFC 5182) and PARTIAL (RFC 9394)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from attrs import evolve
+
 from mailserver.errors import MailError
-from mailserver.imap import results
-from mailserver.imap.commands import Command, Search
+from mailserver.imap import results, thread
+from mailserver.imap.commands import Command, Search, Sort, Thread
 from mailserver.imap.handlers.fetch import OUTPUT
 from mailserver.imap.handlers.source import MailboxSource
 from mailserver.imap.search import search
@@ -26,30 +29,78 @@ class BadCharset(MailError):
 
 
 async def search_messages(session: Session, command: Search) -> None:
-    """A search that fails with SAVE leaves nothing saved (RFC 5182, 2.1)."""
-    view, returning = session.mailbox, command.returning
-    if returning is None and session.rev2:  # RFC 9051, 6.4.4: always ESEARCH
-        returning = ALL
-    by_modseq = any(isinstance(leaf, SearchModseq) for leaf in search_leaves(command.key))
-    if by_modseq and not session.takes_modseq(command):
+    """RFC 3501, 6.4.4."""
+    if refused(session, command):
         return
+    if command.returning is None and session.rev2:  # RFC 9051, 6.4.4: always ESEARCH
+        command = evolve(command, returning=ALL)
+    source, rows = await find(session, command)
+    await answer(session, command, source, rows)
+
+
+async def sort_messages(session: Session, command: Sort) -> None:
+    """RFC 5256, 3."""
+    if refused(session, command):
+        return
+    source, rows = await find(session, command)
+    await answer(session, command, source, await source.ordered(rows, command.criteria))
+
+
+async def thread_messages(session: Session, command: Thread) -> None:
+    """RFC 5256, 3."""
+    if refused(session, command):
+        return
+    source, rows = await find(session, command)
+    tree = await source.threads(rows, command.algorithm)
+    await send_pieces(session, thread.response(tree, numbers(command, source, rows)))
+    session.ok(command)
+
+
+def by_modseq(command: Search) -> bool:
+    """Is MODSEQ among the keys? Then the answer tells it too (RFC 7162, 3.1.5)."""
+    return any(isinstance(leaf, SearchModseq) for leaf in search_leaves(command.key))
+
+
+def refused(session: Session, command: Search) -> bool:
+    """True where the command has its answer: MODSEQ in a mailbox without mod-sequences."""
+    return by_modseq(command) and not session.takes_modseq(command)
+
+
+async def find(session: Session, command: Search) -> tuple[MailboxSource, list[int]]:
+    """The messages that fit, in the order of the mailbox. A search that fails with SAVE leaves nothing saved
+    (RFC 5182, 2.1)."""
+    view, returning = session.mailbox, command.returning
     try:
         check_charset(command.charset)
         source = MailboxSource(session, view)
-        rows = await search(command.key, source.rows, source)
+        return source, await search(command.key, source.rows, source)
     except MailError:
         if returning is not None and "SAVE" in returning.options:
             view.saved = []
         raise
-    found = [source.uids[row] for row in rows] if command.uid else [row + 1 for row in rows]
-    modseq = highest_modseq(source.modseqs, rows, returning) if by_modseq else 0
+
+
+async def answer(session: Session, command: Search, source: MailboxSource, rows: Sequence[int]) -> None:
+    """Tell what was found, in this order; keep it where that is asked for."""
+    returning = command.returning
+    found = numbers(command, source, rows)
+    modseq = highest_modseq(source.modseqs, rows, returning) if by_modseq(command) else 0
     if returning is None:
-        await send_pieces(session, _plain(b"* SEARCH", found, modseq))
+        name = f"* {command.NAME}".encode("ascii")
+        await send_pieces(session, _plain(name, found, modseq))
     else:
         await tell(session, command, found, returning, modseq)
         if "SAVE" in returning.options:
-            save(view, [source.uids[row] for row in rows], returning)
+            save(session.mailbox, [source.uids[row] for row in rows], returning)
     session.ok(command)
+
+
+def numbers(command: Search, source: MailboxSource, rows: Sequence[int]) -> list[int]:
+    """What the client knows these messages by."""
+    if command.uid:
+        uids = source.uids
+        return [uids[row] for row in rows]
+    return [row + 1 for row in rows]
 
 
 def check_charset(charset: str) -> None:
@@ -100,4 +151,8 @@ async def send_pieces(session: Session, pieces: Iterable[bytes]) -> None:
     session.send(b"".join(waiting))
 
 
-TABLE: dict[type[Command], Handler] = {Search: search_messages}
+TABLE: dict[type[Command], Handler] = {
+    Search: search_messages,
+    Sort: sort_messages,
+    Thread: thread_messages,
+}
