@@ -12,6 +12,7 @@ COMMANDS = {
     "check": "mailserver.cli.check:check",
     "demo": "mailserver.cli.demo:demo",
     "hash": "mailserver.cli.hash:hash_command",
+    "mailbox": "mailserver.cli.mailbox:mailbox",
     "queue": "mailserver.cli.queue:queue",
     "quickstart": "mailserver.cli.quickstart:quickstart",
     "reload": "mailserver.cli.reload:reload",
@@ -47,6 +48,7 @@ def _command() -> None:
     Every day:
       mailserver user add carol@example.org      asks for a password
       mailserver queue list                      mail that waits for other servers
+      mailserver mailbox verify --all            whether indexes and files agree
       mailserver reload                          after an edit of mailserver.toml
 
     Without -c the configuration is $MAILSERVER_CONFIG, or else /etc/mailserver/mailserver.toml.

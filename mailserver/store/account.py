@@ -104,15 +104,16 @@ class Account:
 
     async def _open(self, name: str, listener: IMailboxListener, read_only: bool) -> IMailbox:
         directory = _existing(name)
-        mailbox = self.store.mailbox(self, directory) or Mailbox(
-            self, maildir.folder_of(directory) or name, directory
-        )
+        kept = self.store.mailbox(self, directory)
+        mailbox = kept or Mailbox(self, maildir.folder_of(directory) or name, directory)
         self.store.keep(self, mailbox)
         try:
             await mailbox.prepare()
         except BaseException:
             if not mailbox.has_listeners:
                 self.store.drop(mailbox)
+            if kept is not None and mailbox.gone:  # or only its index was: made anew by another process
+                return await self._open(name, listener, read_only)
             raise
         if self.store.mailbox(self, directory) is not mailbox:  # another opening of it failed meanwhile
             raise TemporaryFailure()
