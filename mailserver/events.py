@@ -57,4 +57,14 @@ class MetadataChanged:
     entries: tuple[str, ...]
 
 
+@frozen
+class RightsChanged:
+    """The access control list of a mailbox of `user`; `before` and `after`: identifiers and their rights."""
+
+    user: str
+    name: str
+    before: tuple[tuple[str, str], ...]
+    after: tuple[tuple[str, str], ...]
+
+
 AccountEvent = MessagesChanged | NameChanged | MetadataChanged

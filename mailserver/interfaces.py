@@ -15,6 +15,8 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from mailserver.rights import ALL
+
 # --- values: the envelope ------------------------------------------------------------------------
 
 
@@ -226,13 +228,15 @@ class StoreMode(Enum):
 
 @frozen
 class FolderInfo:
-    """One folder of an account, as LIST needs it. `name` is Unicode, levels by "/"."""
+    """One folder as LIST needs it, of the account or of another that shares it. `name` is Unicode, levels by
+    "/"."""
 
     name: str
     special_use: str = ""  # "\\Sent" …, "" for none (RFC 6154)
     subscribed: bool = False
     selectable: bool = True
     modified: int = 0  # HIGHESTMODSEQ where known
+    rights: str = ALL  # of who asks (RFC 4314)
 
 
 @frozen
@@ -319,7 +323,18 @@ class IAccount(Interface):
         """All or none, durable when fired; `source` of the result is empty. `replacing`: octets that the
         caller frees right after, which do not count against the quota (RFC 8508, 3.4)."""
 
-    def quota() -> Deferred[QuotaUsage]: ...
+    def quota(name: str = "INBOX") -> Deferred[QuotaUsage]:
+        """Of the account that holds this mailbox."""
+
+    def rights(name: str) -> Deferred[str]:
+        """What this user may do with a mailbox, letters of RFC 4314 in the order of `rights.ALL`."""
+
+    def acl(name: str) -> Deferred[Sequence[tuple[str, str]]]:
+        """Identifiers and their rights, the owner first (RFC 4314, 3.3)."""
+
+    def set_acl(name: str, identifier: str, edit: Callable[[str], str]) -> Deferred[None]:
+        """Give an identifier the rights that `edit` makes of its present ones; none at all remove it. Fails
+        with NoSuchUser, CannotName for the owner; `edit` is called in a thread."""
 
     def watch(watcher: Callable[[Any], None]) -> Callable[[], None]:
         """`watcher` is called in the reactor thread, after commit, with an `events.AccountEvent` for whatever
@@ -335,7 +350,8 @@ class IMailbox(Interface):
     """
 
     name = Attribute("the folder's name: str")
-    read_only = Attribute("nothing may be changed (EACCES, or asked for): bool")
+    read_only = Attribute("nothing may be changed (EACCES, no right to, or asked for): bool")
+    rights = Attribute("what the session's user may do, letters of RFC 4314: str")
     uidvalidity = Attribute("int")
     mailboxid = Attribute("what stays when the mailbox is renamed (RFC 8474): str")
     uidnext = Attribute("int")
@@ -462,7 +478,11 @@ class IMailboxListener(Interface):
         """The arrays are new objects without these UIDs."""
 
     def mailbox_gone() -> None:
-        """Deleted, renamed away or rebuilt with another UIDVALIDITY: the session must close it."""
+        """Deleted, renamed away, rebuilt with another UIDVALIDITY, or not to be read by this user any more:
+        the session must close it."""
+
+    def rights_changed() -> None:
+        """`mailbox.rights` are others now."""
 
 
 # --- delivery and queue ---------------------------------------------------------------------------

@@ -184,6 +184,13 @@ ROWS: tuple[Row, ...] = (
     Row("THREAD=ORDEREDSUBJECT", options={"Thread": lambda command: command.algorithm == "ORDEREDSUBJECT"}),
     Row("THREAD=REFERENCES", options={"Thread": lambda command: command.algorithm == "REFERENCES"}),
     Row("I18NLEVEL=1", fixed=True),  # how texts are compared
+    Row("ACL", ("SetAcl", "DeleteAcl", "GetAcl", "ListRights", "MyRights")),
+    Row("RIGHTS=texk", needs=("ACL",), fixed=True),
+    Row(
+        "LIST-MYRIGHTS",
+        options={"ListExtended": lambda command: "MYRIGHTS" in command.returned},
+        needs=("ACL", "LIST-EXTENDED"),
+    ),
     Row("APPENDLIMIT", options=_items("APPENDLIMIT")),
     Row("QUOTA", ("GetQuota", "GetQuotaRoot", "SetQuota"), _items("DELETED")),
     Row("QUOTA=RES-STORAGE", options=_items("DELETED-STORAGE"), needs=("QUOTA",)),

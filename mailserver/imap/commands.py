@@ -290,6 +290,43 @@ class Compress(Command):
 
 
 @frozen
+class SetAcl(Command):
+    """RFC 4314, 3.1. sign: "+", "-" or "" for rights that replace those there are."""
+
+    NAME = "SETACL"
+    mailbox: str
+    identifier: str
+    sign: str
+    rights: str
+
+
+@frozen
+class DeleteAcl(Command):
+    NAME = "DELETEACL"
+    mailbox: str
+    identifier: str
+
+
+@frozen
+class GetAcl(Command):
+    NAME = "GETACL"
+    mailbox: str
+
+
+@frozen
+class ListRights(Command):
+    NAME = "LISTRIGHTS"
+    mailbox: str
+    identifier: str
+
+
+@frozen
+class MyRights(Command):
+    NAME = "MYRIGHTS"
+    mailbox: str
+
+
+@frozen
 class Notify(Command):
     """RFC 5465, 3.1; no groups: NOTIFY NONE. `status`: the client wants STATUS of the mailboxes now."""
 

@@ -83,6 +83,11 @@ ALLOWED: dict[type[c.Command], frozenset[State]] = {
     c.Unauthenticate: _AFTER,  # RFC 8437, 6
     c.Compress: _AFTER,  # RFC 4978, 5
     c.Notify: _AFTER,  # RFC 5465, 8
+    c.SetAcl: _AFTER,  # RFC 4314, 7
+    c.DeleteAcl: _AFTER,
+    c.GetAcl: _AFTER,
+    c.ListRights: _AFTER,
+    c.MyRights: _AFTER,
     c.Check: _SELECTED,  # RFC 3501, 6.4
     c.Close: _SELECTED,
     c.Unselect: _SELECTED,  # RFC 3691

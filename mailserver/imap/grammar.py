@@ -14,6 +14,7 @@ from attrs import evolve
 from mailserver.imap import commands as c
 from mailserver.imap.appending import Appending
 from mailserver.imap.cursor import PLAIN, BadSyntax, Cursor, Dialect
+from mailserver.imap.grammar_acl import parse_delete_acl, parse_list_rights, parse_set_acl
 from mailserver.imap.grammar_fetch import fetch_items, fetch_modifiers, with_modseq
 from mailserver.imap.grammar_list import parse_create, parse_list, status_items
 from mailserver.imap.grammar_modifiers import select_parameters, store_modifiers
@@ -354,6 +355,11 @@ _ARGUMENTS: dict[str, _Parser] = {
     "UNAUTHENTICATE": _nothing(c.Unauthenticate),
     "COMPRESS": _compress,
     "NOTIFY": parse_notify,
+    "SETACL": parse_set_acl,
+    "DELETEACL": parse_delete_acl,
+    "GETACL": _mailbox(c.GetAcl),
+    "LISTRIGHTS": parse_list_rights,
+    "MYRIGHTS": _mailbox(c.MyRights),
     "CHECK": _nothing(c.Check),
     "CLOSE": _nothing(c.Close),
     "UNSELECT": _nothing(c.Unselect),

@@ -24,7 +24,7 @@ STATUS_ITEMS = frozenset(
 MAX_PATTERNS = 100
 CRITERIA = ("SUBSCRIBED", "SPECIAL-USE")  # selection options that select by themselves
 _SELECTION = frozenset((*CRITERIA, "REMOTE", "RECURSIVEMATCH"))
-_RETURN = frozenset(("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"))
+_RETURN = frozenset(("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS", "MYRIGHTS"))
 
 
 def parse_list(cursor: Cursor, tag: bytes) -> c.Command:

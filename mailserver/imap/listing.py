@@ -79,6 +79,7 @@ class Listed:
     children: selection options that a name below meets: CHILDINFO (RFC 5258, 3.5)
     selected: exists and meets the selection options itself (LIST with options only)
     old_name: what it was renamed from (RFC 5465, 5.4), or what the client called it (RFC 9051, 6.3.9.7)
+    rights: of this user, where it is selected
     """
 
     attributes: tuple[str, ...]
@@ -86,6 +87,7 @@ class Listed:
     children: tuple[str, ...] = ()
     selected: bool = False
     old_name: str = ""
+    rights: str = ""
 
 
 def list_one(folders: Iterable[FolderInfo], name: str) -> Listed:

@@ -41,7 +41,9 @@ def list_extended(
         if name in tell_subscribed:
             attributes += ("\\Subscribed",)
         children = criteria if recursive and name in above else ()
-        answer.append(Listed(attributes, name, children, name in meets and name in existing))
+        selected = name in meets and name in existing
+        rights = existing[name].rights if selected else ""
+        answer.append(Listed(attributes, name, children, selected, rights=rights))
     return answer
 
 

@@ -19,6 +19,7 @@ from mailserver.imap.fetch import Plan, compile_plan
 from mailserver.imap.selected import Selected
 from mailserver.imap.values import EventGroup
 from mailserver.interfaces import MailboxStatus
+from mailserver.rights import OTHERS
 
 MAX_NAMES = 1000  # names that wait; beyond it the client is told of an overflow (RFC 5465, 5.8)
 NEW, FLAGS = "MESSAGENEW", "FLAGCHANGE"
@@ -117,7 +118,9 @@ class Notifier:
             return name in names
         if which == "SUBTREE":
             return any(one in names for one in _with_superiors(name))
-        return which != "SUBSCRIBED" or name in self.subscribed
+        if which == "SUBSCRIBED":
+            return name in self.subscribed
+        return not name.startswith(OTHERS)
 
     # --- events -----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from mailserver.imap.listing import Listed
 from mailserver.interfaces import QuotaUsage
 from mailserver.message.envelope import string
+from mailserver.rights import ALL, OTHERS, told
 from mailserver.wire import utf7
 
 _ATOM = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
@@ -75,18 +76,44 @@ def metadata_changed(name: str, entries: Iterable[str], utf8: bool = False) -> b
     return b"* METADATA %b %b\r\n" % (mailbox(name, utf8), keys)
 
 
-def namespace() -> bytes:
-    """One personal namespace without a prefix (RFC 2342, 5)."""
-    return b'* NAMESPACE (("" "/")) NIL NIL\r\n'
+def namespace(others: bool) -> bytes:
+    """One personal namespace without a prefix, and that of other users (RFC 2342, 5)."""
+    other = b'(("%b" "/"))' % OTHERS.encode("ascii") if others else b"NIL"
+    return b'* NAMESPACE (("" "/")) %b NIL\r\n' % other
 
 
-def quota(usage: QuotaUsage) -> bytes:
+def acl(name: str, entries: Iterable[tuple[str, str]], utf8: bool = False) -> bytes:
+    """RFC 4314, 3.6"""
+    pairs = [b" %b %b" % (astring(who.encode("utf-8")), told(rights).encode()) for who, rights in entries]
+    return b"* ACL %b%b\r\n" % (mailbox(name, utf8), b"".join(pairs))
+
+
+def my_rights(name: str, rights: str, utf8: bool = False) -> bytes:
+    """RFC 4314, 3.8"""
+    return b"* MYRIGHTS %b %b\r\n" % (mailbox(name, utf8), told(rights).encode() or b'""')
+
+
+def list_rights(name: str, identifier: str, always: str, utf8: bool = False) -> bytes:
+    """RFC 4314, 3.7: each right by itself, but for those that are always granted."""
+    optional = [letter for letter in ALL + "cd" if letter not in told(always)]
+    rights = b" ".join([told(always).encode() or b'""', *(letter.encode() for letter in optional)])
+    return b"* LISTRIGHTS %b %b %b\r\n" % (mailbox(name, utf8), astring(identifier.encode("utf-8")), rights)
+
+
+def quota(usage: QuotaUsage, root: bytes = QUOTA_ROOT) -> bytes:
     """STORAGE in units of 1024 octets, rounded up; no resource where there is no limit (RFC 9208, 4.2.1)."""
     if not usage.limit:
-        return b"* QUOTA %b ()\r\n" % QUOTA_ROOT
+        return b"* QUOTA %b ()\r\n" % root
     used, limit = -(-usage.used // 1024), -(-usage.limit // 1024)
-    return b"* QUOTA %b (STORAGE %d %d)\r\n" % (QUOTA_ROOT, used, limit)
+    return b"* QUOTA %b (STORAGE %d %d)\r\n" % (root, used, limit)
+
+
+def root_of(name: str, utf8: bool = False) -> bytes:
+    """The quota root of a mailbox: another user's is named after that user."""
+    if not name.startswith(OTHERS):
+        return QUOTA_ROOT
+    return mailbox(OTHERS + name[len(OTHERS) :].partition("/")[0], utf8)
 
 
 def quota_root(name: str, utf8: bool = False) -> bytes:
-    return b"* QUOTAROOT %b %b\r\n" % (mailbox(name, utf8), QUOTA_ROOT)
+    return b"* QUOTAROOT %b %b\r\n" % (mailbox(name, utf8), root_of(name, utf8))

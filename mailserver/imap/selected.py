@@ -47,7 +47,7 @@ class Selected:
         wake: Callable[[], None] = _nothing,
         enabled: Collection[str] = frozenset(),
     ) -> None:
-        self.read_only = read_only
+        self.read_only = self._examine = read_only
         self.wake = wake
         self.enabled = enabled
         self.settled = 0
@@ -68,7 +68,7 @@ class Selected:
         self.names = FlagNames(mailbox.keywords)
         self._fragments = FlagFragments(self.names, b"")
         self._recent_fragments = FlagFragments(self.names, b"", recent=True)
-        self.read_only = self.read_only or mailbox.read_only
+        self.read_only = self._examine or mailbox.read_only
         self.uids = mailbox.uids
         self.told = len(mailbox.uids)
         self.settled = mailbox.highestmodseq
@@ -102,6 +102,12 @@ class Selected:
 
     def mailbox_gone(self) -> None:
         self.gone = True
+        self.wake()
+
+    def rights_changed(self) -> None:
+        """FLAGS and PERMANENTFLAGS are told anew (RFC 4314, 5.1.1)."""
+        self.read_only = self._examine or self.mailbox.read_only
+        self._keywords_told = -1
         self.wake()
 
     # --- numbers ----------------------------------------------------------------------------------
@@ -275,9 +281,17 @@ class Selected:
     def flags_responses(self) -> bytes:
         """`* FLAGS` and `* OK [PERMANENTFLAGS …]` as they are now."""
         names = b" ".join([*self.names.all()])
-        permanent = b"" if self.read_only else names + b" \\*"
-        text = b"No permanent flags permitted" if self.read_only else b"Flags permitted"
+        permanent = self._permanent()
+        text = b"Flags permitted" if permanent else b"No permanent flags permitted"
         return b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS (%b)] %b\r\n" % (names, permanent, text)
+
+    def _permanent(self) -> bytes:
+        """The flags that this user may change (RFC 4314, 5.1.1)."""
+        if self.read_only:
+            return b""
+        rights, needed = self.mailbox.rights, {b"\\Seen": "s", b"\\Deleted": "t"}
+        names = [name for name in self.names.all() if needed.get(name, "w") in rights]
+        return b" ".join([*names, b"\\*"] if "w" in rights else names)
 
     def modseq_response(self) -> bytes:
         """HIGHESTMODSEQ as far as everything is told, or NOMODSEQ (RFC 7162, 3.1.2)."""

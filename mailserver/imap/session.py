@@ -339,7 +339,7 @@ class Session:
             notifier.selected(self.selected)
 
     def hear(self, event: AccountEvent, notifier: Notifier) -> None:
-        """Something happened in the account that the notifier watches."""
+        """Something happened in an account that the notifier watches."""
         notifier.push(event, self.selected_name, self.running)
         if notifier.due and self.notifier is notifier:
             self.wake()

@@ -357,6 +357,9 @@ class Pop3Connection(Connection):
     def messages_removed(self, uids: Sequence[int], by: IMailboxListener | None) -> None:
         """The number stays; the message will be -ERR."""
 
+    def rights_changed(self) -> None:
+        """The owner has all rights."""
+
     def mailbox_gone(self) -> None:
         """Its numbers and unique-ids mean nothing any more."""
         if self._mailbox is not None:

@@ -7,14 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail
-from zope.interface import implementer
 
 from mailserver.errors import CannotName, MailError, NoSuchMailbox, TemporaryFailure
 from mailserver.events import AccountEvent
 from mailserver.interfaces import (
     CopyResult,
     FolderInfo,
-    IAccount,
     IMailbox,
     IMailboxListener,
     MailboxStatus,
@@ -36,9 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@implementer(IAccount)
 class Account:
-    """One for each user, kept by the store. In the reactor thread only."""
+    """One for each user, kept by the store, as `sharing.SharingAccount`. In the reactor thread only."""
 
     def __init__(self, store: MailStore, user: str, ledger: Ledger) -> None:
         self.store = store
@@ -137,10 +134,16 @@ class Account:
         job = AppendJob(self.store.spool, self.place, deposit, list(messages))
         return self.store.writer.submit(job)
 
+    def transfer(
+        self, source: Mailbox, uids: Sequence[int], folder: str, *, move: bool, by: IMailboxListener | None
+    ) -> Deferred[CopyResult]:
+        """COPY and MOVE into another account's folder."""
+        return fail(NoSuchMailbox())
+
     def watch(self, watcher: Callable[[AccountEvent], None]) -> Callable[[], None]:
         return self.store.changes.watch(self.user, watcher)
 
-    def quota(self) -> Deferred[QuotaUsage]:
+    def quota(self, name: str = maildir.INBOX) -> Deferred[QuotaUsage]:
         return self.run(_usage).addCallback(lambda _: usage_of(self.store.settings, self.ledger))
 
 

@@ -13,12 +13,12 @@ one look into a dictionary.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import frozen
 from twisted.logger import Logger
 
-from mailserver.events import AccountEvent, MessagesChanged, MetadataChanged, NameChanged
+from mailserver.events import AccountEvent, MessagesChanged, MetadataChanged, NameChanged, RightsChanged
 from mailserver.interfaces import IMailboxListener, MailboxStatus
 from mailserver.store.maildir import folder_of
 from mailserver.store.rows import Row
@@ -55,7 +55,7 @@ class Change:
     status: MailboxStatus | None = None
 
 
-Posted = Change | NameChanged | MetadataChanged
+Posted = Change | NameChanged | MetadataChanged | RightsChanged
 Watcher = Callable[[AccountEvent], None]
 
 
@@ -76,6 +76,7 @@ class Changes:
         self._takers: dict[tuple[str, str], Taker] = {}
         self._others: list[Callable[[Posted], None]] = []
         self._watchers: dict[str, list[Watcher]] = {}
+        self._of_rights: list[Callable[[RightsChanged], None]] = []
         self.forward: Callable[[Posted], None] = lambda change: None  # to the other processes
 
     def post(self, change: Posted) -> None:
@@ -104,20 +105,31 @@ class Changes:
         self._tell(change)
 
     def _tell(self, change: Posted) -> None:
-        if change.user in self._watchers:
-            self._tell_watchers(change)
+        if isinstance(change, RightsChanged):
+            self._call(tuple(self._of_rights), change)
+        elif change.user in self._watchers:
+            event = messages_changed(change) if isinstance(change, Change) else change
+            if event is not None:
+                self._call(tuple(self._watchers[change.user]), event)
         for other in self._others:
             other(change)
 
-    def _tell_watchers(self, change: Posted) -> None:
-        event = messages_changed(change) if isinstance(change, Change) else change
-        if event is None:
-            return
-        for watcher in tuple(self._watchers[change.user]):
+    def _call(self, watchers: Sequence[Callable[[Any], None]], event: Any) -> None:
+        for watcher in watchers:
             try:
                 watcher(event)
             except Exception:
-                self.log.failure("a session that watches {user} failed", user=change.user)
+                self.log.failure("a session that watches {user} failed", user=event.user)
+
+    def watch_rights(self, watcher: Callable[[RightsChanged], None]) -> Callable[[], None]:
+        """Be told of every list of rights that changes, whosever it is; the answer ends it."""
+        self._of_rights.append(watcher)
+
+        def end() -> None:
+            if watcher in self._of_rights:
+                self._of_rights.remove(watcher)
+
+        return end
 
     def watch(self, user: str, watcher: Watcher) -> Callable[[], None]:
         """Be told of what happens to the mailboxes of one account; the answer ends it."""

@@ -84,7 +84,7 @@ def parse_subscriptions(data: bytes) -> list[str]:
         parts = line.split("\t") if tabs else line.replace(".", "/").split("/")
         try:
             name = maildir.normal_name("/".join(_decoded(part) for part in parts))
-            maildir.directory_of(name)
+            maildir.check_name(name)
         except CannotName:
             continue
         if name not in names:

@@ -16,7 +16,7 @@ from mailserver import durable
 from mailserver.errors import CannotName, LimitReached, MailboxExists, NoSuchMailbox, TemporaryFailure
 from mailserver.events import Naming
 from mailserver.interfaces import FolderInfo
-from mailserver.store import dovecot, files, maildir, object_ids
+from mailserver.store import acl, dovecot, files, maildir, object_ids
 from mailserver.store.index import Index
 from mailserver.store.ledger import Ledger
 
@@ -31,6 +31,7 @@ SPECIAL = (
 
 OLD_TMP = 36 * 3600.0  # seconds, maildir(5)
 _DELETED = "mailserver-deleted-"
+_ACLS = acl.Acls()
 
 
 def prepare(ledger: Ledger) -> None:
@@ -107,7 +108,7 @@ def subscriptions(ledger: Ledger, opened: Index) -> list[str]:
 def subscribe(ledger: Ledger, opened: Index, name: str, wanted: bool) -> None:
     """RFC 3501, 6.3.6: a name that no folder has may be subscribed to; it stays when the folder goes."""
     name = maildir.normal_name(name)
-    maildir.directory_of(name)
+    maildir.check_name(name)
     names = subscriptions(ledger, opened)
     if wanted == (name in names):
         return
@@ -139,7 +140,9 @@ def create(ledger: Ledger, opened: Index, name: str, special: str, limit: int, *
         raise CannotName("That special use is taken", imap="USEATTR")
     for one in missing:
         ledger.make_folder(opened, one)
+        acl.inherit(ledger, one, _ACLS)
     row = ledger.make_folder(opened, directory, special)
+    acl.inherit(ledger, directory, _ACLS)
     _announce_made(ledger, missing)
     ledger.announce_name(name, Naming.RENAMED if old else Naming.CREATED, old)
     return object_ids.mailbox_id(ledger.user, row.uidvalidity)

@@ -26,7 +26,7 @@ from twisted.logger import Logger
 
 from mailserver import durable
 from mailserver.errors import NoSuchMailbox, TemporaryFailure
-from mailserver.events import MetadataChanged, NameChanged, Naming
+from mailserver.events import MetadataChanged, NameChanged, Naming, RightsChanged
 from mailserver.store import files, index, maildir
 from mailserver.store.changes import Posted
 from mailserver.store.files import Uids
@@ -225,7 +225,7 @@ class Ledger:
         """As `tell`, with what the folder's row says now."""
         self.tell(folder.dir, modseq=folder.modseq, uidnext=folder.uidnext, status=folder.status, **what)
 
-    def announce(self, event: NameChanged | MetadataChanged) -> None:
+    def announce(self, event: NameChanged | MetadataChanged | RightsChanged) -> None:
         """Post what happened to a name or to annotations; with the lock held."""
         self.around.post(event)
 

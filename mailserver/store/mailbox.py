@@ -27,6 +27,7 @@ from mailserver.interfaces import (
     StoreResult,
     TextFound,
 )
+from mailserver.rights import ALL, OTHERS
 from mailserver.store import files, maildir, object_ids, operations, rendering
 from mailserver.store.arrays import Arrays
 from mailserver.store.changes import Change
@@ -52,6 +53,7 @@ class Mailbox(Arrays):
 
     log = Logger()
     read_only = False
+    rights = ALL  # of the owner
 
     def __init__(self, account: Account, name: str, directory: str) -> None:
         super().__init__()
@@ -267,7 +269,10 @@ class Mailbox(Arrays):
         mask: int,
         unchanged_since: int | None,
         by: IMailboxListener | None,
+        *,
+        within: int = -1,
     ) -> Deferred[StoreResult]:
+        """within: flag bits that may be changed."""
         done = self._run(
             operations.set_flags,
             _ascending(uids),
@@ -276,6 +281,7 @@ class Mailbox(Arrays):
             keywords=self._keywords.names_in(mask),
             unchanged_since=unchanged_since,
             by=by,
+            within=within,
         )
         return done.addCallback(self._tidied)
 
@@ -294,6 +300,8 @@ class Mailbox(Arrays):
         return self._copy(uids, folder, move=True, by=by)
 
     def _copy(self, uids: Sequence[int], folder: str, **how: Any) -> Deferred[CopyResult]:
+        if folder.startswith(OTHERS):
+            return self._account.transfer(self, uids, folder, **how)
         try:
             target = maildir.directory_of(folder)
         except Exception:

@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from mailserver.errors import CannotName
 from mailserver.interfaces import KEYWORD, Flag
+from mailserver.rights import OTHERS
 from mailserver.wire import utf7
 
 INBOX = "INBOX"
@@ -206,6 +207,14 @@ def directory_of(name: str) -> str:
     if len(directory) > LONGEST:
         raise CannotName(cause="longer than a file name may be")
     return directory
+
+
+def check_name(name: str) -> None:
+    """Raises CannotName for what can be no mailbox's name, another user's included."""
+    if name.startswith(OTHERS):
+        owner, _, name = name[len(OTHERS) :].partition("/")
+        account_path("", owner)
+    directory_of(name)
 
 
 def folder_of(directory: str) -> str | None:

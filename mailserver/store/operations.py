@@ -84,9 +84,10 @@ def set_flags(
     keywords: Mapping[int, str],
     unchanged_since: int | None,
     by: IMailboxListener | None,
+    within: int = -1,
 ) -> StoreResult:
     """STORE. A message whose flags stay what they were keeps its MODSEQ (RFC 7162, 3.1.3). keywords: those in
-    `mask`, whose numbers are the caller's."""
+    `mask`, whose numbers are the caller's. within: bits that may be changed."""
     folder = ledger.folder(opened, directory)
     if keywords:
         mask = ledger.keywords_of(folder).translated(mask, keywords)
@@ -103,6 +104,7 @@ def set_flags(
             new = old & ~mask
         else:
             new = mask
+        new = old & ~within | new & within
         if new != old:
             folder.count_flags(old, new)
             if (new ^ old) & maildir.LETTER_BITS:

@@ -22,6 +22,7 @@ from attrs import define, field
 from mailserver import durable
 from mailserver.errors import NoSpace, TemporaryFailure
 from mailserver.interfaces import CopyResult, IMessageBody, NewMessage
+from mailserver.store import files
 from mailserver.store.filing import AccountPlace, Deposit, Paper
 from mailserver.store.maildir import NameMaker
 
@@ -125,6 +126,30 @@ class Spool:
                 os.utime(fd, (when, when))
         wire = len(head) + head.count(b"\n") + body.wire_size
         return Paper(path, size, wire, int(now if when is None else when), flags, moves), fd
+
+    def link(self, source: str, *, wire: int, date: int, flags: frozenset[str]) -> Paper:
+        """[thread] A second name for a message that is durable where it lies; a copy where there is none to
+        be had. It may be renamed."""
+        path = f"{self._directory}/{self._names.unique(self._clock())}"
+        with durable.told():
+            size = os.lstat(source).st_size
+        try:
+            durable.link(source, path)
+        except TemporaryFailure as error:
+            if getattr(error.cause, "errno", None) not in durable.NO_LINK:
+                raise
+            self.check_free(size)
+            with durable.told():
+                original = files.open_message(source)
+            try:
+                durable.sync_close(durable.write_new(path, files.chunks_of(original)))
+            except BaseException:
+                durable.unlink_quietly(path)
+                raise
+            finally:
+                os.close(original)
+            os.utime(path, (date, date))
+        return Paper(path, size, wire, date, flags, moves=True)
 
 
 def _with_head(head: bytes, chunks: Iterable[bytes]) -> Iterable[bytes]:

@@ -14,6 +14,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -25,6 +26,7 @@ from mailserver.interfaces import IAccount, IMailStore, QuotaUsage
 from mailserver.message.render import render
 from mailserver.store import maildir, operations
 from mailserver.store.account import Account
+from mailserver.store.acl import Acls, identifiers
 from mailserver.store.changes import Changes
 from mailserver.store.indexing import Indexing
 from mailserver.store.ledger import Ledger, Surroundings
@@ -33,6 +35,8 @@ from mailserver.store.message import LineMaps
 from mailserver.store.quota import usage_of
 from mailserver.store.reconcile import enter_folder
 from mailserver.store.rendering import Kept, Renderer
+from mailserver.store.shares import Shares
+from mailserver.store.sharing import SharingAccount
 from mailserver.store.spool import Spool
 from mailserver.store.watches import Watches
 from mailserver.threads import GroupWriter, Inbox, OrderedPool
@@ -71,6 +75,8 @@ class MailStore:
         self.renderer = renderer
         self.root = str(settings.now.mail_dir)
         self.changes = Changes(inbox)
+        self.acls = Acls()
+        self.shares = Shares(str(settings.now.data_dir), self._identifiers)
         self.watches = Watches(reactor)
         self.maps = LineMaps()
         self.kept = Kept()
@@ -91,7 +97,7 @@ class MailStore:
             run=run or secrets.token_hex(8),
         )
         self.read_news: Callable[[], None] = lambda: None  # what other processes have told
-        self._accounts: dict[str, Account] = {}
+        self._accounts: dict[str, SharingAccount] = {}
         self._recently: OrderedDict[str, Account] = OrderedDict()
         self._mailboxes: OrderedDict[tuple[str, str], Mailbox] = OrderedDict()
         self._tidying: dict[str, Any] = {}
@@ -145,13 +151,21 @@ class MailStore:
             return succeed(account)
         return account.furnish().addCallback(lambda _: account)
 
-    def get(self, user: str) -> Account:
+    def get(self, user: str) -> SharingAccount:
         """The account, whose directories may be still to make. Raises CannotName."""
         account = self._accounts.get(user)
         if account is None:
             ledger = Ledger(maildir.account_path(self.root, user), user, self._around)
-            account = self._accounts[user] = Account(self, user, ledger)
+            account = self._accounts[user] = SharingAccount(self, user, ledger)
         return account
+
+    def _identifiers(self) -> dict[str, set[str]]:
+        """[thread] Whom every account grants anything."""
+        found: dict[str, set[str]] = {}
+        for user in list(self.settings.users.users):
+            with suppress(MailError):
+                found[user] = identifiers(maildir.account_path(self.root, user), self.acls)
+        return found
 
     def quota(self, user: str) -> QuotaUsage | None:
         account = self._accounts.get(user)

@@ -15,7 +15,15 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock, deferLater
 from zope.interface import implementer
 
-from mailserver.errors import CannotName, LimitReached, MailboxExists, MailError, MessageGone, NoSuchMailbox
+from mailserver.errors import (
+    CannotName,
+    LimitReached,
+    MailboxExists,
+    MailError,
+    MessageGone,
+    NoSuchMailbox,
+    NotPermitted,
+)
 from mailserver.interfaces import (
     KEYWORD,
     CopyResult,
@@ -39,6 +47,7 @@ from mailserver.message.headers import header_end
 from mailserver.message.matching import Matcher
 from mailserver.message.preview import preview
 from mailserver.message.render import Rendered, render
+from mailserver.rights import ALL
 
 SMALL = 1024 * 1024
 SYSTEM = {f"\\{flag.name.capitalize()}": flag.value for flag in Flag if flag.name}
@@ -85,6 +94,7 @@ class FakeMailbox:
         self.account = account
         self.name = name
         self.read_only = False
+        self.rights = ALL
         self.uidvalidity = uidvalidity
         self.uidnext = 1
         self.highestmodseq = 1
@@ -477,6 +487,16 @@ class FakeAccount:
         (self.subscribed.add if wanted else self.subscribed.discard)(self._name(name))
         return self.later(None)
 
+    def rights(self, name: str) -> Deferred[str]:
+        return self.later_call(lambda: ALL if self.folder(name) else "")
+
+    def acl(self, name: str) -> Deferred[Sequence[tuple[str, str]]]:
+        return self.later_call(lambda: [(self.user, ALL)] if self.folder(name) else [])
+
+    def set_acl(self, name: str, identifier: str, edit: Any) -> Deferred[None]:
+        """Nothing is shared: for that there is the real store."""
+        return fail(NotPermitted())
+
     def watch(self, watcher: Any) -> Any:
         """Nothing is told: for that there is the real store."""
         return lambda: None
@@ -525,7 +545,7 @@ class FakeAccount:
 
         return self.later_call(run)
 
-    def quota(self) -> Deferred[QuotaUsage]:
+    def quota(self, name: str = "INBOX") -> Deferred[QuotaUsage]:
         return self.later(
             QuotaUsage(
                 sum(sum(box.sizes) for box in self.boxes.values()),

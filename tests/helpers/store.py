@@ -68,6 +68,9 @@ class Listener:
     def messages_removed(self, uids: Sequence[int], by: Any) -> None:
         self.told.append(("removed", list(uids), by))
 
+    def rights_changed(self) -> None:
+        self.told.append(("rights",))
+
     def mailbox_gone(self) -> None:
         self.told.append(("gone",))
 

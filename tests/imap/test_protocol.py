@@ -75,7 +75,7 @@ def test_small_commands(client: ImapClient) -> None:
         S: * ENABLED CONDSTORE
         S: d OK ENABLE completed
         C: e NAMESPACE
-        S: * NAMESPACE (("" "/")) NIL NIL
+        S: * NAMESPACE (("" "/")) (("Other Users/" "/")) NIL
         S: e OK NAMESPACE completed
         C: f SETQUOTA "" (STORAGE 512)
         S: f NO [NOPERM] Not permitted

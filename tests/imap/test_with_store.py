@@ -106,7 +106,7 @@ def test_I1_odd_names_are_names(tmp_path: Path, client: ImapClient, name: str) -
     listed = client.say(f'b LIST "" "{name}"')
     assert listed[0].rpartition('"/" ')[2].strip('"') == name
     assert tagged(client.say(f'c SELECT "{name}"')).startswith("c OK ")
-    assert {path.name for path in tmp_path.iterdir()} == {"mail", "queue"}
+    assert {path.name for path in tmp_path.iterdir()} == {"mail", "queue", "shares", "shares.lock"}
     assert tagged(client.say(f'd DELETE "{name}"')) == "d OK DELETE completed"
 
 

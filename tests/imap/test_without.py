@@ -24,6 +24,8 @@ SAMPLES = {
     "ID": ["ID NIL"],
     "IDLE": ["IDLE"],
     "NOTIFY": ["NOTIFY NONE"],
+    "ACL": ["MYRIGHTS INBOX", "GETACL INBOX", "SETACL INBOX bob lr", "DELETEACL INBOX bob"],
+    "LIST-MYRIGHTS": ['LIST "" % RETURN (MYRIGHTS)'],
     "NAMESPACE": ["NAMESPACE"],
     "UIDPLUS": ["UID EXPUNGE 1"],
     "UNSELECT": ["UNSELECT"],
@@ -147,7 +149,7 @@ def test_rows_name_commands_that_there_are() -> None:
 
 
 def test_what_is_built_on_it_goes_with_it() -> None:
-    assert without(["LIST-EXTENDED"]) == {"LIST-EXTENDED", "LIST-STATUS", "IMAP4rev2"}
+    assert without(["LIST-EXTENDED"]) == {"LIST-EXTENDED", "LIST-STATUS", "LIST-MYRIGHTS", "IMAP4rev2"}
     assert without([]) == frozenset()
 
 

@@ -7,7 +7,18 @@ there. Each module gives its part of the table as `TABLE`.
 from __future__ import annotations
 
 from mailserver.imap.commands import Command
-from mailserver.imap.handlers import anyone, append, change, fetch, lists, login, mailboxes, notify, search
+from mailserver.imap.handlers import (
+    acl,
+    anyone,
+    append,
+    change,
+    fetch,
+    lists,
+    login,
+    mailboxes,
+    notify,
+    search,
+)
 from mailserver.imap.session import Handler
 
 HANDLERS: dict[type[Command], Handler] = {
@@ -16,6 +27,7 @@ HANDLERS: dict[type[Command], Handler] = {
     **mailboxes.TABLE,
     **lists.TABLE,
     **notify.TABLE,
+    **acl.TABLE,
     **append.TABLE,
     **fetch.TABLE,
     **search.TABLE,

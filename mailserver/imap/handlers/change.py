@@ -171,7 +171,7 @@ async def close(session: Session, command: Close) -> None:
     """RFC 3501, 6.4.2: expunges without a word, unless the mailbox is read-only."""
     view = session.mailbox
     try:
-        if not (view.read_only or view.gone):
+        if not (view.read_only or view.gone) and "e" in view.mailbox.rights:  # RFC 4314, 4: CLOSE
             await view.mailbox.expunge(None, view)
     finally:
         session.unselect()

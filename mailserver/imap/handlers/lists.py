@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import evolve
 
 from mailserver.errors import MailError, NoSuchMailbox
@@ -68,16 +70,29 @@ async def _send_with_status(session: Session, command: ListExtended, entry: List
             entry = evolve(entry, attributes=("\\NonExistent", *entry.attributes))
         except MailError:
             status = b""
-    session.send(liner(session, command.NAME)(entry) + status)
+    session.send(_liner(session, command)(entry) + status)
     await session.drained()
 
 
 async def _send_list(session: Session, command: Command, entries: list[Listed]) -> None:
-    line = liner(session, command.NAME)
+    line = _liner(session, command)
     for start in range(0, len(entries), LINES_PER_TURN):
         if start:
             await session.breathe()
         session.send(b"".join(map(line, entries[start : start + LINES_PER_TURN])))
+
+
+def _liner(session: Session, command: Command) -> Callable[[Listed], bytes]:
+    """What makes the response for an entry, with MYRIGHTS where the client asks for it (RFC 8440, 3)."""
+    line = liner(session, command.NAME)
+    if not isinstance(command, ListExtended) or "MYRIGHTS" not in command.returned:
+        return line
+
+    def with_rights(entry: Listed) -> bytes:
+        told = replies.my_rights(entry.name, entry.rights, session.utf8) if entry.rights else b""
+        return line(entry) + told
+
+    return with_rights
 
 
 TABLE: dict[type[Command], Handler] = {

@@ -29,6 +29,7 @@ from mailserver.imap.listing import SEPARATOR, SPECIAL_USES
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import Flag, IMailboxListener, MailboxStatus
+from mailserver.rights import OTHERS
 
 MANY_COMBINATIONS = 16
 
@@ -138,7 +139,7 @@ async def unsubscribe(session: Session, command: Unsubscribe) -> None:
 
 
 async def namespace(session: Session, command: Namespace) -> None:
-    session.send(replies.namespace())
+    session.send(replies.namespace(session.has("ACL")))
     session.ok(command)
 
 
@@ -192,22 +193,30 @@ async def _deleted_octets(session: Session, name: str, counters: MailboxStatus) 
 
 
 async def get_quota(session: Session, command: GetQuota) -> None:
-    """An account has one quota root, which is called ""."""
+    """An account has one quota root, which is called ""; another user's is told to who may read a mailbox
+    of that user."""
+    name = "INBOX"
     if command.root:
-        raise MailError("No such quota root", imap="NONEXISTENT")
-    session.send(await _quota(session))
+        folders = await session.owner.folders()
+        readable = [folder.name for folder in folders if "r" in folder.rights]
+        name = next((one for one in readable if one.startswith(f"{command.root}/")), "")
+        if not (name and command.root.startswith(OTHERS) and command.root.count("/") == 1):
+            raise MailError("No such quota root", imap="NONEXISTENT")
+    session.send(await _quota(session, name))
     session.ok(command)
 
 
 async def get_quota_root(session: Session, command: GetQuotaRoot) -> None:
     """The mailbox need not exist (RFC 9208, 4.1.2)."""
-    session.send(replies.quota_root(command.mailbox, session.utf8) + await _quota(session))
+    root = replies.quota_root(command.mailbox, session.utf8)
+    session.send(root + await _quota(session, command.mailbox))
     session.ok(command)
 
 
-async def _quota(session: Session) -> bytes:
-    usage = await session.owner.quota()
-    return replies.quota(usage if session.has("QUOTA=RES-STORAGE") else evolve(usage, limit=0))
+async def _quota(session: Session, name: str) -> bytes:
+    usage = await session.owner.quota(name)
+    told = usage if session.has("QUOTA=RES-STORAGE") else evolve(usage, limit=0)
+    return replies.quota(told, replies.root_of(name, session.utf8))
 
 
 async def set_quota(session: Session, command: SetQuota) -> None:

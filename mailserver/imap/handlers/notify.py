@@ -37,8 +37,7 @@ async def notify(session: Session, command: Notify) -> None:
     try:
         if made.needs_subscriptions:
             made.subscribed = set(await session.owner.subscriptions())
-        if command.status:
-            await _send_status(session, made)
+        await _look_at_mailboxes(session, made, command.status)
     except BaseException:
         made.stop()
         raise
@@ -46,13 +45,18 @@ async def notify(session: Session, command: Notify) -> None:
     session.ok(command)
 
 
-async def _send_status(session: Session, made: Notifier) -> None:
-    """STATUS of every mailbox that messages are watched in, but for the selected one (RFC 5465, 3.1)."""
+async def _look_at_mailboxes(session: Session, made: Notifier, status: bool) -> None:
+    """STATUS, where it is wanted, of every mailbox that messages are watched in, but for the selected one;
+    and which of them this user may not read (RFC 5465, 3.1)."""
+    if not made.watches:
+        return
     selected = session.selected_name
     for folder in await session.owner.folders():
-        if not folder.selectable or folder.name == selected:
+        wanted = made.wanted(folder.name) if folder.selectable and folder.name != selected else ()
+        if wanted and "r" not in folder.rights:
+            session.send(replies.listing("LIST", Listed(("\\NoAccess",), folder.name), session.utf8))
             continue
-        items = _status_items(made.wanted(folder.name))
+        items = _status_items(wanted) if status else ()
         if items:
             with suppress(MailError):
                 values = await status_values(session, folder.name, items)

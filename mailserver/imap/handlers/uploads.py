@@ -15,11 +15,11 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.error import ConnectionLost
 
 from mailserver.delivery.body import MEMORY
-from mailserver.errors import MailError, MessageTooLarge, OverQuota
+from mailserver.errors import MailError, MessageTooLarge, NoSuchMailbox, NotPermitted, OverQuota
 from mailserver.imap.commands import Append, Begin, Octets, Step, Url
 from mailserver.imap.handlers.urls import copy_url
 from mailserver.imap.session import Session
-from mailserver.interfaces import NewMessage
+from mailserver.interfaces import NewMessage, QuotaUsage
 from mailserver.message.transfer import UnknownEncoding, storable
 
 SMALL = 16 * 1024  # octets that cost less to receive than to ask the store about beforehand
@@ -143,17 +143,25 @@ class Upload:
         if not octets.size and not octets.part:
             raise MailError("An empty message cannot be kept", imap="CANNOT")
         if octets.size > SMALL and not self._asked:
-            await self.session.owner.status(command.mailbox)
+            if "i" not in await self.session.owner.rights(command.mailbox):
+                raise NotPermitted
             self._asked = True
         if octets.size > SMALL:
             size = sum(each.size for each in self._messages)
-            usage = await self.session.owner.quota()
-            if usage.limit and usage.used + size > usage.limit + self.replacing:
+            usage = await self._quota(command.mailbox)
+            if usage is not None and usage.limit and usage.used + size > usage.limit + self.replacing:
                 raise OverQuota
         if octets.binary:
             message.binary = True
             message.body.discard()
             message.body = self.session.wire.new_body(self._drained, self._memory, raw=True)
+
+    async def _quota(self, name: str) -> QuotaUsage | None:
+        """None where this user may not know; then the end of the command tells."""
+        try:
+            return await self.session.owner.quota(name)
+        except (NoSuchMailbox, NotPermitted):
+            return None
 
     def more(self, size: int) -> None:
         """So many octets more; the limit is that of one message (RFC 7889; RFC 4469, 4.2)."""
