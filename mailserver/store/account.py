@@ -156,6 +156,7 @@ def _existing(name: str) -> str:
 
 
 def _usage(ledger: Ledger, opened: Index) -> None:
+    ledger.count_all(opened)
     ledger.recount(opened)
 
 

@@ -38,6 +38,8 @@ def copy(
     rows = opened.rows(source, uids)
     if not rows:
         return CopyResult(into.uidvalidity, (), ())
+    if limit and not move:
+        ledger.count_all(opened)
     if limit and not move and opened.usage()[0] + sum(row.wire for row in rows) > limit:
         raise OverQuota()
     ledger.reserve(into, len(rows))

@@ -65,7 +65,10 @@ def file_deposits(ledger: Ledger, opened: Index, deposits: Sequence[Deposit]) ->
     """One commit; one outcome for each deposit."""
     outcomes: list[Exception | None] = [None] * len(deposits)
     folders: dict[str, tuple[Folder, list[int]]] = {}
-    used = opened.usage()[0] if any(deposit.limit for deposit in deposits) else 0
+    used = 0
+    if any(deposit.limit for deposit in deposits):
+        ledger.count_all(opened)
+        used = opened.usage()[0]
     with ExitStack() as mtimes:
         try:
             for number, deposit in enumerate(deposits):

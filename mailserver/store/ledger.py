@@ -85,6 +85,7 @@ class Ledger:
         self._lock_fd = -1
         self._index: Index | None = None
         self._checked = False
+        self._uncounted = True
         self._reserved: dict[str, Uids] = {}
         self._stale: set[str] = set()  # of those: to be read again
         self._stamp = Stamp(around.process)
@@ -166,6 +167,7 @@ class Ledger:
             index.put_aside(self.path)
             self._index = Index.open(self.path, False)
         self._checked = True
+        self._uncounted = not self._index.folders()
         self._version = -1
         self.dirty |= self._dirty_directories(self._index)
         self.usage = self._index.usage()
@@ -231,6 +233,15 @@ class Ledger:
 
     def announce_name(self, name: str, what: Naming, old: str = "") -> None:
         self.announce(NameChanged(self.user, name, what, old))
+
+    def count_all(self, opened: Index) -> None:
+        """Before the use of the account is asked for: an index that was empty when it was opened (it was
+        lost, or is new) knows of no folder that was not touched since."""
+        if self._uncounted:
+            for directory in self.directories():
+                with suppress(NoSuchMailbox):
+                    self.folder(opened, directory)
+            self._uncounted = False
 
     def recount(self, opened: Index) -> None:
         """Within the transaction that changes them: nothing may fail after a commit."""
@@ -375,7 +386,10 @@ class Ledger:
                 durable.close(durable.write_new(os.path.join(path, _MARKER), ()))
         files.write_uids(path, uids)
         durable.sync_dir(self.path)
+        stale = opened.folder(directory)  # of a folder that another program removed, or a deletion cut short
         with opened.transaction():
+            if stale is not None:
+                opened.remove_folder(stale)
             row = opened.add_folder(directory, uids.uidvalidity, 1, 1)
             row.special = special
             opened.save_folder(row)
