@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mailserver import durable
 from mailserver.config.schema import User, Users
 from mailserver.imap import commands as c
 from mailserver.imap.cursor import BadSyntax
@@ -535,6 +537,58 @@ def test_H17_a_copy_that_fails_leaves_nothing(filled: ImapClient, bob: ImapClien
     assert last(bob.say("b COPY 1:4 INBOX")).startswith("b NO [EXPUNGEISSUED]")
     assert flags_of(bob, "INBOX") == []
     assert not [name for _, _, names in os.walk(store.spool.path) for name in names]
+
+
+@pytest.mark.parametrize("command", ["COPY", "MOVE"])
+@pytest.mark.parametrize("call", ["link", "rename_noreplace", "fsync"])
+def test_H17_between_accounts_all_or_none(
+    filled: ImapClient, bob: ImapClient, store: Any, monkeypatch: pytest.MonkeyPatch, command: str, call: str
+) -> None:
+    """Whatever call fails, the target has all or nothing, and no message is without a place."""
+    grant(filled, "lrte")
+    bob.say(f'a SELECT "{WORK}"')
+    original = getattr(durable.calls, call)
+    for failing in range(8):
+        count = iter(range(100))
+
+        def fail(*args: Any, number: int = failing, calls: Any = count, **how: Any) -> Any:
+            if next(calls) == number:
+                raise OSError(errno.ENOSPC, "full")
+            return original(*args, **how)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(durable.calls, call, fail)
+            answer = last(bob.say(f"b UID {command} 1:4 INBOX"))
+        there = len(flags_of(bob, "INBOX"))
+        bob.say(f's SELECT "{WORK}"')
+        here = len(flags_of(filled, "Work"))
+        assert there % 4 == 0 and here + there >= 4
+        if answer.startswith("b OK"):
+            assert failing and (here, there % 4) == (0 if command == "MOVE" else 4, 0)
+            break
+        assert answer.startswith("b NO ")
+    else:
+        raise AssertionError("it never succeeds")
+    assert not [name for _, _, names in os.walk(store.spool.path) for name in names]
+
+
+def test_between_accounts_without_links(
+    filled: ImapClient, bob: ImapClient, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a file may have no further name, it is copied, with its date."""
+    grant(filled, "lr")
+    append(store.get(ALICE), "Work", b"Subject: dated\n\nbody\n", (), 86400.0)
+    bob.say(f'a SELECT "{WORK}"')
+
+    def link(*args: Any, **how: Any) -> None:
+        raise OSError(errno.EMLINK, "too many links")
+
+    monkeypatch.setattr(durable.calls, "link", link)
+    compare(bob.say("b COPY 5 INBOX"), ["b OK [COPYUID … 5 1] COPY completed"])
+    bob.say("s SELECT INBOX")
+    (name,) = (account_dir(store, BOB) / "new").iterdir()
+    assert name.read_bytes() == b"Subject: dated\n\nbody\n"
+    assert name.stat().st_mtime == 86400 and name.stat().st_nlink == 1
 
 
 def test_the_quota_is_the_owners(store: Any, alice: ImapClient, bob: ImapClient) -> None:
