@@ -43,7 +43,9 @@ def agrees(wire: bytes, wanted: str) -> None:
 @st.composite
 def messages(draw: st.DrawFn) -> bytes:
     body = draw(TEXTS)
-    charset = draw(st.sampled_from(["utf-8", "utf-8", "utf-7", "iso-8859-1", "us-ascii", "nonsense"]))
+    charset = draw(
+        st.sampled_from(["utf-8", "utf-8", "utf-7", "iso-8859-1", "us-ascii", "nonsense", "hz", "cp037"])
+    )
     codec = {"utf-7": "utf-7", "iso-8859-1": "latin-1"}.get(charset, "utf-8")
     data = body.encode(codec, "replace" if codec == "latin-1" else "surrogatepass")
     how = draw(st.sampled_from(["7bit", "base64", "quoted-printable"]))
