@@ -425,6 +425,12 @@ class IMailbox(Interface):
         """These fields of `message.digest.GROUPS` for each UID, made at first need, in a thread, and kept.
         None where a message is gone. Call with at most about 1,000 UIDs at a time."""
 
+    def cut_headers(
+        name: str, cut: Callable[[bytes], bytes], uids: Sequence[int]
+    ) -> Deferred[Sequence[bytes | None]]:
+        """What `cut` makes of the header blocks of `rendered`, in a thread; kept in memory under `name`,
+        which says all about `cut`. None where `rendered` has no header."""
+
     def expunged_since(modseq: int) -> Deferred[Sequence[int]]:
         """UIDs expunged after `modseq`, ascending (RFC 7162)."""
 

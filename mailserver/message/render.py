@@ -1,11 +1,16 @@
-"""What the store keeps of a message for FETCH: made once, sent as it stands."""
+"""What the store keeps of a message for FETCH: made once, sent as it stands.
+
+Of a message with LF line ends as on the disk, or CRLF; all sizes are those of the CRLF form. Never raises;
+linear in the length (a few ms a MiB at the very worst).
+"""
 
 from __future__ import annotations
 
 from attrs import frozen
 
 from mailserver.message.envelope import BodyWriter, envelope
-from mailserver.message.structure import scan
+from mailserver.message.headers import values_by_name
+from mailserver.message.structure import ADDRESS_FIELDS, FIELDS, MAX_HEADER, scan
 
 
 @frozen
@@ -20,17 +25,31 @@ class Rendered:
 
 
 def render(raw: bytes) -> Rendered:
-    """Of a message with LF line ends as on the disk; all sizes are those of the CRLF form.
+    """Everything of a whole message."""
+    header = render_header(raw)
+    body, structure = render_structure(raw)
+    return Rendered(render_envelope(header), structure, body, header)
 
-    Never raises; linear in the length of the message (a few ms a MiB at the very worst).
-    """
+
+def render_header(raw: bytes) -> bytes:
+    """The header block with its empty line, of a message or of its beginning."""
     if b"\r" in raw:  # lines that came with CRLF count like the others
         raw = raw.replace(b"\r\n", b"\n")
-    root = scan(raw)
-    body, structure = BodyWriter(raw, bare=True).write(root)
-    return Rendered(
-        envelope(root.fields),
-        structure,
-        body,
-        raw[: root.body].replace(b"\n", b"\r\n"),
-    )
+    if raw.startswith(b"\n"):
+        return b"\r\n"
+    blank = raw.find(b"\n\n")
+    return (raw if blank < 0 else raw[: blank + 2]).replace(b"\n", b"\r\n")
+
+
+def render_envelope(header: bytes) -> bytes:
+    """ENVELOPE, of a header block."""
+    if header.startswith(b"\r\n"):
+        header = b""
+    return envelope(values_by_name(header[:MAX_HEADER], FIELDS, ADDRESS_FIELDS))
+
+
+def render_structure(raw: bytes) -> tuple[bytes, bytes]:
+    """(BODY, BODYSTRUCTURE)"""
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n")
+    return BodyWriter(raw, bare=True).write(scan(raw))

@@ -7,7 +7,7 @@ They may be emptied at any time. Rows have the key of the message.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -53,33 +53,21 @@ class RenderedTables:
                 found.update(self._db.execute(query, [first, *keys]))
             return found
 
-    def keep_rendered(
-        self, folder: Folder, rows: Iterable[tuple[int, bytes, bytes, bytes, bytes | None]]
-    ) -> None:
-        """(uid, ENVELOPE, BODYSTRUCTURE, BODY, HEADER or None)."""
-        first = folder.first
-        every = list(rows)
-        with TOLD:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO envelopes VALUES (?, ?)", [(first + r[0], r[1]) for r in every]
-            )
-            self._db.executemany(
-                "INSERT OR REPLACE INTO structures VALUES (?, ?, ?)",
-                [(first + r[0], r[2], r[3]) for r in every],
-            )
-            self._db.executemany(
-                "INSERT OR REPLACE INTO headers VALUES (?, ?)",
-                [(first + r[0], r[4]) for r in every if r[4] is not None],
-            )
-
-    def keep_previews(self, folder: Folder, values: Iterable[tuple[int, bytes]]) -> None:
-        """(uid, PREVIEW)."""
+    def keep_rendered(self, folder: Folder, values: Mapping[str, Mapping[int, bytes]]) -> None:
+        """Values by item and UID; BODY and BODYSTRUCTURE come together."""
         first = folder.first
         with TOLD:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO previews VALUES (?, ?)",
-                [(first + uid, value) for uid, value in values],
-            )
+            for item, made in values.items():
+                if item == "BODYSTRUCTURE" or not made:
+                    continue
+                rows: list[tuple[int | bytes, ...]] = [(first + uid, value) for uid, value in made.items()]
+                marks = "?, ?"
+                if item == "BODY":
+                    structures = values["BODYSTRUCTURE"]
+                    rows = [(first + uid, structures[uid], value) for uid, value in made.items()]
+                    marks = "?, ?, ?"
+                query = f"INSERT OR REPLACE INTO {RENDERED[item][0]} VALUES ({marks})"
+                self._db.executemany(query, rows)
 
     def digests(
         self, folder: Folder, group: str, fields: Sequence[str], uids: Sequence[int]

@@ -369,8 +369,20 @@ class Mailbox(Arrays):
             return succeed(kept)
         if not make:
             return self._run(rendering.already, item, list(uids))
-        done = self._run(rendering.rendered, item, list(uids), renderer=self._store.renderer)
+        return self._keeping(item, uids, self._run(rendering.rendered, item, list(uids)))
 
+    def cut_headers(
+        self, name: str, cut: Callable[[bytes], bytes], uids: Sequence[int]
+    ) -> Deferred[Sequence[bytes | None]]:
+        item = "cut " + name
+        kept = self._store.kept.get(id(self), item, uids)
+        if kept is not None:
+            return succeed(kept)
+        return self._keeping(item, uids, self._run(rendering.cut_headers, cut, list(uids)))
+
+    def _keeping(
+        self, item: str, uids: Sequence[int], done: Deferred[list[bytes | None]]
+    ) -> Deferred[Sequence[bytes | None]]:
         def keep(values: list[bytes | None]) -> list[bytes | None]:
             if not self.gone:
                 self._store.kept.put(id(self), item, uids, values)

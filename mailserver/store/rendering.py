@@ -1,83 +1,58 @@
 """ENVELOPE and the like, made once from the message and kept as bytes ready to send.
 
-[disk] `rendered` reads what the index keeps, makes what is missing in slices and keeps it: one reading of a
-file fills all items. `Kept` is what the process has in memory of hot mailboxes, bounded in all.
+[disk] `rendered` reads what the index keeps, makes what is missing in slices and keeps it. For HEADER and
+ENVELOPE only the beginning of a file is read.
 """
 
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from twisted.logger import Logger
 
 from mailserver.message.envelope import string
 from mailserver.message.preview import preview
+from mailserver.message.render import render_envelope, render_header, render_structure
 from mailserver.store import files
 from mailserver.store.index import Index
-from mailserver.store.index_rendered import RENDERED
 from mailserver.store.ledger import Ledger
 from mailserver.store.operations import locate
 from mailserver.store.rows import Folder
 
 LONGEST_HEADER = 64 << 10
-_SLICE = 100
+TOO_LONG = b""  # what is kept of a header that is longer
+_SLICE = 250
 _LARGEST = 64 << 20  # of a larger message only the head is looked at
 _HEAD = 1 << 20  # of a message that is previewed
+_FIRST = 16 << 10  # octets of a file that hold most headers
 _log = Logger()
 
-
-class RenderedLike(Protocol):
-    @property
-    def envelope(self) -> bytes: ...
-    @property
-    def bodystructure(self) -> bytes: ...
-    @property
-    def body(self) -> bytes: ...
-    @property
-    def header(self) -> bytes: ...
-
-
-Renderer = Callable[[bytes], RenderedLike]
+Values = dict[str, dict[int, bytes]]
+"""By item and UID."""
 
 
 def rendered(
-    ledger: Ledger, opened: Index, directory: str, item: str, uids: Sequence[int], *, renderer: Renderer
+    ledger: Ledger, opened: Index, directory: str, item: str, uids: Sequence[int]
 ) -> list[bytes | None]:
     """One value for each UID; None where the message is gone, or its header is too long to keep."""
     folder = ledger.folder(opened, directory)
     kept = opened.rendered(folder, item, uids)
     missing = [uid for uid in uids if uid not in kept]
-    if item == "PREVIEW":
-        _make_previews(ledger, opened, folder, missing, kept)
-        return [kept.get(uid) for uid in uids]
-    if item == "HEADER" and missing:  # what is rendered but has no header here had one too long
-        done = opened.rendered(folder, "ENVELOPE", missing)
-        missing = [uid for uid in missing if uid not in done]
-    path = ledger.folder_path(directory)
-    for start in range(0, len(missing), _SLICE):
-        made: list[tuple[int, bytes, bytes, bytes, bytes | None]] = []
-        for row in opened.rows(folder, sorted(missing[start : start + _SLICE])):
-            raw = _read(path, row.name)
-            if raw is None:
-                continue
-            value = renderer(raw)
-            header = value.header if len(value.header) <= LONGEST_HEADER else None
-            made.append((row.uid, value.envelope, value.bodystructure, value.body, header))
-            one = {
-                "ENVELOPE": value.envelope,
-                "BODYSTRUCTURE": value.bodystructure,
-                "BODY": value.body,
-                "HEADER": header,
-            }[item]
-            if one is not None:
-                kept[row.uid] = one
-        if made:
-            with opened.transaction():
-                opened.keep_rendered(folder, made)
+    if missing:
+        maker = _Maker(opened, folder, ledger.folder_path(directory))
+        kept.update(maker.make(item, sorted(missing)))
+    if item == "HEADER":
+        return [kept.get(uid) or None for uid in uids]
     return [kept.get(uid) for uid in uids]
+
+
+def cut_headers(
+    ledger: Ledger, opened: Index, directory: str, cut: Callable[[bytes], bytes], uids: Sequence[int]
+) -> list[bytes | None]:
+    """What `cut` makes of each header; None where `rendered` has none."""
+    headers = rendered(ledger, opened, directory, "HEADER", uids)
+    return [None if header is None else cut(header) for header in headers]
 
 
 def already(
@@ -88,35 +63,96 @@ def already(
     return [kept.get(uid) for uid in uids]
 
 
-def _make_previews(
-    ledger: Ledger, opened: Index, folder: Folder, missing: Sequence[int], kept: dict[int, bytes]
-) -> None:
-    """Of the head of each message: they are for lists, and may be poor where much stands before the text."""
-    path = ledger.folder_path(folder.dir)
-    for start in range(0, len(missing), _SLICE):
-        made: list[tuple[int, bytes]] = []
-        for row in opened.rows(folder, sorted(missing[start : start + _SLICE])):
-            raw = _read(path, row.name, _HEAD)
-            if raw is not None:
-                made.append((row.uid, string(preview(raw).encode("utf-8"))))
-        with opened.transaction():
-            opened.keep_previews(folder, made)
-        kept.update(made)
+class _Maker:
+    """Makes what is missing of one folder, and keeps it. One reading of a file gives all that is made of as
+    much of it."""
+
+    def __init__(self, opened: Index, folder: Folder, path: str) -> None:
+        self._opened = opened
+        self._folder = folder
+        self._path = path
+
+    def make(self, item: str, uids: Sequence[int]) -> dict[int, bytes]:
+        """Values of an item by UID (ascending), committed in slices."""
+        made: dict[int, bytes] = {}
+        for start in range(0, len(uids), _SLICE):
+            values = self._values(item, uids[start : start + _SLICE])
+            if any(values.values()):
+                with self._opened.transaction():
+                    self._opened.keep_rendered(self._folder, values)
+            made.update(values[item])
+        return made
+
+    def _values(self, item: str, uids: Sequence[int]) -> Values:
+        if item == "HEADER":
+            return {"HEADER": self._headers(uids)}
+        if item == "ENVELOPE":
+            return self._envelopes(uids)
+        values: Values = {"PREVIEW": {}} if item == "PREVIEW" else {"BODY": {}, "BODYSTRUCTURE": {}}
+        for uid, name in self._names(uids):
+            raw = _read(self._path, name, _HEAD if item == "PREVIEW" else _LARGEST)
+            if raw is None:
+                continue
+            if item == "PREVIEW":
+                values[item][uid] = string(preview(raw).encode("utf-8"))
+            else:
+                values["BODY"][uid], values["BODYSTRUCTURE"][uid] = render_structure(raw)
+        return values
+
+    def _headers(self, uids: Sequence[int]) -> dict[int, bytes]:
+        found = {uid: _read_header(self._path, name) for uid, name in self._names(uids)}
+        return {
+            uid: header if len(header) <= LONGEST_HEADER else TOO_LONG
+            for uid, header in found.items()
+            if header is not None
+        }
+
+    def _envelopes(self, uids: Sequence[int]) -> Values:
+        """Of headers that are kept, where they are."""
+        headers = {
+            uid: header
+            for uid, header in self._opened.rendered(self._folder, "HEADER", uids).items()
+            if header
+        }
+        envelopes = {uid: render_envelope(header) for uid, header in headers.items()}
+        fresh: dict[int, bytes] = {}
+        for uid, name in self._names([uid for uid in uids if uid not in headers]):
+            header = _read_header(self._path, name)
+            if header is not None:
+                envelopes[uid] = render_envelope(header)
+                fresh[uid] = header if len(header) <= LONGEST_HEADER else TOO_LONG
+        return {"ENVELOPE": envelopes, "HEADER": fresh}
+
+    def _names(self, uids: Sequence[int]) -> Sequence[tuple[int, str]]:
+        return [(row.uid, row.name) for row in self._opened.rows(self._folder, uids)]
 
 
-def _read(path: str, name: str, limit: int = _LARGEST) -> bytes | None:
-    found = locate(path, name)
-    if found is None:
+def _read_header(path: str, name: str) -> bytes | None:
+    """The header block with CRLF and the empty line; of one that does not end, `_LARGEST` octets."""
+    raw = _read(path, name, _FIRST)
+    if raw is None:
         return None
+    header = render_header(raw)
+    if not header.endswith(b"\r\n\r\n") and len(raw) == _FIRST:
+        raw = _read(path, name, _LARGEST)
+        header = header if raw is None else render_header(raw)
+    return header
+
+
+def _read(path: str, name: str, limit: int) -> bytes | None:
+    """A message, or so much of it."""
     try:
-        fd = files.open_message(os.path.join(path, found))
+        fd = _open(path, name)
     except OSError:
         return None
+    if fd is None:
+        return None
     try:
-        length = os.fstat(fd).st_size
-        if length <= limit:
-            return b"".join(files.chunks_of(fd))
-        return os.pread(fd, limit, 0)
+        length = min(os.fstat(fd).st_size, limit)
+        data = os.read(fd, length)
+        while len(data) < length and (more := os.read(fd, length - len(data))):
+            data += more
+        return data
     except OSError as error:
         _log.warn("{path} cannot be read: {error}", path=path, error=error)
         return None
@@ -124,45 +160,9 @@ def _read(path: str, name: str, limit: int = _LARGEST) -> bytes | None:
         os.close(fd)
 
 
-class Kept:
-    """Rendered items in memory: by mailbox and item, least recently used first out, `limit` octets in all."""
-
-    def __init__(self, limit: int = 64 << 20) -> None:
-        self._limit = limit
-        self._size = 0
-        self._items: OrderedDict[tuple[int, str], dict[int, bytes | None]] = OrderedDict()
-        self._sizes: dict[tuple[int, str], int] = {}
-
-    def get(self, mailbox: int, item: str, uids: Sequence[int]) -> list[bytes | None] | None:
-        """All values, or None where one is not here."""
-        values = self._items.get((mailbox, item))
-        if values is None:
-            return None
-        self._items.move_to_end((mailbox, item))
-        try:
-            return [values[uid] for uid in uids]
-        except KeyError:
-            return None
-
-    def put(self, mailbox: int, item: str, uids: Sequence[int], values: Iterable[bytes | None]) -> None:
-        key = (mailbox, item)
-        here = self._items.setdefault(key, {})
-        self._items.move_to_end(key)
-        size = 0
-        for uid, value in zip(uids, values, strict=True):
-            if value is not None and uid not in here:
-                size += len(value) + 150
-                here[uid] = value
-        self._sizes[key] = self._sizes.get(key, 0) + size
-        self._size += size
-        while self._size > self._limit and self._items:
-            oldest, _ = self._items.popitem(last=False)
-            self._size -= self._sizes.pop(oldest)
-
-    def forget(self, mailbox: int, uid: int | None = None) -> None:
-        """A message whose file changed, or all of a mailbox."""
-        for item in RENDERED:
-            if uid is not None:
-                self._items.get((mailbox, item), {}).pop(uid, None)
-            elif self._items.pop((mailbox, item), None) is not None:
-                self._size -= self._sizes.pop((mailbox, item))
+def _open(path: str, name: str) -> int | None:
+    try:
+        return files.open_message(f"{path}/{name}")
+    except FileNotFoundError:
+        found = locate(path, name)
+        return None if found is None else files.open_message(f"{path}/{found}")

@@ -23,18 +23,17 @@ from zope.interface import implementer
 
 from mailserver.errors import MailError
 from mailserver.interfaces import IAccount, IMailStore, QuotaUsage
-from mailserver.message.render import render
 from mailserver.store import maildir, operations
 from mailserver.store.account import Account
 from mailserver.store.acl import Acls, identifiers
 from mailserver.store.changes import Changes
 from mailserver.store.indexing import Indexing
+from mailserver.store.kept import Kept
 from mailserver.store.ledger import Ledger, Surroundings
 from mailserver.store.mailbox import Mailbox
 from mailserver.store.message import LineMaps
 from mailserver.store.quota import usage_of
 from mailserver.store.reconcile import enter_folder
-from mailserver.store.rendering import Kept, Renderer
 from mailserver.store.shares import Shares
 from mailserver.store.sharing import SharingAccount
 from mailserver.store.spool import Spool
@@ -63,7 +62,6 @@ class MailStore:
         writer: GroupWriter,
         inbox: Inbox,
         *,
-        renderer: Renderer = render,
         clock: Callable[[], float] = time.time,
         host: str | None = None,
         run: str = "",
@@ -72,7 +70,6 @@ class MailStore:
         self.reactor = reactor
         self.threads = threads
         self.writer = writer
-        self.renderer = renderer
         self.root = str(settings.now.mail_dir)
         self.changes = Changes(inbox)
         self.acls = Acls()

@@ -7,7 +7,7 @@ For tests of IMAP sessions. Everything fires at once, unless `account.clock` is 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -331,6 +331,15 @@ class FakeMailbox:
     def rendered(self, item: str, uids: Sequence[int], make: bool = True) -> Deferred[Sequence[bytes | None]]:
         assert len(uids) <= 1000
         return self.account.later_call(lambda: [self._render(item, uid) for uid in uids])
+
+    def cut_headers(
+        self, name: str, cut: Callable[[bytes], bytes], uids: Sequence[int]
+    ) -> Deferred[Sequence[bytes | None]]:
+        def run() -> Sequence[bytes | None]:
+            headers = [self._render("HEADER", uid) for uid in uids]
+            return [None if header is None else cut(header) for header in headers]
+
+        return self.account.later_call(run)
 
     def _render(self, item: str, uid: int) -> bytes | None:
         if uid not in self.data:

@@ -21,8 +21,10 @@ from mailserver.errors import (
     TemporaryFailure,
 )
 from mailserver.interfaces import IAccount, IMailbox, IMailStore, StoreMode, StoreResult
+from mailserver.message.render import render
+from mailserver.message.structure import body_start
 from mailserver.store import mailbox as mailbox_module
-from mailserver.store import operations
+from mailserver.store import operations, rendering
 from mailserver.store.store import MailStore
 from tests.helpers.store import (
     ALICE,
@@ -396,15 +398,15 @@ def test_I17_a_folder_that_may_not_be_written(store: MailStore, monkeypatch: pyt
     assert mailbox.open_message(1).read_all() is not None
 
 
-def test_rendered_is_made_once(store: MailStore) -> None:
-    renders: list[bytes] = []
-    renderer = store.renderer
+def test_rendered_is_made_once(store: MailStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    reading = rendering._read
 
-    def counting(raw: bytes) -> Any:
-        renders.append(raw)
-        return renderer(raw)
+    def counting(path: str, name: str, limit: int) -> bytes | None:
+        read.append(limit)
+        return reading(path, name, limit)
 
-    store.renderer = counting
+    monkeypatch.setattr(rendering, "_read", counting)
     deliver(store, data=b"Subject: one\n\n1\n")
     deliver(store, data=b"Subject: two\nX: " + b"y" * 70000 + b"\n\n2\n")
     mailbox, _ = opened(store)
@@ -412,16 +414,61 @@ def test_rendered_is_made_once(store: MailStore) -> None:
     assert b'"one"' in envelopes[0] and b'"two"' in envelopes[1] and envelopes[2] is None
     headers = now(mailbox.rendered("HEADER", [1, 2]))
     assert headers[0].endswith(b"Subject: one\r\n\r\n") and headers[1] is None
-    assert now(mailbox.rendered("BODYSTRUCTURE", [1]))[0].startswith(b'("text" "plain"'.upper()) or True
+    assert len(read) == 3  # of the long header the beginning did not do
+    assert now(mailbox.rendered("BODYSTRUCTURE", [1]))[0].startswith(b'("text" "plain"')
     assert now(mailbox.rendered("BODY", [1]))[0]
-    assert len(renders) == 2
+    assert len(read) == 4
     now(store.stop())
     again = make_store(store.settings.now.data_dir)
-    again.renderer = counting
     mailbox, _ = opened(again)
     assert now(mailbox.rendered("ENVELOPE", [1, 2])) == envelopes[:2]
     assert now(mailbox.rendered("HEADER", [2])) == [None]
-    assert len(renders) == 2
+    assert len(read) == 4
+
+
+def test_an_envelope_is_made_of_the_header_that_is_kept(
+    store: MailStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(store, data=b"Subject: one\nFrom: a@b.example\n\n1\n")
+    mailbox, _ = opened(store)
+    assert now(mailbox.rendered("HEADER", [1]))[0].endswith(b"\r\n\r\n")
+    monkeypatch.setattr(rendering, "_read", lambda *args: pytest.fail("read again"))
+    assert b'"one" ((NIL NIL "a" "b.example"))' in now(mailbox.rendered("ENVELOPE", [1]))[0]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\n", b"\nx\n", b"Subject: x", b"Subject: x\n", b"A: b\r\nSubject: x\r\n\r\ny\r\n"]
+)
+def test_messages_of_little_more_than_a_header(store: MailStore, data: bytes) -> None:
+    """Whatever is made first, the values are those of the whole message."""
+    folder = account_dir(store)
+    mailbox, _ = opened(store)
+    for number in range(2):
+        drop_file(folder, f"{number}.1.x", data)
+    now(mailbox.refresh())
+    whole = render(data)
+    first = now(mailbox.rendered("HEADER", [1])), now(mailbox.rendered("ENVELOPE", [1]))
+    second = now(mailbox.rendered("ENVELOPE", [2])), now(mailbox.rendered("HEADER", [2]))
+    assert first == ([whole.header or None], [whole.envelope])
+    assert second == ([whole.envelope], [whole.header or None])
+    wire = mailbox.open_message(1).read_all()
+    assert wire is not None and whole.header == wire[: body_start(wire)]
+
+
+def test_what_is_cut_of_headers_is_kept(store: MailStore) -> None:
+    deliver(store, data=b"Subject: one\n\n1\n")
+    deliver(store, data=b"Subject: two\nX: " + b"y" * 70000 + b"\n\n2\n")
+    mailbox, _ = opened(store)
+    cuts: list[bytes] = []
+
+    def cut(header: bytes) -> bytes:
+        cuts.append(header)
+        return header[-7:-4]
+
+    assert now(mailbox.cut_headers("end", cut, [1, 2])) == [b"one", None]
+    assert now(mailbox.cut_headers("end", cut, [1])) == [b"one"]
+    assert len(cuts) == 1
+    assert now(mailbox.cut_headers("other", lambda header: b"x", [1])) == [b"x"]
 
 
 def test_I11_a_file_that_vanished(store: MailStore) -> None:

@@ -7,7 +7,7 @@ another session expunged before this one was told is left out; FETCH then ends w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import evolve
 
@@ -217,25 +217,40 @@ class RowSender:
     async def _add_headers(self, columns: list[Sequence[bytes]], messages: Batch, missing: set[int]) -> None:
         """What is cut from the cached header, or comes of it; one too long for the cache is read from its
         file."""
-        headers = list(await self.view.mailbox.rendered("HEADER", messages.uids))
-        for number, header in enumerate(headers):
-            if header is None and number not in missing:
-                headers[number] = await self._read_header(messages.uids[number])
-                if headers[number] is None:
-                    missing.add(number)
+        mailbox, uids = self.view.mailbox, messages.uids
         for content in self.plan.headers:
-            cut = content.cut
-            partial = content.partial if content.count is not None else None
-            values = [header or b"" for header in headers]
-            if cut is not None:
-                values = [cut(value) for value in values]
-            if partial is not None:
-                values = [partial(value) for value in values]
+            if content.cut is None:
+                found = await mailbox.rendered("HEADER", uids)
+            else:
+                found = await mailbox.cut_headers(content.label.decode("latin-1"), content.cut, uids)
+            values = await self._whole_column(found, uids, content.cut, missing)
+            if content.count is not None:
+                values = [content.partial(value) for value in values]
             form = content.label.replace(b"%", b"%%") + b" {%d}\r\n%b" + self._behind(content.label)
             columns.append([form % (len(value), value) for value in values])
         if self.plan.thread:
+            headers = await self._whole_column(await mailbox.rendered("HEADER", uids), uids, None, missing)
             form = b"THREADID (%b)" + self._behind("THREADID")
-            columns.append([form % thread_id(header or b"") for header in headers])
+            columns.append([form % thread_id(header) for header in headers])
+
+    async def _whole_column(
+        self,
+        found: Sequence[bytes | None],
+        uids: Sequence[int],
+        cut: Callable[[bytes], bytes] | None,
+        missing: set[int],
+    ) -> Sequence[bytes]:
+        """Headers, or what is cut of them, with those that the store does not keep."""
+        values = [value or b"" for value in found]
+        if None in found:
+            for number, value in enumerate(found):
+                if value is None and number not in missing:
+                    header = await self._read_header(uids[number])
+                    if header is None:
+                        missing.add(number)
+                    else:
+                        values[number] = header if cut is None else cut(header)
+        return values
 
     def _send_rows(self, columns: list[Sequence[bytes]], missing: set[int]) -> None:
         """Rows without contents, which end with their last item."""
