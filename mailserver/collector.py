@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import gc
 
-YOUNG = 10_000  # objects: about a millisecond
-OFTEN = 20
+YOUNG = 5_000  # objects: less than a millisecond
+OFTEN = 10  # times until those that are young are looked at, some milliseconds
+RARELY = 50
 
 
 def calm() -> None:
     """Once, when everything is made."""
     gc.freeze()
-    gc.set_threshold(YOUNG, OFTEN, OFTEN)
+    gc.set_threshold(YOUNG, OFTEN, RARELY)

@@ -141,8 +141,8 @@ class FullText:
         return found is not None
 
     def enter(self, uidvalidity: int, entries: Iterable[Entry]) -> None:
-        """In one commit."""
-        with self.transaction(), TOLD:
+        """Within a transaction: no other process is at the same messages."""
+        with TOLD:
             for entry in entries:
                 self._db.execute(
                     "INSERT OR REPLACE INTO places VALUES (?, ?, ?)",

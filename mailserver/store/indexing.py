@@ -316,22 +316,28 @@ class _Filling:
         messages: list[Named] = self.state.account.ledger.run(
             _messages, directory, uidvalidity, seen.get(uidvalidity, 0)
         )
+        upto = messages[-1][0] if len(messages) == _ROWS else uidnext - 1
+        with self.opened.transaction():
+            stopped = self._enter(directory, uidvalidity, messages)
+        seen[uidvalidity] = stopped or upto
+        return self.clock() <= self.until
+
+    def _enter(self, directory: str, uidvalidity: int, messages: Sequence[Named]) -> int:
+        """What is absent of these; the last UID that was looked at, 0 for all."""
         absent = self.opened.absent(uidvalidity, [uid for uid, _ in messages])
         path = self.state.account.ledger.folder_path(directory)
         entries: list[Entry] = []
-        upto = messages[-1][0] if len(messages) == _ROWS else uidnext - 1
+        stopped = 0
         for uid, name in messages:
             if uid in absent:
-                if self.clock() > self.until:
-                    upto = uid - 1
+                if entries and self.clock() > self.until:
+                    stopped = uid - 1
                     break
                 entry = texts.entry_of(uid, f"{path}/{name}", self.opened.knows)
                 if entry is not None:
                     entries.append(entry)
-        if entries:
-            self.opened.enter(uidvalidity, entries)
-        seen[uidvalidity] = upto
-        return self.clock() <= self.until
+        self.opened.enter(uidvalidity, entries)
+        return stopped
 
 
 def _folders(ledger: Ledger, opened: Index) -> list[tuple[str, int, int]]:

@@ -227,7 +227,8 @@ def test_many_messages_become_books(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(wordbook, "MESSAGES", 4)
     opened = FullText.open(str(tmp_path))
     words = [(b"\nSUBJECT%d\n" % n, b"\nBODY%d\nCOMMON\n" % n) for n in range(1, 11)]
-    opened.enter(7, [Entry(n, b"%16d" % n, words[n - 1]) for n in range(1, 10)])
+    with opened.transaction():
+        opened.enter(7, [Entry(n, b"%16d" % n, words[n - 1]) for n in range(1, 10)])
     opened.enter(
         8, [Entry(1, b"%16d" % 2), Entry(2, b"%16d" % 99), Entry(3, b"%16d" % 10, words[9]), Entry(4)]
     )
@@ -243,6 +244,15 @@ def test_many_messages_become_books(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert opened.find(8, [1, 3], "body2", True) == TextFound([1], [])
     assert opened._db.execute("SELECT count(*) FROM texts").fetchone()[0] == 5
     opened.close()
+
+
+def test_what_one_process_has_entered_no_other_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = Office(tmp_path, run="1"), Office(tmp_path, run="1")
+    append(one.account, "INBOX", message(1, "apples"))
+    one.fill()
+    monkeypatch.setattr(texts, "words_of", lambda wire: pytest.fail("read again"))
+    other.fill()
+    assert other.look("apples") == one.look("apples") == TextFound([1], [])
 
 
 def test_a_damaged_book_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
