@@ -262,11 +262,21 @@ class Indexing:
         return self._run(state, job)
 
     def containing(
-        self, account: Account, directory: str, messages: Sequence[Named], text: str, header: bool
+        self,
+        account: Account,
+        directory: str,
+        uidvalidity: int,
+        messages: Sequence[Named],
+        matcher: Matcher,
     ) -> Deferred[Sequence[int]]:
-        """UIDs of those messages that have the text; each is read."""
-        path = account.ledger.folder_path(directory)
-        return self._run(self._state(account), texts.containing, path, messages, Matcher(text, header))
+        """UIDs of those messages that fit; each is read."""
+        ledger = account.ledger
+        path = ledger.folder_path(directory)
+
+        def again(uids: Sequence[int]) -> Sequence[Named]:
+            return ledger.run(_names_now, directory, uidvalidity, uids)
+
+        return self._run(self._state(account), texts.containing, path, messages, again, matcher)
 
     # --- help ------------------------------------------------------------------------------------
 
@@ -327,12 +337,20 @@ class _Filling:
         absent = self.opened.absent(uidvalidity, [uid for uid, _ in messages])
         path = self.state.account.ledger.folder_path(directory)
         entries: list[Entry] = []
+        lost: list[int] = []
         stopped = 0
         for uid, name in messages:
             if uid in absent:
                 if entries and self.clock() > self.until:
                     stopped = uid - 1
                     break
+                entry = texts.entry_of(uid, f"{path}/{name}", self.opened.knows)
+                if entry is None:
+                    lost.append(uid)
+                else:
+                    entries.append(entry)
+        if lost:  # most likely renamed by us since the names were asked for
+            for uid, name in self.state.account.ledger.run(_names_now, directory, uidvalidity, lost):
                 entry = texts.entry_of(uid, f"{path}/{name}", self.opened.knows)
                 if entry is not None:
                     entries.append(entry)
@@ -350,6 +368,16 @@ def _messages(ledger: Ledger, opened: Index, directory: str, uidvalidity: int, a
     if folder is None or folder.uidvalidity != uidvalidity:
         return []
     return opened.names_after(folder, after, _ROWS)
+
+
+def _names_now(
+    ledger: Ledger, opened: Index, directory: str, uidvalidity: int, uids: Sequence[int]
+) -> list[Named]:
+    """Of these messages (ascending), if it is still the same folder."""
+    folder = opened.folder(directory)
+    if folder is None or folder.uidvalidity != uidvalidity:
+        return []
+    return [(row.uid, row.name) for row in opened.rows(folder, uids)]
 
 
 def _uids(ledger: Ledger, opened: Index, directory: str, uidvalidity: int) -> Sequence[int]:

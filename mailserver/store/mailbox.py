@@ -27,6 +27,7 @@ from mailserver.interfaces import (
     StoreResult,
     TextFound,
 )
+from mailserver.message.matching import Matcher
 from mailserver.rights import ALL, OTHERS
 from mailserver.store import files, maildir, object_ids, operations, rendering
 from mailserver.store.arrays import Arrays
@@ -395,7 +396,8 @@ class Mailbox(Arrays):
 
     def containing(self, text: str, header: bool, uids: Sequence[int]) -> Deferred[Sequence[int]]:
         here = [(uid, self.names[index]) for uid in uids if (index := self.index_of(uid)) >= 0]
-        return self._store.indexing.containing(self._account, self.directory, here, text, header)
+        indexing, matcher = self._store.indexing, Matcher(text, header)
+        return indexing.containing(self._account, self.directory, self.uidvalidity, here, matcher)
 
     def digests(
         self, names: Sequence[str], uids: Sequence[int]

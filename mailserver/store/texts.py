@@ -45,23 +45,40 @@ def entry_of(uid: int, path: str, knows: Callable[[bytes], bool]) -> Entry | Non
     return Entry(uid) if words is None else Entry(uid, digest, words)
 
 
-def containing(folder: str, messages: Sequence[Named], matcher: Matcher) -> list[int]:
-    """UIDs of those that have the text."""
-    return [uid for uid, wire in _wires(folder, messages) if matcher.fits(wire)]
+def containing(
+    folder: str,
+    messages: Sequence[Named],
+    again: Callable[[Sequence[int]], Sequence[Named]],
+    matcher: Matcher,
+) -> list[int]:
+    """UIDs of those that have the text. again: the names that messages have now, for those that were renamed
+    since `messages` was made."""
+    return [uid for uid, wire in _wires(folder, messages, again) if matcher.fits(wire)]
 
 
-def _wires(folder: str, messages: Sequence[Named]) -> Iterator[tuple[int, bytes]]:
-    lost: list[Named] = []
+def _wires(
+    folder: str, messages: Sequence[Named], again: Callable[[Sequence[int]], Sequence[Named]]
+) -> Iterator[tuple[int, bytes]]:
+    lost: list[int] = []
     for uid, name in messages:
         data = _content(f"{folder}/{name}")
         if data is None:
-            lost.append((uid, name))
+            lost.append(uid)
         else:
             yield uid, _wire(data)
-    if lost:  # renamed by another program, or by us a moment ago
+    if not lost:
+        return
+    foreign: list[Named] = []
+    for uid, name in again(lost):  # renamed by us
+        data = _content(f"{folder}/{name}")
+        if data is None:
+            foreign.append((uid, name))
+        else:
+            yield uid, _wire(data)
+    if foreign:  # by another program
         here = files.message_names(folder, "new") | files.message_names(folder, "cur")
         names = {maildir.base_of(name): name for name in here}
-        for uid, name in lost:
+        for uid, name in foreign:
             found = names.get(maildir.base_of(name))
             data = None if found is None else _content(f"{folder}/{found}")
             if data is not None:

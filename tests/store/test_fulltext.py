@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mailserver.interfaces import TextFound
+from mailserver.message.matching import Matcher
 from mailserver.store import fulltext, indexing, texts, wordbook
 from mailserver.store.fulltext import FILE, Entry, FullText
 from mailserver.store.sqlite import IndexDamaged
@@ -213,6 +214,23 @@ def test_messages_put_there_from_outside(office: Office) -> None:
     mailbox = office.open()
     os.rename(name, office.path / "cur" / (name.name.partition(":")[0] + ":2,FS"))
     assert now(mailbox.containing("apples", True, [1])) == [1]
+
+
+def test_files_that_are_renamed_meanwhile(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """We give strangers names with their UIDs, also while somebody is about to read them."""
+    for number in range(3):
+        drop_file(office.path, f"{number}.M1P1.host", message(number, "apples"))
+    mailbox = office.open()
+    old = list(zip(mailbox.uids, mailbox.names, strict=True))
+    office.clock.advance(1)
+    assert [name for _, name in old] != list(mailbox.names)
+    searching = office.store.indexing.containing(
+        office.account, "", mailbox.uidvalidity, old, Matcher("apples", True)
+    )
+    assert now(searching) == [1, 2, 3]
+    monkeypatch.setattr(indexing, "_messages", lambda *args: old)
+    office.fill()
+    assert office.look("apples") == TextFound([1, 2, 3], [])
 
 
 def test_E10_a_bomb_is_read_by_each_search(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
