@@ -442,6 +442,13 @@ def run_batch(batch: Sequence[_Submission], crew: Crew) -> None:
             submission.finish()
 
 
+def run_now(jobs: Sequence[GroupJob], crew: Crew) -> list[Any]:
+    """The same for a program without a reactor, in its own thread: results, or the exceptions themselves."""
+    batch = [_Submission(job) for job in jobs]
+    run_batch(batch, crew)
+    return [submission.result if submission.error is None else submission.error for submission in batch]
+
+
 class Crew:
     """Threads that run the tasks of one batch side by side; tasks must not raise."""
 

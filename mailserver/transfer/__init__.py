@@ -1,0 +1,1 @@
+"""Mail in bulk: into accounts from files and other servers, and out of them."""
