@@ -12,6 +12,7 @@ COMMANDS = {
     "check": "mailserver.cli.check:check",
     "demo": "mailserver.cli.demo:demo",
     "hash": "mailserver.cli.hash:hash_command",
+    "import": "mailserver.cli.import_:import_group",
     "mailbox": "mailserver.cli.mailbox:mailbox",
     "queue": "mailserver.cli.queue:queue",
     "quickstart": "mailserver.cli.quickstart:quickstart",

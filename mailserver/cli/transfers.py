@@ -142,6 +142,8 @@ def summarize(user: str, report: Report, key: str, verb: str, as_json: bool) -> 
             click.echo(f"{folder.name}: {folder.imported} {verb}{known}  ({folder.origin})")
             for what, why in folder.failed.items():
                 click.echo(f"    not {what[:60]}: {why}", err=True)
+        if report.passed_over:
+            click.echo(f"passed over, for they show what is in others: {', '.join(report.passed_over)}")
         size = f"{report.total('octets') / 1_000_000:.1f} MB"
         click.echo(f"{report.total('imported')} messages {verb}, {size}; {report.total('before')} were there")
     if report.stopped:
@@ -158,6 +160,7 @@ def _as_json(user: str, report: Report, key: str) -> dict[str, Any]:
         "octets": report.total("octets"),
         "failed": report.failed,
         "stopped": report.stopped,
+        "passed_over": list(report.passed_over),
         "folders": [
             {
                 "origin": one.origin,

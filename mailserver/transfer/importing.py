@@ -38,7 +38,9 @@ def import_all(
     report = Report()
     recover(account, journal)
     try:
-        for folder in source.folders():
+        folders = source.folders()
+        report.passed_over = source.passed_over
+        for folder in folders:
             if wanted(folder.name):
                 report.folders.append(FolderReport(folder.origin, folder.name))
                 _import_folder(folder, account, journal, report.folders[-1], told)
@@ -56,7 +58,9 @@ def import_all(
 def dry_run(source: Source, journal: Journal, *, wanted: Callable[[str], bool], told: Told) -> Report:
     """What `import_all` would do."""
     report = Report()
-    for folder in source.folders():
+    folders = source.folders()
+    report.passed_over = source.passed_over
+    for folder in folders:
         if not wanted(folder.name):
             continue
         one = FolderReport(folder.origin, folder.name)
@@ -70,7 +74,7 @@ def dry_run(source: Source, journal: Journal, *, wanted: Callable[[str], bool], 
 def _count(report: FolderReport, message: Message | Passed) -> None:
     if isinstance(message, Message):
         report.imported += 1
-        report.octets += len(message.data)
+        report.octets += message.size
     elif message.reason:
         report.failed[message.key] = message.reason
     else:

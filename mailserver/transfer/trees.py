@@ -176,6 +176,7 @@ class Tree:
     which its folders go."""
 
     kind = "file"
+    passed_over = ()
 
     def __init__(self, path: Path, form: str = "auto", variant: str = "auto", into: str = "") -> None:
         self.path = path

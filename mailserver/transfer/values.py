@@ -16,12 +16,18 @@ class Message:
     data:  LF line ends
     flags: "\\\\Seen", "$Forwarded" …
     date:  internal date in seconds since the epoch, None for now
+    octets: the size of a text that was not read
     """
 
     key: str
     data: bytes = field(repr=False)
     flags: frozenset[str] = frozenset()
     date: float | None = None
+    octets: int | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.data) if self.octets is None else self.octets
 
 
 @frozen
@@ -59,6 +65,10 @@ class Source(Protocol):
     kind: str
     place: str
 
+    @property
+    def passed_over(self) -> Sequence[str]:
+        """Folders that only show what is in others; known once `folders` was asked."""
+
     def folders(self) -> Sequence[Folder]:
         """Raises SourceError."""
 
@@ -86,6 +96,7 @@ class Report:
     """What came of all. stopped: why it ended early, "" where it did not."""
 
     folders: list[FolderReport] = field(factory=list)
+    passed_over: Sequence[str] = ()
     stopped: str = ""
 
     def total(self, name: str) -> int:
