@@ -11,17 +11,15 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
 
-from mailserver import durable
 from mailserver.config.load import Loaded
 from mailserver.config.schema import Config, Users
 from mailserver.delivery.body import MemoryBody
-from mailserver.errors import CannotName, MailboxExists, MailError, NoSuchMailbox
+from mailserver.errors import CannotName, MailboxExists, NoSuchMailbox
 from mailserver.interfaces import KEYWORD, FolderInfo, NewMessage
 from mailserver.store import files, folders, maildir
 from mailserver.store.filing import SYSTEM_FLAGS, AccountPlace, Deposit
@@ -32,6 +30,7 @@ from mailserver.store.quota import limit_of
 from mailserver.store.reconcile import enter_folder, refresh
 from mailserver.store.spool import AppendJob, Spool
 from mailserver.threads import Crew, run_now
+from mailserver.transfer.beside import Beside
 from mailserver.transfer.values import Message
 
 _NAMES = {bit: name for name, bit in SYSTEM_FLAGS.items()}
@@ -75,9 +74,9 @@ class LocalAccount:
         )
         self.ledger = Ledger(maildir.account_path(str(config.mail_dir), user), user, around)
         self._place = AccountPlace(self.ledger, folders.prepare)
-        self._beside = config.mail_dir / ".importing" / secrets.token_hex(8)
+        self._beside = Beside(config.mail_dir)
         self._spool = Spool(
-            str(config.mail_dir), str(self._beside), names, time.time, lambda: config.limits.min_free
+            str(config.mail_dir), str(self._beside.path), names, time.time, lambda: config.limits.min_free
         )
         self._crew = Crew(HELPERS)
         self._filing = False
@@ -94,7 +93,7 @@ class LocalAccount:
         """File names that do not show their flags yet are left to the server."""
         if self._filing:
             self._crew.stop()
-            _remove(self._beside)
+            self._beside.close()
         if files.is_directory(self.ledger.path):
             self.ledger.settle()
         self.ledger.close()
@@ -139,7 +138,7 @@ class LocalAccount:
     def file(self, name: str, messages: Sequence[Message]) -> list[Exception | None]:
         """Durable when it returns; an outcome for each."""
         if not self._filing:
-            durable.make_dirs(str(self._beside))
+            self._beside.open()
             self._spool.prepare()
             self._crew.start()
             self._filing = True
@@ -198,18 +197,3 @@ def _flag_names(flags: int, keywords: Sequence[str]) -> frozenset[str]:
     found = {_SPELT[name] for bit, name in _NAMES.items() if flags & bit}
     found.update(name for number, name in enumerate(keywords) if flags >> KEYWORD + number & 1)
     return frozenset(found)
-
-
-def _remove(directory: Path) -> None:
-    for folder, _, names in os.walk(directory, topdown=False):
-        for name in names:
-            durable.unlink_quietly(os.path.join(folder, name))
-        try:
-            durable.remove_dir(folder)
-        except MailError:
-            return
-
-
-def walk_names(folders: Sequence[FolderInfo]) -> Iterator[str]:
-    """Folders that hold mail."""
-    yield from (folder.name for folder in folders if folder.selectable)

@@ -67,10 +67,8 @@ class MboxFiles:
         self.directory = directory
 
     def path_of(self, name: str) -> Path:
-        """Archive/2026 is Archive/2026.mbox; a name that the file system could take otherwise is encoded as
-        Maildir++ has it."""
-        parts = [part if "/" not in part and part not in (".", "..") else "_" for part in name.split("/")]
-        return self.directory.joinpath(*parts[:-1], parts[-1] + ".mbox")
+        """Archive/2026 is Archive/2026.mbox. (No level of a name has a dot, so none leads elsewhere.)"""
+        return self.directory / f"{name}.mbox"
 
     def folder(self, account: LocalAccount, name: str, report: FolderReport, told: Told) -> None:
         path = self.path_of(name)

@@ -360,7 +360,18 @@ def test_an_mbox_that_is_there_is_not_touched(filled: LocalAccount, tmp_path: Pa
     assert (tmp_path / "INBOX.mbox").exists()
 
 
-def test_nothing_is_left_beside_the_mail(filled: LocalAccount) -> None:
-    importing_dir = load(filled.settings.now.path).mail_dir / ".importing"
+def test_nothing_is_left_beside_the_mail(filled: LocalAccount, loaded: Loaded, tmp_path: Path) -> None:
+    """Nor of a command that was killed, once another one has run; one that runs is left alone."""
+    beside = load(filled.settings.now.path).mail_dir / ".importing"
+    running = {one.name for one in beside.iterdir()}
+    assert len(running) == 1
+    killed = beside / "0123" / "incoming" / "1"
+    killed.mkdir(parents=True)
+    (killed / "a message").write_text("x")
+    bob = LocalAccount(loaded, "bob@example.org")
+    bob.open()
+    bring(bob, Tree(make_mbox(tmp_path / "more", range(1))))
+    bob.close()
+    assert {one.name for one in beside.iterdir()} == running
     filled.close()
-    assert not importing_dir.exists() or list(importing_dir.iterdir()) == []
+    assert list(beside.iterdir()) == []
