@@ -66,7 +66,7 @@ def _in_keys(test: Callable[[Any], object]) -> Callable[[Any], bool]:
 
 def _searching(test: Callable[[Any], object]) -> dict[str, Callable[[Any], object]]:
     """For every command that searches."""
-    return dict.fromkeys(("Search", "Sort", "Thread"), test)
+    return dict.fromkeys(("Search", "Sort", "Thread", "Esearch"), test)
 
 
 def _key(kind: str) -> dict[str, Callable[[Any], object]]:
@@ -90,6 +90,10 @@ def _saved(command: Any) -> bool:
 
 def _sorted_for_display(command: Any) -> bool:
     return any(key.name.startswith("DISPLAY") for key in command.criteria)
+
+
+def _in_context(command: Any) -> bool:
+    return command.returning is not None and not command.returning.options.isdisjoint(("UPDATE", "CONTEXT"))
 
 
 _saved_key = _in_keys(lambda key: type(key).__name__ == "SearchSet" and key.numbers.saved)
@@ -183,6 +187,14 @@ ROWS: tuple[Row, ...] = (
     Row("ESORT", options={"Sort": lambda command: command.returning is not None}, needs=("SORT", "ESEARCH")),
     Row("THREAD=ORDEREDSUBJECT", options={"Thread": lambda command: command.algorithm == "ORDEREDSUBJECT"}),
     Row("THREAD=REFERENCES", options={"Thread": lambda command: command.algorithm == "REFERENCES"}),
+    Row("MULTISEARCH", ("Esearch",), needs=("ESEARCH",)),
+    Row(
+        "CONTEXT=SEARCH",
+        ("CancelUpdate",),
+        dict.fromkeys(("Search", "Esearch"), _in_context),
+        needs=("ESEARCH",),
+    ),
+    Row("CONTEXT=SORT", options={"Sort": _in_context}, needs=("CONTEXT=SEARCH", "ESORT")),
     Row("I18NLEVEL=1", fixed=True),  # how texts are compared
     Row("ACL", ("SetAcl", "DeleteAcl", "GetAcl", "ListRights", "MyRights")),
     Row("RIGHTS=texk", needs=("ACL",), fixed=True),

@@ -13,6 +13,7 @@ from attrs import field, frozen
 from mailserver.imap.values import (
     EventGroup,
     FetchItem,
+    MailboxSet,
     PartialRange,
     Returning,
     SearchKey,
@@ -432,6 +433,22 @@ class Thread(Search):
 
     NAME = "THREAD"
     algorithm: str = ""
+
+
+@frozen
+class Esearch(Search):
+    """RFC 7377; `uid` always, and no `returning` means ALL."""
+
+    NAME = "ESEARCH"
+    sources: tuple[MailboxSet, ...] = ()
+
+
+@frozen
+class CancelUpdate(Command):
+    """RFC 5267, 4.3.5"""
+
+    NAME = "CANCELUPDATE"
+    tags: tuple[bytes, ...]
 
 
 @frozen

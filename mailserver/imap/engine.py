@@ -97,6 +97,8 @@ ALLOWED: dict[type[c.Command], frozenset[State]] = {
     c.Search: _SELECTED,
     c.Sort: _SELECTED,  # RFC 5256, 3
     c.Thread: _SELECTED,
+    c.Esearch: _AFTER,  # RFC 7377, 2.2; where it means the selected mailbox its handler refuses
+    c.CancelUpdate: _SELECTED,  # RFC 5267, 5
     c.Copy: _SELECTED,
     c.Move: _SELECTED,  # RFC 6851, 3
     c.Replace: _SELECTED,  # RFC 8508, 3.5

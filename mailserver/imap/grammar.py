@@ -23,6 +23,7 @@ from mailserver.imap.grammar_search import (
     return_options,
     search_arguments,
     search_criteria,
+    search_sources,
     sort_criteria,
     thread_algorithm,
 )
@@ -295,6 +296,24 @@ def _thread(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
     return c.Thread(tag, arguments.key, arguments.charset, uid, algorithm=algorithm)
 
 
+def _esearch(cursor: Cursor, tag: bytes) -> c.Command:
+    """ "ESEARCH" [SP esearch-source-opts] [SP search-return-opts] SP search-program (RFC 7377, 4)"""
+    cursor.space()
+    sources = search_sources(cursor)
+    returning = return_options(cursor)
+    arguments = search_arguments(cursor)
+    return c.Esearch(tag, arguments.key, arguments.charset, True, returning, sources)
+
+
+def _cancel_update(cursor: Cursor, tag: bytes) -> c.Command:
+    """ "CANCELUPDATE" 1*(SP quoted) (RFC 5267, 5)"""
+    tags: list[bytes] = []
+    while not tags or not cursor.at_end():
+        cursor.space()
+        tags.append(cursor.string())
+    return c.CancelUpdate(tag, tuple(tags))
+
+
 def _copy(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
     return c.Copy(tag, _numbers(cursor), cursor.mailbox(), uid)
 
@@ -369,6 +388,8 @@ _ARGUMENTS: dict[str, _Parser] = {
     "SEARCH": _search,
     "SORT": _sort,
     "THREAD": _thread,
+    "ESEARCH": _esearch,
+    "CANCELUPDATE": _cancel_update,
     "COPY": _copy,
     "MOVE": _move,
     "REPLACE": _replace,

@@ -10,6 +10,7 @@ from mailserver.errors import MailError
 from mailserver.imap import commands as c
 from mailserver.imap.cursor import BadSyntax, Cursor
 from mailserver.imap.grammar_fetch import fetch_items
+from mailserver.imap.grammar_search import mailbox_names
 from mailserver.imap.values import EventGroup, FetchItem
 
 MESSAGE_EVENTS = ("MessageNew", "MessageExpunge", "FlagChange")
@@ -55,7 +56,7 @@ def _group(cursor: Cursor) -> EventGroup:
     names: tuple[str, ...] = ()
     if which in _NAMED:
         cursor.space()
-        names = _names(cursor)
+        names = mailbox_names(cursor)
     elif which not in _SELECTED and which not in _OF_ACCOUNT:
         raise BadSyntax("Unknown set of mailboxes")
     cursor.space()
@@ -63,16 +64,6 @@ def _group(cursor: Cursor) -> EventGroup:
     cursor.expect(b")")
     _check(which, events, items)
     return EventGroup(which, names, events, items)
-
-
-def _names(cursor: Cursor) -> tuple[str, ...]:
-    if not cursor.skip(b"("):
-        return (cursor.mailbox(),)
-    names = [cursor.mailbox()]
-    while cursor.skip(b" "):
-        names.append(cursor.mailbox())
-    cursor.expect(b")")
-    return tuple(dict.fromkeys(names))
 
 
 def _events(cursor: Cursor) -> tuple[frozenset[str], tuple[FetchItem, ...]]:

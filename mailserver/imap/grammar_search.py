@@ -9,6 +9,7 @@ from attrs import frozen
 
 from mailserver.imap.cursor import MAX_MODSEQ, MAX_NUMBER, BadSyntax, Cursor
 from mailserver.imap.values import (
+    MailboxSet,
     PartialRange,
     Returning,
     SearchAll,
@@ -56,7 +57,7 @@ class SearchArguments:
 
 # --- return options --------------------------------------------------------------------------------
 
-_OPTIONS = frozenset(("MIN", "MAX", "ALL", "COUNT", "SAVE"))
+_OPTIONS = frozenset(("MIN", "MAX", "ALL", "COUNT", "SAVE", "UPDATE", "CONTEXT"))
 _PARTIAL = re.compile(rb"([1-9][0-9]{0,9}):([1-9][0-9]{0,9})|(-[1-9][0-9]{0,9}):(-[1-9][0-9]{0,9})")
 
 
@@ -97,6 +98,49 @@ def partial_range(cursor: Cursor) -> PartialRange:
     if max(abs(first), abs(last)) > MAX_NUMBER:
         raise BadSyntax("Number too large")
     return PartialRange(first, last)
+
+
+# --- ESEARCH ---------------------------------------------------------------------------------------
+
+_PLAIN_SETS = frozenset(("SELECTED", "INBOXES", "PERSONAL", "SUBSCRIBED"))
+_NAMED_SETS = frozenset(("SUBTREE", "SUBTREE-ONE", "MAILBOXES"))
+MAX_SETS = 100
+
+
+def search_sources(cursor: Cursor) -> tuple[MailboxSet, ...]:
+    """["IN" SP "(" source-mbox ")" SP] (RFC 7377, 4); there are no scope options."""
+    if cursor.text[cursor.pos : cursor.pos + 4].upper() != b"IN (":
+        return (MailboxSet("SELECTED"),)
+    cursor.pos += 4
+    found = [_mailbox_set(cursor)]
+    while cursor.skip(b" "):
+        found.append(_mailbox_set(cursor))
+        if len(found) > MAX_SETS:
+            raise BadSyntax("Too many sets of mailboxes")
+    cursor.expect(b")")
+    cursor.space()
+    return tuple(found)
+
+
+def mailbox_names(cursor: Cursor) -> tuple[str, ...]:
+    """one-or-more-mailbox (RFC 5465, 8)"""
+    if not cursor.skip(b"("):
+        return (cursor.mailbox(),)
+    names = [cursor.mailbox()]
+    while cursor.skip(b" "):
+        names.append(cursor.mailbox())
+    cursor.expect(b")")
+    return tuple(dict.fromkeys(names))
+
+
+def _mailbox_set(cursor: Cursor) -> MailboxSet:
+    which = cursor.word()
+    if which in _PLAIN_SETS:
+        return MailboxSet(which)
+    if which not in _NAMED_SETS:
+        raise BadSyntax("Unknown set of mailboxes")
+    cursor.space()
+    return MailboxSet(which, mailbox_names(cursor))
 
 
 # --- SORT and THREAD -------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from mailserver.imap.engine import (
 )
 from mailserver.imap.handlers import HANDLERS
 from mailserver.imap.handlers.append import append, begin, refuse
+from mailserver.imap.handlers.contexts import update
 from mailserver.imap.handlers.notify import tell
 from mailserver.imap.handlers.uploads import Upload
 from mailserver.imap.session import Session
@@ -291,7 +292,7 @@ class ImapConnection(Connection):
         else:
             if now is not was or not self._pumping:
                 self._start_deadline()
-            if session.notifier is not None:
+            if session.notifier is not None or session.contexts_due:
                 session.wake()  # what could not be told within the command
             if not self._pumping:
                 self._pump()
@@ -334,7 +335,11 @@ class ImapConnection(Connection):
         """Tell what is due; the next command, or the end of IDLE, waits until it is told."""
         if not self._telling and not self._closing:
             self._telling = True
-            Deferred.fromCoroutine(tell(self.session)).addBoth(self._told)
+            Deferred.fromCoroutine(self._tell_all()).addBoth(self._told)
+
+    async def _tell_all(self) -> None:
+        await tell(self.session)
+        await update(self.session)
 
     def _told(self, result: object) -> None:
         self._telling = False

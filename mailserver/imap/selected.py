@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from zope.interface import implementer
 
+from mailserver.imap.contexts import Contexts
 from mailserver.imap.fetch import FlagFragments, Prefixes, interleave, modseq_column, prefixes_of
 from mailserver.imap.flags import FlagNames
 from mailserver.imap.values import SequenceSet
@@ -56,6 +57,7 @@ class Selected:
         self.uids: Sequence[int] = ()
         self.recent: set[int] = set()
         self.saved: Sequence[int] = ()  # UIDs that `$` stands for (RFC 5182), ascending
+        self.contexts = Contexts()  # searches that the client is kept informed of (RFC 5267)
         self.scanned: tuple[int, Part] | None = None  # the large message whose parts were asked for last
         self.prefixes: Prefixes | None = None  # line prefixes of FETCH
         self._removed: set[int] = set()
@@ -89,6 +91,7 @@ class Selected:
         self.wake()
 
     def flags_changed(self, uids: Sequence[int], by: IMailboxListener | None) -> None:
+        self.contexts.flags_changed(uids)
         if by is not self:
             self._changed.update(uids)
             self.wake()
@@ -97,6 +100,7 @@ class Selected:
         view = self.uids
         self._removed.update([view[index] for index in self.indices_of(sorted(uids))])
         self._changed.difference_update(uids)
+        self.contexts.messages_removed(uids)
         self.recent.difference_update(uids)
         self.wake()
 
@@ -208,6 +212,11 @@ class Selected:
         return uid in self._removed
 
     @property
+    def contexts_due(self) -> bool:
+        """Has something happened that may change the results of a context?"""
+        return self.contexts.due(self.uids[self.told - 1] if self.told else 0)
+
+    @property
     def pending(self) -> bool:
         """True where `sync(True)` would tell something."""
         return bool(
@@ -248,6 +257,7 @@ class Selected:
 
     def _tell_expunges(self, told: list[bytes]) -> None:
         """From the highest number down, so that none of them moves another (RFC 3501, 7.4.1)."""
+        told.extend(self.contexts.removed(self._removed, self.number_of))
         indices = self.indices_of(sorted(self._removed))
         told.extend([b"* %d EXPUNGE\r\n" % (index + 1) for index in reversed(indices)])
         self.told -= len(indices)

@@ -83,7 +83,7 @@ class Wire(Protocol):
         """What kept the connection from reading is over."""
 
     def tell(self) -> None:
-        """Tell what the client asked for by NOTIFY, as soon as nothing else is being sent."""
+        """Tell what the client asked for by NOTIFY or UPDATE, as soon as nothing else is being sent."""
 
     def end(self, farewell: bytes = b"") -> None:
         """Send the farewell and what waits, then close."""
@@ -319,14 +319,23 @@ class Session:
         what it was told before; one that asked by NOTIFY between commands as well."""
         if self.notifier is not None:
             self.notifier.due = True
-        if self.wire.output_full or not (self.idle or (self.notifier is not None and self.running is None)):
+        between = self.running is None and (self.notifier is not None or self.contexts_due)
+        if self.wire.output_full or not (self.idle or between):
             return
         if self.selected is not None and self.selected.gone:
             self.wire.end(b"* BYE The selected mailbox is gone\r\n")
         elif self.notifier is not None:
             self.wire.tell()
         else:
-            self.tell_changes(allow_expunge=True)
+            if self.idle:
+                self.tell_changes(allow_expunge=True)
+            if self.contexts_due:
+                self.wire.tell()
+
+    @property
+    def contexts_due(self) -> bool:
+        """Are there searches to be looked at again for the client (RFC 5267, 4.3)?"""
+        return self.selected is not None and self.selected.contexts_due
 
     # --- NOTIFY (RFC 5465) ------------------------------------------------------------------------
 

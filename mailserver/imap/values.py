@@ -275,6 +275,15 @@ SearchKey = (
 
 
 @frozen
+class MailboxSet:
+    """One source of ESEARCH (RFC 7377, 2.2): SELECTED INBOXES PERSONAL SUBSCRIBED, or with names SUBTREE
+    SUBTREE-ONE MAILBOXES."""
+
+    which: str
+    names: tuple[str, ...] = ()
+
+
+@frozen
 class SortKey:
     """One criterion: ARRIVAL CC DATE FROM SIZE SUBJECT TO (RFC 5256, 3), DISPLAYFROM DISPLAYTO (RFC 5957)."""
 
@@ -286,7 +295,8 @@ class SortKey:
 class Returning:
     """What a searching command is to return (RFC 4466, 2.6.1): ESEARCH instead of SEARCH.
 
-    options: MIN MAX ALL COUNT (RFC 4731), SAVE (RFC 5182), and PARTIAL, whose range is `partial` (RFC 9394)
+    options: MIN MAX ALL COUNT (RFC 4731), SAVE (RFC 5182), UPDATE CONTEXT (RFC 5267), and PARTIAL, whose
+             range is `partial` (RFC 9394)
     """
 
     options: frozenset[str]

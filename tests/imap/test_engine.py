@@ -124,6 +124,8 @@ COMMANDS: dict[type[c.Command], bytes] = {
     c.Store: b"STORE 1 FLAGS ()",
     c.Sort: b"SORT (SUBJECT REVERSE DATE) UTF-8 ALL",
     c.Thread: b"THREAD REFERENCES UTF-8 ALL",
+    c.Esearch: b"ESEARCH IN (personal) ALL",
+    c.CancelUpdate: b'CANCELUPDATE "a1"',
     c.Search: b"SEARCH ALL",
     c.Copy: b"COPY 1 x",
     c.Move: b"MOVE 1 x",

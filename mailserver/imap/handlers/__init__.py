@@ -12,10 +12,12 @@ from mailserver.imap.handlers import (
     anyone,
     append,
     change,
+    contexts,
     fetch,
     lists,
     login,
     mailboxes,
+    multisearch,
     notify,
     search,
 )
@@ -31,5 +33,7 @@ HANDLERS: dict[type[Command], Handler] = {
     **append.TABLE,
     **fetch.TABLE,
     **search.TABLE,
+    **multisearch.TABLE,
+    **contexts.TABLE,
     **change.TABLE,
 }

@@ -10,6 +10,7 @@ from attrs import evolve
 from mailserver.errors import MailError
 from mailserver.imap import results, thread
 from mailserver.imap.commands import Command, Search, Sort, Thread
+from mailserver.imap.handlers.contexts import Updating, reuses_tag
 from mailserver.imap.handlers.fetch import OUTPUT
 from mailserver.imap.handlers.source import MailboxSource
 from mailserver.imap.search import search
@@ -34,16 +35,23 @@ async def search_messages(session: Session, command: Search) -> None:
         return
     if command.returning is None and session.rev2:  # RFC 9051, 6.4.4: always ESEARCH
         command = evolve(command, returning=ALL)
-    source, rows = await find(session, command)
-    await answer(session, command, source, rows)
+    async with Updating(session, command) as updating:
+        source, rows = await find(session, command)
+        updating.found(source, rows)
+        await answer(session, command, source, rows)
+    session.ok(command)
 
 
 async def sort_messages(session: Session, command: Sort) -> None:
     """RFC 5256, 3."""
     if refused(session, command):
         return
-    source, rows = await find(session, command)
-    await answer(session, command, source, await source.ordered(rows, command.criteria))
+    async with Updating(session, command) as updating:
+        source, found = await find(session, command)
+        rows = await source.ordered(found, command.criteria)
+        updating.found(source, rows)
+        await answer(session, command, source, rows)
+    session.ok(command)
 
 
 async def thread_messages(session: Session, command: Thread) -> None:
@@ -62,8 +70,16 @@ def by_modseq(command: Search) -> bool:
 
 
 def refused(session: Session, command: Search) -> bool:
-    """True where the command has its answer: MODSEQ in a mailbox without mod-sequences."""
+    """True where the command has its answer, BAD: MODSEQ in a mailbox without mod-sequences, or an UPDATE
+    under a tag that is being updated."""
+    if session.selected is not None and reuses_tag(session, command):
+        session.bad(command, "Tag reuse")
+        return True
     return by_modseq(command) and not session.takes_modseq(command)
+
+
+def returning_of(command: Search) -> Returning:
+    return command.returning or ALL
 
 
 async def find(session: Session, command: Search) -> tuple[MailboxSource, list[int]]:
@@ -92,7 +108,6 @@ async def answer(session: Session, command: Search, source: MailboxSource, rows:
         await tell(session, command, found, returning, modseq)
         if "SAVE" in returning.options:
             save(session.mailbox, [source.uids[row] for row in rows], returning)
-    session.ok(command)
 
 
 def numbers(command: Search, source: MailboxSource, rows: Sequence[int]) -> list[int]:

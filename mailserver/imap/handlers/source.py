@@ -37,6 +37,7 @@ class MailboxSource:
         messages = batch(view, range(view.told))
         self.rows: list[int] = list(messages.numbers)
         self.uids: Sequence[int] = view.uids
+        self.told = view.told
         self.recent = view.recent
         self.now = int(session.wire.now())
         if view.current:
@@ -108,7 +109,7 @@ class MailboxSource:
         if uids is not self.uids:
             known = {uids[index] for index in found}
             return [row for row in rows if self.uids[row] in known]
-        if len(rows) == self._view.told:
+        if len(rows) == self.told:
             return found[: bisect_left(found, len(rows))]
         there = set(found)
         return [row for row in rows if row in there]
