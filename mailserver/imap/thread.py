@@ -8,21 +8,24 @@ and a walk of at most `DEEP` steps where a link could make a loop.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
-from attrs import frozen
+from attrs import Factory, frozen
 
-SLICE = 4096  # messages between two yields: some ms
+SLICE = 1024  # messages between two yields: about a ms
 DEEP = 1000  # ancestors looked at before a link is given up as if it made a loop
-PIECE = 2048  # threads rendered in one go
+PIECE = 512  # threads rendered in one go
 
 
 @frozen
 class Tree:
-    """roots: the threads in order; children: in order, of rows and dummies that have any."""
+    """roots: the threads in order; children: in order, of rows and dummies that have any
+    kept: what was rendered of the whole, by whether its numbers were UIDs (`rendered`)
+    """
 
     roots: list[int]
     children: dict[int, list[int]]
+    kept: dict[bool, list[bytes]] = Factory(dict)
 
 
 @frozen
@@ -74,19 +77,17 @@ def references(messages: Messages) -> Work:
 def _linked(ids: Sequence[str]) -> Generator[None, None, list[int]]:
     """Parents by node, -1 for none. Nodes beyond the rows are dummies, of Message IDs that no message has."""
     nodes: dict[str, int] = {}
-    split: list[list[str]] = []
     for row, text in enumerate(ids):
-        names = text.split("\n")
-        split.append(names)
-        if names[0]:
-            nodes.setdefault(names[0], row)  # the first message of an ID has it
+        own = text.partition("\n")[0]
+        if own:
+            nodes.setdefault(own, row)  # the first message of an ID has it
         if not row % SLICE:
             yield
     parents = [-1] * len(ids)
     has_child = bytearray(len(ids))
-    for row, names in enumerate(split):
+    for row, text in enumerate(ids):
         last = -1
-        for name in names[1:]:
+        for name in text.split("\n")[1:]:
             node = nodes.get(name, -1)
             if node < 0:
                 node = nodes[name] = len(parents)
@@ -140,10 +141,11 @@ def _pruned(
             children.setdefault(above if above < count else ~above, []).append(row)
         if not row % SLICE:
             yield
-    for kids in children.values():
+    for count_sorted, kids in enumerate(children.values()):
         if len(kids) > 1:
             kids.sort(key=ranks.__getitem__)
-    yield
+        if not count_sorted % SLICE:
+            yield
     for dummy in [node for node in children if node < 0]:
         if len(children[dummy]) == 1:
             roots += children.pop(dummy)
@@ -188,8 +190,7 @@ class _Gathering:
     def run(self, roots: list[int]) -> Work:
         roots.sort(key=self._rank)  # (4)
         yield
-        table = self._table(roots)
-        yield
+        table = yield from self._table(roots)
         made: list[int] = []
         for count, root in enumerate(roots):
             subject = self._bases[self._first(root)]
@@ -207,10 +208,12 @@ class _Gathering:
         standing.sort(key=self._rank)  # (6)
         return Tree(standing, self._children)
 
-    def _table(self, roots: Sequence[int]) -> dict[str, int]:
+    def _table(self, roots: Sequence[int]) -> Generator[None, None, dict[str, int]]:
         """(5.B)"""
         table: dict[str, int] = {}
-        for root in roots:
+        for count, root in enumerate(roots):
+            if not count % SLICE:
+                yield
             subject = self._bases[self._first(root)]
             if not subject:
                 continue
@@ -255,6 +258,19 @@ def response(tree: Tree, numbers: Sequence[int]) -> Iterator[bytes]:
                 out.append(f"({numbers[root]})")
         yield "".join(out).encode("ascii")
     yield b"\r\n"
+
+
+def rendered(tree: Tree, numbers: Callable[[], Sequence[int]], uid: bool) -> Iterator[bytes]:
+    """The response, made once for a tree: the messages that it is of keep their numbers while it is kept."""
+    kept = tree.kept.get(uid)
+    if kept is not None:
+        yield from kept
+        return
+    made: list[bytes] = []
+    for piece in response(tree, numbers()):
+        made.append(piece)
+        yield piece
+    tree.kept[uid] = made
 
 
 def _render(root: int, children: dict[int, list[int]], numbers: Sequence[int], out: list[str]) -> None:

@@ -128,14 +128,18 @@ def test_threads_follow_the_mailbox(account: FakeAccount) -> None:
     add(account, "one", 1, "a")
     add(account, "Re: one", 2, "b", "a")
     client = SelectedClient(account)
-    assert client.told("THREAD REFERENCES UTF-8 ALL")[0] == "* THREAD (1 2)"
+    for _ in range(2):  # made, and as it was kept
+        assert client.told("THREAD REFERENCES UTF-8 ALL")[0] == "* THREAD (1 2)"
+        assert client.told("UID THREAD REFERENCES UTF-8 ALL")[0] == "* THREAD (1 2)"
+        assert client.told("THREAD REFERENCES UTF-8 2")[0] == "* THREAD (2)"
     add(account, "Re: one", 3, "c", "b")
     client.told("NOOP")
     assert client.told("THREAD REFERENCES UTF-8 ALL")[0] == "* THREAD (1 2 3)"
     account.inbox.expunge_now(2)
     assert client.told("THREAD REFERENCES UTF-8 ALL")[0] == "* THREAD (1 3)"
     client.told("NOOP")
-    assert client.told("UID THREAD REFERENCES UTF-8 ALL")[0] == "* THREAD (1 3)"
+    for _ in range(2):
+        assert client.told("UID THREAD REFERENCES UTF-8 ALL")[0] == "* THREAD (1 3)"
     assert client.told("THREAD REFERENCES UTF-8 ALL")[0] == "* THREAD (1 2)"
 
 

@@ -60,7 +60,7 @@ async def thread_messages(session: Session, command: Thread) -> None:
         return
     source, rows = await find(session, command)
     tree = await source.threads(rows, command.algorithm)
-    await send_pieces(session, thread.response(tree, numbers(command, source, rows)))
+    await send_pieces(session, thread.rendered(tree, lambda: numbers(command, source, rows), command.uid))
     session.ok(command)
 
 
