@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from mailserver.message.addresses import Address, parse_addresses
-from mailserver.message.parameters import Parameters, parse, without_comments
+from mailserver.message.parameters import Parameters, joined, parse, without_comments
 from mailserver.message.structure import Part
 
 MAX_QUOTED = 4096
@@ -157,7 +157,9 @@ def _encoding(value: bytes | None) -> bytes:
 def _parameters(parameters: Parameters) -> bytes:
     if not parameters:
         return b"NIL"
-    return b"(%b)" % b" ".join([b"%b %b" % (string(name), string(value)) for name, value in parameters])
+    return b"(%b)" % b" ".join(
+        [b"%b %b" % (string(name), string(value)) for name, value in joined(parameters)]
+    )
 
 
 def _extension(fields: dict[bytes, bytes]) -> bytes:

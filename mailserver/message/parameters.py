@@ -1,8 +1,7 @@
 """Structured header values of MIME: `type/subtype; name=value …` (RFC 2045, 5.1; RFC 2183, 2).
 
-Never raises. Comments are dropped, quoting is undone, RFC 2231 names and values stay as they were
-written (`filename*0*`), for that is what BODYSTRUCTURE tells. Linear in the length of the value, and
-at most `MAX_PARAMETERS` parameters are kept.
+Never raises. Comments are dropped, quoting is undone; values that RFC 2231 has cut in pieces are `joined` for
+BODYSTRUCTURE. Linear in the length of the value, and at most `MAX_PARAMETERS` parameters are kept.
 """
 
 from __future__ import annotations
@@ -110,3 +109,52 @@ def get(parameters: Parameters, name: bytes) -> bytes | None:
         if key.lower() == name:
             return value
     return None
+
+
+# --- continuations (RFC 2231, 3, 4.1) -------------------------------------------------------------
+
+_PIECE = re.compile(rb"([^*]+)\*(0|[1-9][0-9]{0,2})(\*?)")
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&+-.^_`{|}~")
+
+
+def joined(parameters: Parameters) -> Parameters:
+    """Values that were cut in pieces as one, where the first piece stands: `name*0`, `name*1` become `name`;
+    with a piece in percent-encoding `name*`, all of it encoded. Pieces without a beginning stay."""
+    pieces: dict[bytes, dict[int, tuple[bytes, bool]]] = {}
+    for name, value in parameters:
+        match = _PIECE.fullmatch(name)
+        if match is not None:
+            pieces.setdefault(match[1].lower(), {}).setdefault(int(match[2]), (value, bool(match[3])))
+    if not pieces:
+        return parameters
+    made: list[tuple[bytes, bytes]] = []
+    told: set[bytes] = set()
+    for name, value in parameters:
+        match = _PIECE.fullmatch(name)
+        found = {} if match is None else pieces[match[1].lower()]
+        if match is None or 0 not in found:
+            made.append((name, value))
+        elif int(match[2]) == 0 and match[1].lower() not in told:
+            told.add(match[1].lower())
+            made.append(_join(match[1], found))
+        elif int(match[2]) >= _run(found):
+            made.append((name, value))
+    return tuple(made)
+
+
+def _run(pieces: dict[int, tuple[bytes, bool]]) -> int:
+    """How many pieces follow one another from the first."""
+    return next(number for number in range(len(pieces) + 1) if number not in pieces)
+
+
+def _join(name: bytes, pieces: dict[int, tuple[bytes, bool]]) -> tuple[bytes, bytes]:
+    values = [pieces[number] for number in range(_run(pieces))]
+    if not any(encoded for _, encoded in values):
+        return name, b"".join([value for value, _ in values])
+    text = [value if encoded else _percent(value) for value, encoded in values]
+    charset = b"" if values[0][1] else b"''"  # none was told
+    return name + b"*", charset + b"".join(text)
+
+
+def _percent(value: bytes) -> bytes:
+    return b"".join([bytes((octet,)) if octet in _PLAIN else b"%%%02X" % octet for octet in value])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mailserver.message.addresses import MAX_ADDRESSES, parse_addresses
 from mailserver.message.envelope import string
-from mailserver.message.parameters import parse, parse_content_type
+from mailserver.message.parameters import joined, parse, parse_content_type
 from mailserver.message.render import render
 
 RFC_3501_EXAMPLE = b"""\
@@ -62,7 +62,7 @@ def test_extension_data() -> None:
     )
 
     assert render(raw).bodystructure == (
-        b'("image" "png" ("name*0*" "utf-8\'\'%e2%82" "name*1*" "%ac.png") "<id@x>" "a picture" "base64" 6 '
+        b'("image" "png" ("name*" "utf-8\'\'%e2%82%ac.png") "<id@x>" "a picture" "base64" 6 '
         b'"Q2hlY2s=" ("inline" ("filename" "a \\"b\\".png" "size" "3")) ("de" "en") "http://x/y")'
     )
 
@@ -184,6 +184,34 @@ def test_to_that_stands_twice_is_joined_and_of_two_subjects_the_first_counts() -
 )
 def test_content_types(value: bytes, expected: object) -> None:
     assert parse_content_type(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (b"x; a=b; c=d", ((b"a", b"b"), (b"c", b"d"))),
+        (b'x; URL*0="ftp://"; URL*1="cs.utk.edu/pub/"', ((b"URL", b"ftp://cs.utk.edu/pub/"),)),
+        (b"x; name*1=b; size=3; NAME*0=a", ((b"size", b"3"), (b"NAME", b"ab"))),
+        (
+            b"x; title*0*=us-ascii'en'This%20is%20even%20more%20; title*1*=%2A%2A%2Afun%2A%2A%2A%20;"
+            b' title*2="isn\'t it!"',
+            (
+                (
+                    b"title*",
+                    b"us-ascii'en'This%20is%20even%20more%20%2A%2A%2Afun%2A%2A%2A%20isn%27t%20it!",
+                ),
+            ),
+        ),
+        (b"x; a*0=b; a*1*=%E4", ((b"a*", b"''b%E4"),)),
+        (b"x; a*=utf-8''%C3%A4; b*1=c", ((b"a*", b"utf-8''%C3%A4"), (b"b*1", b"c"))),
+        (b"x; a*0=b; a*0=c; a*2=d; a*1*2=e", ((b"a", b"b"), (b"a*2", b"d"), (b"a*1*2", b"e"))),
+        (b"x; filename=plain; filename*0*=utf-8''%C3; filename*1*=%A4", None),
+    ],
+)
+def test_values_in_pieces(written: bytes, told: object) -> None:
+    """RFC 2231, 3 and 4.1 with their examples."""
+    found = joined(parse(written)[1])
+    assert found == (told or ((b"filename", b"plain"), (b"filename*", b"utf-8''%C3%A4")))
 
 
 @settings(max_examples=300, deadline=None)
