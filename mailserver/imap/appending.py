@@ -67,6 +67,8 @@ class Appending:
 
     def ended(self, parts: tuple[bytes, ...]) -> tuple[Step, ...]:
         """The command ends with these parts: the last steps. Raises BadSyntax, MailError."""
+        if self._at is _At.MESSAGE and self._messages and parts == (b"",):  # nearly always
+            return ()
         reader = _Reader(self, self._rest or Cursor(parts, self._dialect), None)
         reader.read()
         self._take(reader)
@@ -76,7 +78,8 @@ class Appending:
         self._rest = None
         self._at = reader.at
         self._messages = reader.messages
-        self.command = evolve(self.command, uses=self.command.uses | reader.uses)
+        if reader.uses:
+            self.command = evolve(self.command, uses=self.command.uses | reader.uses)
 
     @property
     def place(self) -> tuple[_At, int]:

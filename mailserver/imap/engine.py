@@ -387,7 +387,7 @@ class Engine:
             return self._bad(append.command.tag, str(error)) or AppendFailed()
         except MailError as error:
             return self._no(append.command.tag, error) or AppendFailed()
-        command = evolve(append.command, steps=steps)
+        command = evolve(append.command, steps=steps) if steps else append.command
         lacking = self.off and refusal(command, self.off)
         if lacking:
             return self._bad(command.tag, lacking) or AppendFailed()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +33,17 @@ LINES = [
     b"APPEND INBOX (\\Seen x) {12+}\r\nSubject: y\r\n",
     b"APPEND nowhere {3+}\r\nabc",
     b"APPEND INBOX {3}",
+    b"APPEND INBOX {2+}\r\nab (\\Seen) {1+}\r\nc ~{3+}\r\nd\0e",
+    b'APPEND Sent CATENATE (URL "/INBOX/;UID=1" TEXT {2+}\r\nxy URL {6+}\r\n;UID=2)',
+    b"APPEND INBOX UTF8 (~{2+}\r\nab) {0+}\r\n",
+    b"REPLACE 1 Drafts {3+}\r\nabc",
+    b'UID REPLACE 2 INBOX CATENATE (URL ";UID=1/;SECTION=TEXT")',
+    b"ENABLE UTF8=ACCEPT",
+    b"ENABLE IMAP4rev2 CONDSTORE",
+    'CREATE "Entwu\u0308rfe"'.encode(),
+    'SELECT "Entw\u00fcrfe"'.encode(),
+    b"UNAUTHENTICATE",
+    b"FETCH 1:* (BINARY[1] BINARY.SIZE[1] BINARY.PEEK[]<1.2>)",
     b"GETQUOTAROOT INBOX",
     b"IDLE",
     b"FETCH 1:* (FLAGS ENVELOPE BODYSTRUCTURE BODY[] BODY[1.MIME] BODY.PEEK[HEADER.FIELDS (To)]<1.2>)",
@@ -85,3 +98,44 @@ def test_K6_K7_sessions(data: bytes, state: str, step: int, slow: bool) -> None:
     whole = run(data, state, max(1, len(data)), slow)
     assert b"[SERVERBUG]" not in whole
     assert run(data, state, step, slow) == whole
+
+
+APPEND_PIECES = st.lists(
+    st.sampled_from(
+        [
+            *(b"a APPEND INBOX", b"a REPLACE 1 INBOX", b"a UID REPLACE 1:* INBOX", b" CATENATE ("),
+            *(b" UTF8 (", b")", b" {1+}\r\nx", b"{1+}\r\nx", b" ~{2+}\r\n\0x", b" {0+}\r\n"),
+            *(b" {9999999+}\r\n", b" {2}\r\n", b" TEXT {1+}\r\nx", b"TEXT {1+}\r\nx", b"TEXT"),
+            *(b"URL ;UID=1", b" URL {6+}\r\n;UID=2", b"URL /x", b" (\\Seen)", b"(", b" ", b"{5+}\r\n"),
+            *(b' "17-Jul-1996 02:44:25 -0700"', b"\r\n", b"b NOOP\r\n"),
+        ]
+    ),
+    max_size=15,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(APPEND_PIECES, st.booleans(), st.integers(1, 40))
+def test_H16_appends_of_any_form(pieces: list[bytes], slow: bool, step: int) -> None:
+    """However an APPEND goes on, it is answered once, keeps all or nothing, and leaves nothing open."""
+    data = b"".join(pieces) + b"\r\n"
+    whole = run(data, "s SELECT INBOX", len(data), slow)
+    assert b"[SERVERBUG]" not in whole
+    assert whole == run(data, "s SELECT INBOX", step, not slow)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(PIECES, max_size=6), st.integers(1, 300), st.integers(0, 9))
+def test_the_same_under_compression(pieces: list[bytes], step: int, level: int) -> None:
+    """The octets that come back, inflated, are those that come back in clear."""
+    data = b"".join(pieces)
+    clear = run(data, "s SELECT INBOX", len(data) or 1, False)
+    if b"UNAUTHENTICATE" in data.upper():
+        return
+    packer = zlib.compressobj(level, zlib.DEFLATED, -15)
+    packed = packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
+    answer = run(b"c COMPRESS DEFLATE\r\n" + packed, "s SELECT INBOX", step, False)
+    first, _, rest = answer.partition(b"\r\n")
+    assert first == b"c OK DEFLATE active"
+    inflated = zlib.decompressobj(-15).decompress(rest)
+    assert inflated == clear.replace(b" COMPRESS=DEFLATE", b"")
