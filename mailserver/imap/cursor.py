@@ -54,7 +54,7 @@ class Dialect:
     """What ENABLE has changed in what a client says.
 
     utf8:     UTF-8 in quoted strings and mailbox names, no modified UTF-7 (RFC 9755, 3; RFC 9051, 5.1)
-    charsets: SEARCH may name a charset (RFC 9755, 3: not with UTF8=ACCEPT)
+    charsets: SEARCH may name another charset than UTF-8 (RFC 9755, 3: not with UTF8=ACCEPT)
     """
 
     utf8: bool = False

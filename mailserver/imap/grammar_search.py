@@ -31,6 +31,7 @@ from mailserver.imap.values import (
 )
 from mailserver.message import charsets
 
+_UTF8 = ("UTF-8", "US-ASCII")  # what does not conflict with UTF8=ACCEPT: some clients name it all the same
 _OBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _RECENT, _SEEN = SearchFlag("\\Recent"), SearchFlag("\\Seen")
 _CONSTANT: dict[str, SearchKey] = {
@@ -194,10 +195,10 @@ def search_arguments(cursor: Cursor) -> SearchArguments:
     """["CHARSET" SP astring SP] search-key *(SP search-key)"""
     charset: str | None = None
     if cursor.text[cursor.pos : cursor.pos + 8].upper() == b"CHARSET ":
-        if not cursor.dialect.charsets:
-            raise BadSyntax("With UTF8=ACCEPT there is no charset but UTF-8")
         cursor.pos += 8
         charset = cursor.astring().decode("ascii", "replace").upper()
+        if not cursor.dialect.charsets and charset not in _UTF8:
+            raise BadSyntax("With UTF8=ACCEPT there is no charset but UTF-8")
         cursor.space()
     elif cursor.dialect.utf8:
         charset = "UTF-8"
