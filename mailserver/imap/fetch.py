@@ -186,13 +186,16 @@ def extract(content: Content, wire: bytes, root: Part | None) -> bytes | None:
     return content.partial(content.cut(data) if content.cut is not None else data)
 
 
-def rendered(content: Content, wire: bytes, root: Part | None) -> bytes:
-    """A content item as it stands in the response. Raises UnknownEncoding."""
+def rendered(content: Content, wire: bytes, root: Part | None, known: dict[tuple[int, ...], bytes]) -> bytes:
+    """A content item as it stands in the response. `known`: parts of this message that were decoded already,
+    for a part may be asked for many times. Raises UnknownEncoding."""
     found = extract(content, wire, root)
     if not content.decoded:
         return literal(content.label, found)
     if found is not None and content.numbers:
-        found = decode(encoding_of_part(content, root), found)
+        if content.numbers not in known:
+            known[content.numbers] = decode(encoding_of_part(content, root), found)
+        found = known[content.numbers]
     if content.decoded == "SIZE":
         return b"%b %d" % (content.label, len(found or b""))
     if found is None:

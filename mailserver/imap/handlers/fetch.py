@@ -305,7 +305,8 @@ class RowSender:
             self._waiting += len(head) + len(data) + 30
         else:
             root = None if all(content.shallow for content in contents) else scan(data)
-            values = [rendered(c, data, root) for c in contents]
+            decoded: dict[tuple[int, ...], bytes] = {}
+            values = [rendered(c, data, root, decoded) for c in contents]
             row = head + b" ".join(values) + END
             out.append(row)
             self._waiting += len(row)

@@ -70,6 +70,7 @@ class Upload:
                 self._begin_message(step)
             elif isinstance(step, Url):
                 await copy_url(self.session, step.url, self)
+                await self.session.breathe()  # each of them may have a large message looked through
             else:
                 await self._expect(command, step)
 
