@@ -132,3 +132,16 @@ def test_a_part_decoded_again_and_again(server: Server, user: str, bystander: st
         items = b" ".join(b"BINARY.PEEK[1]<%d.1>" % number for number in range(99))
         told = imap.ok(b"FETCH 1:* (BINARY.SIZE[1] %b)" % items)
         assert told.count(b"BINARY.SIZE[1] %d" % len(data)) == 3
+
+
+@pytest.mark.parametrize("item", [b"BINARY.SIZE[1]", b"BODY.PEEK[1]<0.1>", b"BODY.PEEK[5000.MIME]"])
+def test_large_messages_of_which_little_is_told(
+    server: Server, user: str, bystander: str, item: bytes
+) -> None:
+    """Each must be looked through, and others have their turns meanwhile."""
+    text = b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    text += base64.encodebytes(bytes(range(256)) * 2500)
+    with Imap(server, user) as imap, served(server, bystander):
+        imap.ok(b"APPEND INBOX" + (b" {%d+}\r\n%b" % (len(text), text)) * 150)
+        imap.ok(b"SELECT INBOX")
+        assert imap.ok(b"FETCH 1:* " + item).count(b" FETCH (") == 150

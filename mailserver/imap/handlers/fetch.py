@@ -42,7 +42,7 @@ CACHED_ROWS = 1000  # … from the index
 CONTENT_ROWS = 256  # … with contents of messages
 OUTPUT = 128 * 1024  # octets collected before they are sent
 TLS_OUTPUT = 64 * 1024  # … through TLS, whose layer copies large writes
-TURN = 1024 * 1024  # octets produced before other connections get their turn
+TURN = 1024 * 1024  # octets produced or looked through before other connections get their turn
 SMALL = 1024 * 1024  # messages up to this size are taken whole
 
 
@@ -292,7 +292,7 @@ class RowSender:
                 self.unknown += 1
             finally:
                 file.close()
-            if self._waiting == 0:  # a slice has just left
+            if self._waiting == 0 or self._produced >= TURN:  # a slice has just left, or much was looked at
                 await self._rest()
 
     def _put_contents(self, head: bytes, data: bytes) -> None:
@@ -310,6 +310,7 @@ class RowSender:
             row = head + b" ".join(values) + END
             out.append(row)
             self._waiting += len(row)
+            self._produced += len(data)
         if self._waiting >= self._slice:
             self._flush()
 

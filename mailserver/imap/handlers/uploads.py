@@ -22,6 +22,7 @@ from mailserver.imap.session import Session
 from mailserver.interfaces import NewMessage, QuotaUsage
 from mailserver.message.transfer import UnknownEncoding, storable
 
+LOOKED_THROUGH = 128 * 1024  # octets of a binary message that are made storable without a thread
 SMALL = 16 * 1024  # octets that cost less to receive than to ask the store about beforehand
 
 
@@ -125,7 +126,7 @@ class Upload:
         """Parts that no text can carry become base64 (RFC 3516, 4.4)."""
         raw, message.body = message.body, self.session.wire.new_body(self._drained, self._memory)
         try:
-            if raw.path is None:
+            if raw.path is None and raw.size <= LOOKED_THROUGH:
                 pieces = list(storable(b"".join(raw.chunks())))
             else:
                 pieces = await self.session.in_thread(lambda: list(storable(b"".join(raw.chunks()))))
