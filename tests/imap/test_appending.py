@@ -411,3 +411,86 @@ def test_what_cannot_be_removed_is_not_doubled(selected: ImapClient, drafts: Any
     assert answer == b"a NO [SERVERBUG] Temporary failure on our side, try again later\r\n"
     assert list(drafts.data) == [1, 2]
     assert selected.account.boxes["Sent"].data == {}
+
+
+# --- large messages and lost clients ---------------------------------------------------------------
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> ImapClient:
+    """A client that has a message of 3 MB in Drafts, beyond what is taken whole."""
+    client = spooled(tmp_path)
+    client.connection.in_thread = lambda function: succeed(function())
+    client.account.boxes["Drafts"].add(
+        ORIGINAL.replace(b"UEsDBAo=\r\n", b"x" * 98 + b"\r\n" + b"y" * 3_000_000)
+    )
+    return client
+
+
+@pytest.mark.parametrize(
+    ("section", "start", "end"),
+    [
+        ("", 0, None),
+        ("/;SECTION=HEADER.FIELDS (Subject)", 0, 20),
+        ("/;SECTION=HEADER", 0, len(HEADER) + 4),
+        ("/;PARTIAL=9.2000000", 9, 2_000_009),
+    ],
+)
+def test_urls_into_a_large_message(large: ImapClient, section: str, start: int, end: int | None) -> None:
+    url = "/Drafts/;UID=1" + section.replace(" ", "%20")
+    assert large.say(f'a APPEND Sent CATENATE (URL "{url}")')[0].startswith("a OK ")
+    wanted = large.account.boxes["Drafts"].data[1][start:end]
+    found = large.account.boxes["Sent"].data[1]
+    assert found == (wanted if "FIELDS" not in section else b"Subject: holiday\r\n\r\n")
+
+
+def test_a_part_that_a_large_message_does_not_have(large: ImapClient) -> None:
+    answer = large.say('a APPEND Sent CATENATE (URL "/Drafts/;UID=1/;SECTION=7")')
+    assert answer[0].startswith("a NO [BADURL ")
+
+
+class LaggingDisk:
+    """A spool whose bodies are full until somebody says otherwise."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Any] = []
+
+    def body(self, on_drained: Any, memory: int, raw: bool) -> Any:
+        made = Spool.body(self.real, None, on_drained, memory, raw)  # type: ignore[attr-defined]
+        made.full = False
+        write = made.write
+
+        def lag(data: bytes) -> None:
+            write(data)
+            made.full = True
+
+        made.write = lag
+        self.bodies.append((made, on_drained))
+        return made
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_copy_waits_for_the_disk_and_ends_with_the_client(tmp_path: Path, lost: bool) -> None:
+    client = spooled(tmp_path)
+    disk = LaggingDisk()
+    disk.real, client.server.factory.spool = client.server.factory.spool, disk  # type: ignore[attr-defined]
+    client.account.boxes["Drafts"].add(b"hello\r\n")
+    url = 'URL "/Drafts/;UID=1"'
+    assert client.say(f"a APPEND Sent CATENATE ({url} {url} TEXT {{1}}") == []
+    if lost:
+        client.lose()
+        assert all(box.listeners == [] for box in client.account.boxes.values())
+        return
+    for _ in range(2):
+        made, on_drained = disk.bodies[0]
+        made.full = False
+        on_drained()
+        client.server.settle()
+    assert client.take() == b"+ OK\r\n"
+
+
+def test_H16_a_last_url_that_is_too_much(client: ImapClient) -> None:
+    answer = client.send(b"a APPEND Sent CATENATE (TEXT {1+}\r\nx URL /x" + b"y" * 2000 + b")\r\nb NOOP\r\n")
+    assert answer.startswith(b"a NO [BADURL /xyyy")
+    assert len(answer) < 1200
+    assert answer.endswith(b"b OK NOOP completed\r\n")
