@@ -134,3 +134,27 @@ def test_namespace_quota_id(client: IMAPClient) -> None:
     client.get_quota_root("INBOX")
     assert client.id_({"name": "test"})
     client.enable("UTF8=ACCEPT" if client.has_capability("UTF8=ACCEPT") else "CONDSTORE")
+
+
+def test_a_shared_folder(client: IMAPClient, account: Account, other: Account) -> None:
+    """ACL (RFC 4314): seen, read and copied by another user, and gone when it is withdrawn."""
+    client.create_folder("Work")
+    client.append("Work", b"Subject: shared\r\n\r\nbody\r\n")
+    client.setacl("Work", other.user, "lrs")
+    assert (other.user.encode(), b"lrs") in client.getacl("Work")
+    folder = f"Other Users/{account.user}/Work"
+    theirs = connect(other)
+    theirs.login(other.user, other.password)
+    try:
+        assert folder in [name for _, _, name in theirs.list_folders("Other Users/", "*")]
+        theirs.select_folder(folder)
+        theirs.copy([1], "INBOX")
+        theirs.add_flags([1], [b"\\Seen"])
+        theirs.select_folder("INBOX")
+        assert theirs.fetch([1], ["BODY[TEXT]"])[1][b"BODY[TEXT]"] == b"body\r\n"
+        client.select_folder("Work")
+        assert client.get_flags([1])[1] == (b"\\Seen", b"\\Recent")
+        client.setacl("Work", other.user, "-lrs")
+        assert theirs.list_folders("Other Users/", "*") == []
+    finally:
+        theirs.logout()
