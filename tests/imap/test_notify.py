@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -468,6 +469,76 @@ def test_the_selected_mailbox_goes(watching: ImapClient, other: ImapClient) -> N
     watching.say(f"a NOTIFY SET (selected {ALL})")
     other.say("d DELETE x")
     told(watching, "* BYE The selected mailbox is gone")
+
+
+class Copy:
+    """What a client knows of its mailbox from the responses that it gets: (UID, flags) by number."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, str]] = []
+        self.exists = 0
+
+    def take(self, lines: list[str]) -> None:
+        for line in lines:
+            word = line.split(" ")
+            if word[0] != "*" or not word[1].isdigit():
+                continue
+            number = int(word[1])
+            if word[2] == "EXPUNGE":
+                del self.rows[number - 1]
+                self.exists -= 1
+            elif word[2] == "EXISTS":
+                assert number >= self.exists
+                self.exists = number
+            elif word[2] == "FETCH":
+                assert number <= self.exists, "FETCH before EXISTS"
+                uid, _, flags = line.partition("(UID ")[2].partition(" FLAGS (")
+                row = (int(uid), flags.rstrip(")").replace(" \\Recent", "").replace("\\Recent", ""))
+                if number == len(self.rows) + 1:
+                    self.rows.append(row)
+                else:
+                    assert self.rows[number - 1][0] == row[0]
+                    self.rows[number - 1] = row
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("which", ["selected", "selected-delayed"])
+def test_H11_a_client_that_only_listens_knows_the_mailbox(
+    store: Any, client: ImapClient, other: ImapClient, which: str, seed: int
+) -> None:
+    """RFC 5465, 1: no command but NOTIFY, and at all times what it was told is what there is."""
+    chance = random.Random(seed)
+    client.say("s SELECT INBOX")
+    other.say("s SELECT INBOX")
+    client.say(f"a NOTIFY SET ({which} (MessageNew (UID FLAGS) MessageExpunge FlagChange))")
+    copy = Copy()
+    for _ in range(60):
+        count = len(now(store.account(ALICE)).store._mailboxes[ALICE, ""].uids)
+        number = chance.randint(1, max(count, 1))
+        flag = chance.choice(["\\Seen", "\\Deleted", "$Label", "\\Flagged"])
+        step = chance.randrange(7)
+        if step <= 2 or not count:
+            deliver(store)
+        elif step <= 4:
+            other.say(f"b STORE {number} {chance.choice('+-')}FLAGS ({flag})")
+        else:
+            other.say(chance.choice(["c EXPUNGE", f"c COPY {number} INBOX", f"c MOVE {number} misc"]))
+        if which == "selected-delayed" and chance.random() < 0.3:
+            copy.take(client.say("n NOOP"))
+        other.say("n NOOP")
+        client.server.settle()
+        copy.take(client.take().decode().splitlines())
+        if which == "selected":
+            there = other.say("f UID FETCH 1:* FLAGS") if count or copy.rows else []
+            known = Copy()
+            known.exists = 1 << 30
+            known.take([line.replace("(FLAGS", "(UID 0 FLAGS") for line in there])
+            assert copy.rows == known.rows
+    copy.take(client.say("n NOOP"))
+    known = Copy()
+    known.exists = 1 << 30
+    known.take(other.say("f UID FETCH 1:* FLAGS"))
+    assert copy.rows == known.rows
 
 
 # --- names ----------------------------------------------------------------------------------------
