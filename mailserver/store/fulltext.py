@@ -93,7 +93,6 @@ class FullText:
         db = self._db
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            db.execute("PRAGMA page_size = 16384")
             db.execute("PRAGMA journal_mode = WAL")
             with self.transaction():
                 if db.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process was quicker

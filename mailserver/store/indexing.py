@@ -4,7 +4,7 @@ Filling is the least important work of the store. It begins some time after mess
 come one after the other are entered together; goes on in slices of `SLICE` seconds, with pauses at least as
 long as the slices; and waits while the threads have other things to do (but not for ever). What is not
 entered yet is read by those who search, so nothing depends on it. After a start all accounts are looked at
-once, one after the other.
+once, one after the other. An account of few messages has no index: to read them is as quick.
 
 Jobs of one account's index have a key of their own, so that no other job of the account waits for them; the
 account is locked only while the names of the next messages are read from its index.
@@ -42,12 +42,14 @@ if TYPE_CHECKING:
 
 SLICE = 0.015  # seconds of work in a thread
 AFTER = 15.0  # seconds from the first new message to the filling
+_SOON = 1.0  # … after a search that may have read many
 _AGAIN = 300.0  # after a failure
 _LEAST = 0.02  # seconds between two slices
 _BUSY = 0.05  # seconds until the threads are looked at again
 _PATIENCE = 40  # times that a slice waits for other work
 _TURN = 100  # slices of one account before another gets its turn
 _ROWS = 500
+WORTH = 200  # messages of an account that has no index yet
 _OPEN = 32  # databases
 _REMOVED = 1000  # messages that went before the index is tidied
 
@@ -62,6 +64,14 @@ class _State:
     opened: FullText | None = None
     seen: dict[int, int] = field(factory=dict)
     removed: int = _REMOVED
+
+    def exists(self) -> bool:
+        """[thread]"""
+        return self.opened is not None or os.path.exists(f"{self.account.ledger.path}/{fulltext.FILE}")
+
+    def worth(self) -> bool:
+        """[thread] Is there an index, or are there more messages than a search reads without asking it?"""
+        return self.exists() or self.account.ledger.run(_messages_in_all) > WORTH
 
     def open(self) -> FullText:
         """[thread] Raises IndexDamaged."""
@@ -218,7 +228,7 @@ class Indexing:
     def _slice(self, state: _State) -> _Slice:
         """[thread]"""
         begun = self._clock()
-        if not files.is_directory(state.account.ledger.path):
+        if not files.is_directory(state.account.ledger.path) or not state.worth():
             return _Slice(True, 0)
         try:
             done = _Filling(state, state.open(), self._clock, begun + SLICE).run(self._limit())
@@ -246,10 +256,10 @@ class Indexing:
             return succeed(TextFound([], uids))
         state = self._state(account)
         if len(uids) >= _ROWS:  # where much of that proves to be missing, it is not for long
-            self.touch(account.user)
+            self.touch(account.user, _SOON)
 
         def job() -> TextFound:
-            if state.opened is None and not os.path.exists(os.path.join(account.ledger.path, fulltext.FILE)):
+            if not state.exists():
                 return TextFound([], uids)
             try:
                 return state.open().find(uidvalidity, uids, text, header)
@@ -356,6 +366,10 @@ class _Filling:
                     entries.append(entry)
         self.opened.enter(uidvalidity, entries)
         return stopped
+
+
+def _messages_in_all(ledger: Ledger, opened: Index) -> int:
+    return opened.usage()[1]
 
 
 def _folders(ledger: Ledger, opened: Index) -> list[tuple[str, int, int]]:

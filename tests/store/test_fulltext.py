@@ -66,6 +66,11 @@ class Office:
         return int(count)
 
 
+@pytest.fixture(autouse=True)
+def worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "WORTH", 0)
+
+
 @pytest.fixture
 def office(tmp_path: Path) -> Office:
     return Office(tmp_path)
@@ -175,6 +180,18 @@ def test_the_work_of_another_edition_is_thrown_away(tmp_path: Path, monkeypatch:
     assert office.look("apples") == TextFound([], [1])
     office.fill()
     assert office.look("apples") == TextFound([1], [])
+
+
+def test_a_few_messages_are_not_worth_an_index(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "WORTH", 2)
+    for number in (1, 2):
+        append(office.account, "INBOX", message(number, "apples"))
+    office.fill()
+    assert not (office.path / FILE).exists()
+    assert office.search("apples") == [1, 2]
+    append(office.account, "INBOX", message(3, "apples"))
+    office.fill()
+    assert office.look("apples") == TextFound([1, 2, 3], [])
 
 
 def test_it_can_be_turned_off_for_a_user(tmp_path: Path) -> None:
