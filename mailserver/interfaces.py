@@ -431,8 +431,9 @@ class IMailbox(Interface):
         """What `cut` makes of the header blocks of `rendered`, in a thread; kept in memory under `name`,
         which says all about `cut`. None where `rendered` has no header."""
 
-    def expunged_since(modseq: int) -> Deferred[Sequence[int]]:
-        """UIDs expunged after `modseq`, ascending (RFC 7162)."""
+    def expunged_since(modseq: int) -> Deferred[Sequence[int] | None]:
+        """UIDs expunged after `modseq`, ascending; None where what is remembered does not go back so far
+        (RFC 7162, 3.2.6): then each UID that is no message may have been one."""
 
     def refresh() -> Deferred[None]:
         """Look for what other programs did to the directory (NOOP, CHECK, IDLE wake-up); listeners

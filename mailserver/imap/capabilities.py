@@ -177,6 +177,14 @@ ROWS: tuple[Row, ...] = (
             "Store": lambda command: command.unchanged_since is not None,
         },
     ),
+    Row(
+        "QRESYNC",
+        options={
+            **dict.fromkeys(("Select", "Examine"), lambda command: command.qresync is not None),
+            "Fetch": lambda command: command.vanished,
+        },
+        needs=("CONDSTORE", "ENABLE"),
+    ),
     Row("MULTIAPPEND", options=_appends("MULTIAPPEND")),
     Row("CATENATE", options=_appends("CATENATE")),
     Row("REPLACE", ("Replace",)),

@@ -15,6 +15,7 @@ from mailserver.imap.values import (
     FetchItem,
     MailboxSet,
     PartialRange,
+    QuickResync,
     Returning,
     SearchKey,
     SearchSet,
@@ -105,11 +106,12 @@ class Enable(Command):
 
 @frozen
 class Select(Command):
-    """`condstore`: the parameter CONDSTORE (RFC 7162, 3.1.8)."""
+    """`condstore`, `qresync`: the parameters of RFC 7162, 3.1.8 and 3.2.5."""
 
     NAME = "SELECT"
     mailbox: str
     condstore: bool = False
+    qresync: QuickResync | None = None
 
 
 @frozen
@@ -117,6 +119,7 @@ class Examine(Command):
     NAME = "EXAMINE"
     mailbox: str
     condstore: bool = False
+    qresync: QuickResync | None = None
 
 
 @frozen
@@ -368,7 +371,8 @@ class Expunge(Command):
 class Fetch(Command):
     """`numbers` are sequence numbers, or UIDs where `uid`. UID FETCH always answers UID; the item is in
     `items` then, as MODSEQ is where there is `changed_since`: only messages with a greater mod-sequence are
-    asked for (RFC 7162, 3.1.4.1). `partial`: which of the messages that exist (RFC 9394, 3.3)."""
+    asked for (RFC 7162, 3.1.4.1), and with `vanished` those that are gone since (RFC 7162, 3.2.6). `partial`:
+    which of the messages that exist (RFC 9394, 3.3)."""
 
     NAME = "FETCH"
     numbers: SequenceSet
@@ -376,6 +380,7 @@ class Fetch(Command):
     uid: bool = False
     partial: PartialRange | None = None
     changed_since: int | None = None
+    vanished: bool = False
 
     @property
     def allow_expunge(self) -> bool:

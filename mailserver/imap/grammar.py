@@ -106,7 +106,10 @@ def _opening(make: type[c.Select | c.Examine]) -> _Parser:
     def parse(cursor: Cursor, tag: bytes) -> c.Command:
         cursor.space()
         mailbox = cursor.mailbox()
-        return make(tag, mailbox) if cursor.at_end() else make(tag, mailbox, select_parameters(cursor))
+        if cursor.at_end():
+            return make(tag, mailbox)
+        parameters = select_parameters(cursor)
+        return make(tag, mailbox, parameters.condstore, parameters.qresync)
 
     return parse
 
@@ -254,9 +257,9 @@ def _fetch(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
     items = fetch_items(cursor, uid)
     modifiers = fetch_modifiers(cursor, uid)
     since = modifiers.changed_since
-    return c.Fetch(
-        tag, numbers, items if since is None else with_modseq(items), uid, modifiers.partial, since
-    )
+    if since is not None:
+        items = with_modseq(items)
+    return c.Fetch(tag, numbers, items, uid, modifiers.partial, since, modifiers.vanished)
 
 
 _STORE_ITEM = re.compile(rb"([+-]?FLAGS)(\.SILENT)? ", re.IGNORECASE)

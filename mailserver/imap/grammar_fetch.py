@@ -180,10 +180,12 @@ class FetchModifiers:
 
     partial:       which of the messages (RFC 9394, 3.3)
     changed_since: only those of them with a greater mod-sequence (RFC 7162, 3.1.4.1)
+    vanished:      and which UIDs are gone since then (RFC 7162, 3.2.6)
     """
 
     partial: PartialRange | None = None
     changed_since: int | None = None
+    vanished: bool = False
 
 
 def _partial_modifier(cursor: Cursor, uid: bool, so_far: FetchModifiers) -> FetchModifiers:
@@ -198,9 +200,16 @@ def _changed_since_modifier(cursor: Cursor, uid: bool, so_far: FetchModifiers) -
     return evolve(so_far, changed_since=cursor.number(MAX_MODSEQ))
 
 
+def _vanished_modifier(cursor: Cursor, uid: bool, so_far: FetchModifiers) -> FetchModifiers:
+    if not uid:
+        raise BadSyntax("VANISHED is for UID FETCH")
+    return evolve(so_far, vanished=True)
+
+
 _MODIFIERS: dict[str, Callable[[Cursor, bool, FetchModifiers], FetchModifiers]] = {
     "PARTIAL": _partial_modifier,
     "CHANGEDSINCE": _changed_since_modifier,
+    "VANISHED": _vanished_modifier,
 }
 
 
@@ -218,5 +227,8 @@ def fetch_modifiers(cursor: Cursor, uid: bool) -> FetchModifiers:
         seen.add(name)
         found = parse(cursor, uid, found)
         if cursor.skip(b")"):
-            return found
+            break
         cursor.space()
+    if found.vanished and found.changed_since is None:
+        raise BadSyntax("VANISHED needs CHANGEDSINCE")
+    return found

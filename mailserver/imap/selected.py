@@ -20,6 +20,7 @@ from zope.interface import implementer
 from mailserver.imap.contexts import Contexts
 from mailserver.imap.fetch import FlagFragments, Prefixes, interleave, modseq_column, prefixes_of
 from mailserver.imap.flags import FlagNames
+from mailserver.imap.resync import runs, vanished_lines
 from mailserver.imap.values import SequenceSet
 from mailserver.interfaces import IMailbox, IMailboxListener
 from mailserver.message.structure import Part
@@ -63,6 +64,7 @@ class Selected:
         self._removed: set[int] = set()
         self._changed: set[int] = set()
         self._keywords_told = 0
+        self._vanished_told = False
 
     def attach(self, mailbox: IMailbox) -> None:
         """The client now learns of the mailbox (SELECT): everything in it counts as told."""
@@ -134,6 +136,11 @@ class Selected:
     def condstore(self) -> bool:
         """Are UID and MODSEQ told with every change (RFC 7162, 3.2.4)?"""
         return "CONDSTORE" in self.enabled and self.keeps_modseqs
+
+    @property
+    def qresync(self) -> bool:
+        """Is VANISHED told instead of EXPUNGE (RFC 7162, 3.2.3)?"""
+        return "QRESYNC" in self.enabled and self.keeps_modseqs
 
     @property
     def current(self) -> bool:
@@ -256,10 +263,15 @@ class Selected:
             told.extend(self.flag_lines(changed, with_uid))
 
     def _tell_expunges(self, told: list[bytes]) -> None:
-        """From the highest number down, so that none of them moves another (RFC 3501, 7.4.1)."""
+        """VANISHED, or EXPUNGE from the highest number down, so that none moves another (RFC 3501, 7.4.1)."""
         told.extend(self.contexts.removed(self._removed, self.number_of))
-        indices = self.indices_of(sorted(self._removed))
-        told.extend([b"* %d EXPUNGE\r\n" % (index + 1) for index in reversed(indices)])
+        removed = sorted(self._removed)
+        indices = self.indices_of(removed)
+        if self.qresync:
+            told.extend(vanished_lines(runs(removed), b""))
+            self._vanished_told = True
+        else:
+            told.extend([b"* %d EXPUNGE\r\n" % (index + 1) for index in reversed(indices)])
         self.told -= len(indices)
         self.uids = self.mailbox.uids
         self._removed.clear()
@@ -302,6 +314,18 @@ class Selected:
         rights, needed = self.mailbox.rights, {b"\\Seen": "s", b"\\Deleted": "t"}
         names = [name for name in self.names.all() if needed.get(name, "w") in rights]
         return b" ".join([*names, b"\\*"] if "w" in rights else names)
+
+    def take_modseq(self) -> int:
+        """What HIGHESTMODSEQ is to be told beside the responses of `sync`, 0 for nothing.
+
+        A client takes the greatest MODSEQ that it was told for the state it has. So it is told a lower one as
+        long as there are expunged messages that it may not be told of, or flags that it does not want to hear
+        of, and the right one as soon as it was (RFC 7162, 3.2, 3.2.7, 6).
+        """
+        if not self.qresync or not (self._removed or self._changed or self._vanished_told):
+            return 0
+        self._vanished_told = False
+        return self.settled
 
     def modseq_response(self) -> bytes:
         """HIGHESTMODSEQ as far as everything is told, or NOMODSEQ (RFC 7162, 3.1.2)."""

@@ -260,9 +260,24 @@ class Session:
             self.tell_everything()  # what the command did is no event (RFC 5465, 3.1)
         else:
             self.tell_changes(command.allow_expunge, with_uid=bool(getattr(command, "uid", False)))
+        modseq = self.selected.take_modseq() if self.selected is not None else 0
+        if modseq and condition == b"OK" and not code:
+            code = f"HIGHESTMODSEQ {modseq}"
+        elif modseq:
+            self._send_modseq(modseq)
         self.answered = True
         prefix = f"[{code}] " if code else ""
         self.send(b"%b %b %b\r\n" % (command.tag, condition, (prefix + text).encode("ascii", "replace")))
+
+    def _send_modseq(self, modseq: int) -> None:
+        self.send(b"* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n" % modseq)
+
+    def tell_unasked(self, allow_expunge: bool) -> None:
+        """`tell_changes` where no reply follows."""
+        self.tell_changes(allow_expunge)
+        modseq = self.selected.take_modseq() if self.selected is not None else 0
+        if modseq:
+            self._send_modseq(modseq)
 
     def tell_changes(self, allow_expunge: bool, with_uid: bool = False) -> None:
         """Untagged responses for what others did to the selected mailbox, as far as NOTIFY asked for it
@@ -328,7 +343,7 @@ class Session:
             self.wire.tell()
         else:
             if self.idle:
-                self.tell_changes(allow_expunge=True)
+                self.tell_unasked(allow_expunge=True)
             if self.contexts_due:
                 self.wire.tell()
 

@@ -89,6 +89,29 @@ class PartialRange:
         return b"%d:%d" % (self.first, self.last)
 
 
+# --- QRESYNC (RFC 7162, 3.2.5) ---------------------------------------------------------------------
+
+
+@frozen
+class Sample:
+    """Messages that the client knows both numbers of: the first pair, and how many follow one another."""
+
+    number: int
+    uid: int
+    count: int
+
+
+@frozen
+class QuickResync:
+    """What a client remembers of a mailbox. `known`: the UIDs it is interested in, None for all; `samples` in
+    ascending order."""
+
+    uidvalidity: int
+    modseq: int
+    known: SequenceSet | None = None
+    samples: tuple[Sample, ...] = ()
+
+
 # --- FETCH (RFC 3501, 6.4.5) -----------------------------------------------------------------------
 
 

@@ -32,7 +32,8 @@ class Change:
     changed: (uid, flags) whose MODSEQ is now `modseq`; renamed: (uid, file name). `gone`: the folder is
     deleted, renamed, or its index was rebuilt. before: the MODSEQ of the folder that the commit found, -1
     where that was not noted. recent_from: no message below is \\Recent any more. keywords: all of the
-    folder, where they were looked at. caught_up: read from the index, for another process has committed it.
+    folder, where they were looked at. left: UIDs of all messages that are not new, where nobody remembers
+    which were removed. caught_up: read from the index, for another process has committed it.
     `status`: the counters after the commit.
     """
 
@@ -45,6 +46,7 @@ class Change:
     added: Sequence[Row] = ()
     changed: Sequence[tuple[int, int]] = ()
     removed: Sequence[int] = ()
+    left: Sequence[int] | None = None
     renamed: Sequence[tuple[int, str]] = ()
     resized: tuple[int, int] | None = None
     recent_from: int = 0

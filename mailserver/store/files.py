@@ -6,7 +6,7 @@
     uidnext       no UID at or above it was ever given; while the server runs it lies ahead by a reserve
     modseq        the same for MODSEQ
     special       the special use, where the folder has one (RFC 6154)
-    run           which start of the server has made the reserve, where one stands
+    run           which start of the server has made the reserve, where one stands: BOOT/START
 
 So an index that is lost, or that a power cut threw back, never makes a UID be given twice.
 `mailserver-keywords` has the lines `NUMBER NAME` of the folder's keywords (the letters a to z of file names
@@ -16,6 +16,7 @@ are the first 26). `mailserver-last-uidvalidity` of the account keeps the greate
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 
@@ -43,6 +44,17 @@ class Uids:
 
     def reserved(self, uidnext: int, modseq: int, run: str = "") -> Uids:
         return evolve(self, uidnext=uidnext, modseq=modseq, run=run)
+
+
+def new_run() -> str:
+    """The name of a start of the server: the boot of the machine, and a name of its own."""
+    boot = (read_small("/proc/sys/kernel/random/boot_id") or b"").decode("ascii", "replace").strip()
+    return f"{boot or secrets.token_hex(8)}/{secrets.token_hex(8)}"
+
+
+def same_boot(one: str, other: str) -> bool:
+    """Two starts of the server without a start of the machine between: what was written is there."""
+    return bool(one) and one.partition("/")[0] == other.partition("/")[0]
 
 
 def read_small(path: str) -> bytes | None:

@@ -146,7 +146,8 @@ class Following:
 
 
 def news(opened: Index, folder: Folder, known: Followed) -> Iterator[dict[str, Any]]:
-    """The changes of a folder since, as fields of `Change`, one for each MODSEQ of flags and a last one."""
+    """The changes of a folder since, as fields of `Change`: what was removed (first, for a client takes the
+    MODSEQ of flags for that of all it knows), one for each MODSEQ of flags, and a last one."""
     keywords = tuple(folder.keywords.split("\n")) if folder.keywords else ()
     common: dict[str, Any] = {"uidnext": folder.uidnext, "keywords": keywords}
     changed: dict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -157,12 +158,15 @@ def news(opened: Index, folder: Folder, known: Followed) -> Iterator[dict[str, A
                 added.append(row)
             else:
                 changed[row.modseq].append((row.uid, row.flags))
+        removed = opened.expunged_since(folder, known.modseq)
+        if removed is None:
+            yield common | {"left": [uid for uid in opened.uids(folder) if uid < known.uidnext]}
+        elif removed:
+            yield common | {"removed": [uid for uid in removed if uid < known.uidnext]}
     for modseq in sorted(changed):
         yield common | {"modseq": modseq, "changed": changed[modseq]}
-    removed = opened.expunged_since(folder, known.modseq) if folder.modseq != known.modseq else []
     yield common | {
         "modseq": folder.modseq,
         "added": added,
-        "removed": [uid for uid in removed if uid < known.uidnext],
         "recent_from": folder.recent_from,
     }

@@ -31,6 +31,7 @@ __all__ = ["DAMAGED", "FILE", "Index", "IndexDamaged", "IndexTooNew", "put_aside
 
 FILE = "mailserver-index.sqlite"
 DAMAGED = "mailserver-index.damaged"
+EXPUNGED_KEPT = 10_000  # UIDs that are remembered for each folder at least; twice as many at most
 _CHECKED = 64 << 20  # a larger database is not checked as a whole when it is opened
 
 _TABLES = ("messages", *index_rendered.TABLES)
@@ -38,7 +39,7 @@ _TABLES = ("messages", *index_rendered.TABLES)
 
 _COLUMNS = (
     "id, dir, uidvalidity, uidnext, modseq, recent_from, messages, unseen, deleted, recent, size, "
-    "new_mtime, new_young, cur_mtime, cur_young, keywords, special"
+    "new_mtime, new_young, cur_mtime, cur_young, keywords, special, floor"
 )
 _ROW = "id, flags, modseq, date, wire, dirty, name, saved"
 # Not `dir`: to set a column that an index holds, even to what it is, writes a page more.
@@ -133,10 +134,10 @@ class Index(RenderedTables):
     def add_folder(self, directory: str, uidvalidity: int, uidnext: int, modseq: int) -> Folder:
         with TOLD:
             cursor = self._db.execute(
-                "INSERT INTO folders(dir, uidvalidity, uidnext, modseq) VALUES (?, ?, ?, ?)",
-                (directory, uidvalidity, uidnext, modseq),
+                "INSERT INTO folders(dir, uidvalidity, uidnext, modseq, floor) VALUES (?, ?, ?, ?, ?)",
+                (directory, uidvalidity, uidnext, modseq, modseq),
             )
-        return Folder(int(cursor.lastrowid or 0), directory, uidvalidity, uidnext, modseq)
+        return Folder(int(cursor.lastrowid or 0), directory, uidvalidity, uidnext, modseq, floor=modseq)
 
     def save_folder(self, folder: Folder) -> None:
         f = folder
@@ -146,7 +147,7 @@ class Index(RenderedTables):
                 (
                     *(f.uidvalidity, f.uidnext, f.modseq, f.recent_from, f.messages, f.unseen),
                     *(f.deleted, f.recent, f.size, f.new_mtime, f.new_young, f.cur_mtime, f.cur_young),
-                    *(f.keywords, f.special, f.id),
+                    *(f.keywords, f.special, f.floor, f.id),
                 ),
             )
 
@@ -311,7 +312,7 @@ class Index(RenderedTables):
             self._db.execute("UPDATE messages SET wire = ? WHERE id = ?", (wire, folder.first + uid))
 
     def expunge(self, folder: Folder, uids: Sequence[int], modseq: int) -> None:
-        """Remove the rows and remember the UIDs."""
+        """Remove the rows and remember the UIDs; `save_folder` has to follow, for the floor may rise."""
         keys = [(folder.first + uid,) for uid in uids]
         with TOLD:
             for table in _TABLES:
@@ -319,11 +320,36 @@ class Index(RenderedTables):
             self._db.executemany(
                 "INSERT OR IGNORE INTO expunged VALUES (?, ?, ?)", [(folder.id, modseq, uid) for uid in uids]
             )
+            if uids:
+                self._forget_expunged(folder)
 
-    def expunged_since(self, folder: Folder, modseq: int) -> list[int]:
+    def expunged_since(self, folder: Folder, modseq: int) -> list[int] | None:
+        """None where what is remembered does not go back so far."""
+        if modseq < folder.floor:
+            return None
         query = "SELECT uid FROM expunged WHERE folder = ? AND modseq > ?"
         with TOLD:
             return sorted(row[0] for row in self._db.execute(query, (folder.id, modseq)))
+
+    def _forget_expunged(self, folder: Folder) -> None:
+        """What went in one commit is remembered or forgotten together: all below the floor is unknown."""
+        newest = (
+            "SELECT modseq FROM expunged WHERE folder = ? ORDER BY modseq DESC, uid DESC LIMIT 1 OFFSET ?"
+        )
+        if self._db.execute(newest, (folder.id, 2 * EXPUNGED_KEPT)).fetchone() is not None:
+            (folder.floor,) = self._db.execute(newest, (folder.id, EXPUNGED_KEPT)).fetchone()
+            self._db.execute(
+                "DELETE FROM expunged WHERE folder = ? AND modseq <= ?", (folder.id, folder.floor)
+            )
+
+    def distrust(self, folder: Folder) -> None:
+        """The latest commits may be lost: give all messages the folder's MODSEQ, and forget what is expunged,
+        so that clients are told everything anew; `save_folder` has to follow."""
+        folder.floor = folder.modseq
+        with TOLD:
+            query = "UPDATE messages SET modseq = ? WHERE id >= ? AND id < ?"
+            self._db.execute(query, (folder.modseq, folder.first, folder.last))
+            self._db.execute("DELETE FROM expunged WHERE folder = ?", (folder.id,))
 
 
 def _identity(path: str) -> tuple[int, int]:

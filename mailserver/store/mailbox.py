@@ -177,9 +177,6 @@ class Mailbox(Arrays):
         if change.keywords:
             self._keywords.learn(change.keywords)
         self._recent_from = max(self._recent_from, change.recent_from)
-        self._modseq = max(self._modseq, change.modseq)
-        if self._lasting:
-            self.highestmodseq = self._modseq
         self.uidnext = max(self.uidnext, change.uidnext)
         for uid, name in change.renamed:
             self.rename(uid, name)
@@ -188,11 +185,16 @@ class Mailbox(Arrays):
             self._store.kept.forget(id(self), change.resized[0])
             self.derived.clear()
         changed = self._not_here(change) if change.caught_up else change.changed
+        if not changed:
+            self._raise_modseq(change.modseq)
+        # What is told of flags is told with the MODSEQ: a client takes it that nothing else is missing then.
+        removed = change.removed if change.left is None else self._not_in(change.left)
+        if removed and self.take_out(removed):
+            self._tell("messages_removed", list(removed), change.by)
         if changed:
+            self._raise_modseq(change.modseq)
             self.set_flags(changed, change.modseq)
             self._tell("flags_changed", [uid for uid, _ in changed], change.by)
-        if change.removed and self.take_out(change.removed):
-            self._tell("messages_removed", list(change.removed), change.by)
         if change.added and (count := self.add(change.added)):
             self._tell("messages_added", count)
 
@@ -208,6 +210,15 @@ class Mailbox(Arrays):
                 getattr(listener, method)(*args)
             except Exception:
                 self.log.failure("a session failed at {method}", method=method)
+
+    def _raise_modseq(self, modseq: int) -> None:
+        self._modseq = max(self._modseq, modseq)
+        if self._lasting:
+            self.highestmodseq = self._modseq
+
+    def _not_in(self, left: Sequence[int]) -> Sequence[int]:
+        there = set(left)
+        return [uid for uid in self.uids if uid not in there]
 
     def _not_here(self, change: Change) -> Sequence[tuple[int, int]]:
         """Of flags that were read from the index, those that are not in the arrays yet."""
@@ -258,7 +269,7 @@ class Mailbox(Arrays):
             for index in map(self.index_of, uids)
         ]
 
-    def expunged_since(self, modseq: int) -> Deferred[Sequence[int]]:
+    def expunged_since(self, modseq: int) -> Deferred[Sequence[int] | None]:
         return self._run(operations.expunged_since, modseq)
 
     # --- changes ---------------------------------------------------------------------------------

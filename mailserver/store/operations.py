@@ -316,7 +316,7 @@ def take_recent(ledger: Ledger, opened: Index, directory: str, up_to: int) -> No
     ledger.tell(directory, modseq=folder.modseq, uidnext=folder.uidnext, recent_from=up_to)
 
 
-def expunged_since(ledger: Ledger, opened: Index, directory: str, modseq: int) -> Sequence[int]:
+def expunged_since(ledger: Ledger, opened: Index, directory: str, modseq: int) -> Sequence[int] | None:
     return opened.expunged_since(ledger.folder(opened, directory), modseq)
 
 

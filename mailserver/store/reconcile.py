@@ -260,8 +260,20 @@ def enter_folder(ledger: Ledger, opened: Index, directory: str) -> tuple[Folder,
     if not ours and (row.uidnext, row.modseq) != (uids.uidnext, uids.modseq):  # the last stop was not clean
         reconciling = _Reconciling(ledger, opened, row)
         row.uidnext, row.modseq = uids.uidnext, uids.modseq
+        if not files.same_boot(uids.run, ledger.around.run):
+            _begin_anew(ledger, opened, row)
         reconciling.run(_BOTH, {sub: files.directory_mtime(path, sub) for sub in _BOTH})
     return row, ledger.uids_of(directory)
+
+
+def _begin_anew(ledger: Ledger, opened: Index, row: Folder) -> None:
+    """A MODSEQ that nobody was ever told. A power cut may have thrown the index back, and flags and expunged
+    messages with it that clients were told of: they have to hear again how things are."""
+    ledger.reserve(row)
+    row.modseq += 1
+    with opened.transaction():
+        opened.distrust(row)
+        opened.save_folder(row)
 
 
 def _new_row(ledger: Ledger, opened: Index, directory: str, uids: Uids | None) -> tuple[Folder, Uids]:
@@ -269,6 +281,7 @@ def _new_row(ledger: Ledger, opened: Index, directory: str, uids: Uids | None) -
     path = ledger.folder_path(directory)
     keywords = files.read_keywords(path)
     given: Mapping[str, int] = {}
+    lost = uids is not None
     if uids is None:
         old = dovecot.read(path)
         if old is not None:
@@ -285,6 +298,8 @@ def _new_row(ledger: Ledger, opened: Index, directory: str, uids: Uids | None) -
         row = opened.add_folder(directory, uids.uidvalidity, uids.uidnext, uids.modseq)
         row.keywords, row.special = "\n".join(keywords), uids.special
         opened.save_folder(row)
+    if lost:  # what was expunged before is forgotten
+        _begin_anew(ledger, opened, row)
     reconciling = _Reconciling(ledger, opened, row, given)
     reconciling.floor = 1
     reconciling.run(_BOTH, {sub: files.directory_mtime(path, sub) for sub in _BOTH})
@@ -292,7 +307,8 @@ def _new_row(ledger: Ledger, opened: Index, directory: str, uids: Uids | None) -
 
 
 def _guess(ledger: Ledger, opened: Index, path: str) -> Uids:
-    """Index and file are both lost: the UIDVALIDITY that most file names show, if no other folder has it."""
+    """Index and file are both lost: the UIDVALIDITY that most file names show, if no other folder has it. Its
+    MODSEQ begins with the time, which is far above what counting could have reached."""
     names = (name for sub in _BOTH for name in files.message_names(path, sub) if ",I=" in name)
     parsed = [maildir.parse(name[4:]) for name in names]
     seen = Counter(name.uidvalidity for name in parsed if name.uidvalidity)
@@ -305,4 +321,5 @@ def _guess(ledger: Ledger, opened: Index, path: str) -> Uids:
     if uidvalidity in others:
         return fresh
     last = max(name.uid for name in parsed if name.uidvalidity == uidvalidity)
-    return evolve(fresh, uidvalidity=uidvalidity, uidnext=last + UID_RESERVE, modseq=MODSEQ_RESERVE)
+    modseq = max(int(ledger.around.clock() * 1e6), MODSEQ_RESERVE)
+    return evolve(fresh, uidvalidity=uidvalidity, uidnext=last + UID_RESERVE, modseq=modseq)

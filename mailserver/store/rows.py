@@ -15,7 +15,8 @@ _DELETED = int(Flag.DELETED)
 @define
 class Folder:
     """A row of `folders`; see there. Times of directories are in nanoseconds; "young" says that the
-    directory had changed less than two seconds before it was looked at."""
+    directory had changed less than two seconds before it was looked at. `floor`: UIDs that were expunged at
+    or below this MODSEQ may be forgotten."""
 
     id: int
     dir: str
@@ -34,6 +35,7 @@ class Folder:
     cur_young: int = 1
     keywords: str = ""
     special: str = ""
+    floor: int = 1
 
     @property
     def first(self) -> int:

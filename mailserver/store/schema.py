@@ -79,6 +79,13 @@ STEPS: list[tuple[str, ...]] = [
         """,
         "CREATE TABLE threads(id INTEGER PRIMARY KEY, ids TEXT NOT NULL)",
     ),
+    (  # to version 5: how far back the expunged UIDs go
+        "ALTER TABLE folders ADD COLUMN floor INTEGER NOT NULL DEFAULT 1",
+        """
+        UPDATE folders SET floor =
+          coalesce((SELECT min(modseq) - 1 FROM expunged WHERE folder = folders.id), modseq)
+        """,
+    ),
 ]
 """`STEPS[n]`: the statements that make version n + 1 of version n."""
 

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from zope.interface import implementer
 
 from mailserver.errors import MailError
 from mailserver.interfaces import IAccount, IMailStore, QuotaUsage
-from mailserver.store import maildir, operations
+from mailserver.store import files, maildir, operations
 from mailserver.store.account import Account
 from mailserver.store.acl import Acls, identifiers
 from mailserver.store.changes import Changes
@@ -91,7 +90,7 @@ class MailStore:
             self.changes.post,
             self.watches.expect,
             enter=enter_folder,
-            run=run or secrets.token_hex(8),
+            run=run or files.new_run(),
         )
         self.read_news: Callable[[], None] = lambda: None  # what other processes have told
         self._accounts: dict[str, SharingAccount] = {}

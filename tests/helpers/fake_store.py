@@ -116,6 +116,7 @@ class FakeMailbox:
         self.data: dict[int, bytes] = {}
         self.listeners: list[IMailboxListener] = []
         self.expunged: list[tuple[int, int]] = []
+        self.floor = 1  # what was expunged at or below this MODSEQ is forgotten
         self._rendered: dict[int, Rendered] = {}
 
     # --- what tests do ----------------------------------------------------------------------------
@@ -367,8 +368,10 @@ class FakeMailbox:
             values.update(zip(GROUPS[group].fields, row, strict=True))
         return tuple(values[name] for name in names)
 
-    def expunged_since(self, modseq: int) -> Deferred[Sequence[int]]:
-        return self.account.later(())
+    def expunged_since(self, modseq: int) -> Deferred[Sequence[int] | None]:
+        if modseq < self.floor:
+            return self.account.later(None)
+        return self.account.later(sorted(uid for when, uid in self.expunged if when > modseq))
 
     def refresh(self) -> Deferred[None]:
         return self.account.later(None)

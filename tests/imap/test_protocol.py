@@ -13,7 +13,7 @@ from mailserver.errors import NoSpace, TemporaryFailure
 from mailserver.imap.capabilities import ROWS
 from mailserver.imap.commands import Noop
 from mailserver.imap.handlers import HANDLERS
-from mailserver.imap.handlers.mailboxes import first_unseen
+from mailserver.imap.handlers.select import first_unseen
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_dialog import ImapClient, ImapServer
 

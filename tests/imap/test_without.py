@@ -79,6 +79,11 @@ SAMPLES = {
         "ESEARCH RETURN (UPDATE) ALL",
     ],
     "CONTEXT=SORT": ["SORT RETURN (UPDATE) (DATE) UTF-8 ALL"],
+    "QRESYNC": [
+        "SELECT INBOX (QRESYNC (1600000001 1))",
+        "EXAMINE INBOX (QRESYNC (1600000001 1))",
+        "UID FETCH 1:* FLAGS (CHANGEDSINCE 1 VANISHED)",
+    ],
     "APPENDLIMIT": ["STATUS INBOX (APPENDLIMIT)"],
     "QUOTA": ['GETQUOTA ""', "GETQUOTAROOT INBOX", 'SETQUOTA "" ()', "STATUS INBOX (DELETED)"],
     "QUOTA=RES-STORAGE": ["STATUS INBOX (DELETED-STORAGE)"],
@@ -120,7 +125,9 @@ def test_what_comes_with_a_capability_does_not_exist_without_it(row: Any) -> Non
     for sample in SAMPLES[row.name]:
         with_it, off = ImapServer(tls=object()), server(rule(row.name))
         select = "" if row.name in BEFORE_LOGIN else "INBOX"
-        answer = ImapClient(with_it, select=select).say(f"t {sample}")
+        client = ImapClient(with_it, select=select)
+        client.say(f"e ENABLE {row.name}")
+        answer = client.say(f"t {sample}")
         assert not any(line.startswith("t BAD") for line in answer)
         answer = ImapClient(off, select=select).say(f"t {sample}")
         assert [line[:14] for line in answer] == ["t BAD Unknown "], sample

@@ -46,6 +46,8 @@ class Known:
     uidvalidity: int = 0
     uidnext: int = 1
     modseq: int = 1
+    remembered: dict[int, int] = field(factory=dict)  # UID -> flags, by a client that comes back now and then
+    remembered_modseq: int = 0
 
 
 class Replaying(Listener):
@@ -65,6 +67,7 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.path = tempfile.mkdtemp()
+        self.runs = self.boots = 0
         self.known = {name: Known() for name in FOLDERS}
         self.count = 0
         self.start()
@@ -82,7 +85,12 @@ class StoreMachine(RuleBasedStateMachine):
             self.take_over_strangers(name)
 
     def make_store(self) -> MailStore:
-        return make_store(self.path)
+        return make_store(self.path, run=self.new_run())
+
+    def new_run(self) -> str:
+        """Of the server, in this boot of the machine."""
+        self.runs += 1
+        return f"boot{self.boots}/{self.runs}"
 
     def teardown(self) -> None:
         if hasattr(self, "path"):
@@ -206,6 +214,21 @@ class StoreMachine(RuleBasedStateMachine):
                 uid = mailbox.uids[index]
                 known.messages[uid] = (known.messages[uid][0], before[index] ^ 2)
 
+    @rule(name=FOLDER)
+    def client_comes_back(self, name: str) -> None:
+        """It asks what has changed since its MODSEQ, and then knows all (RFC 7162, 3.2.5)."""
+        mailbox, known = self.mailboxes[name], self.known[name]
+        memory, since = known.remembered, known.remembered_modseq
+        expunged = now(mailbox.expunged_since(since))
+        for uid in list(memory) if expunged is None else expunged:
+            if uid not in mailbox.uids:
+                memory.pop(uid, None)
+        for uid, flags, modseq in zip(mailbox.uids, mailbox.flags, mailbox.modseqs, strict=True):
+            if modseq > since:
+                memory[uid] = flags
+        assert memory == {uid: flags for uid, (_, flags) in known.messages.items()}
+        known.remembered_modseq = mailbox.highestmodseq
+
     @rule()
     def time_passes(self) -> None:
         self.store.reactor.advance(1)
@@ -244,6 +267,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.reactor.advance(1)
         self.account.ledger.close()
         shutil.copy(self.path + "/old-index", account_dir(self.store) / FILE)
+        self.boots += 1
         self.start()
 
     @invariant()

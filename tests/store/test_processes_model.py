@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -18,7 +17,7 @@ class TwoProcesses(StoreMachine):
     """`store`, `account`, `mailboxes` and `sessions` are those of the process whose turn it is."""
 
     def start(self) -> None:
-        self.number = secrets.token_hex(4)  # of the server's run
+        self.number = self.new_run()
         self.told = True
         super().start()
         self.change_places()

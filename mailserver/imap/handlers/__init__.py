@@ -20,12 +20,14 @@ from mailserver.imap.handlers import (
     multisearch,
     notify,
     search,
+    select,
 )
 from mailserver.imap.session import Handler
 
 HANDLERS: dict[type[Command], Handler] = {
     **anyone.TABLE,
     **login.TABLE,
+    **select.TABLE,
     **mailboxes.TABLE,
     **lists.TABLE,
     **notify.TABLE,

@@ -20,7 +20,7 @@ from mailserver.imap.session import Handler, Session
 
 IDENTITY = {"name": "mailserver"}  # no version: it helps attackers more than users (RFC 2971, 5)
 # What changes responses only when asked to (RFC 5161, 3.1).
-ENABLEABLE = {name.upper(): name for name in ("CONDSTORE", "UTF8=ACCEPT", "IMAP4rev2")}
+ENABLEABLE = {name.upper(): name for name in ("CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "IMAP4rev2")}
 
 
 async def capability(session: Session, command: Capability) -> None:
@@ -62,7 +62,7 @@ async def enable(session: Session, command: Enable) -> None:
     asked = [ENABLEABLE[name] for name in dict.fromkeys(command.capabilities) if name in ENABLEABLE]
     wanted = [name for name in asked if session.has(name) and name not in session.enabled]
     session.send(replies.enabled(wanted))
-    if "CONDSTORE" in wanted:
+    if not {"CONDSTORE", "QRESYNC"}.isdisjoint(wanted):  # RFC 7162, 3.2.3
         session.enable_condstore()
     session.enabled.update(wanted)
     if "IMAP4rev2" in wanted and session.selected is not None:

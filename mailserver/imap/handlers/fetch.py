@@ -28,6 +28,7 @@ from mailserver.imap.fetch import (
 )
 from mailserver.imap.handlers.batches import Batch, batch, part_of, pieces, take, uids_of
 from mailserver.imap.handlers.binary import LargePart, send_binary
+from mailserver.imap.handlers.vanished import tell_vanished
 from mailserver.imap.resync import changed_since
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
@@ -57,7 +58,12 @@ async def fetch(session: Session, command: Fetch) -> None:
         session.bad(command, "No such message number")
         return
     ranges = part_of(known, command.partial)
+    if command.vanished and not view.qresync:
+        session.bad(command, "QRESYNC is not enabled")
+        return
     if command.changed_since is not None:
+        if command.vanished:
+            await tell_vanished(session, view, command.numbers, command.changed_since)
         ranges = changed_since(view, ranges, command.changed_since)
     if plan.seen and not view.read_only and await set_seen(view, ranges):
         plan = evolve(plan, flags=True, uid=plan.uid or view.condstore, modseq=plan.modseq or view.condstore)

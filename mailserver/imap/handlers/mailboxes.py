@@ -1,9 +1,8 @@
-"""Commands on mailboxes as such: SELECT, CREATE, STATUS, quota (RFC 3501, 6.3; RFC 2342; RFC 9208)."""
+"""Commands on mailboxes as such: CREATE, STATUS, quota (RFC 3501, 6.3; RFC 2342; RFC 9208)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from attrs import evolve
 
@@ -13,82 +12,21 @@ from mailserver.imap.commands import (
     Command,
     Create,
     Delete,
-    Examine,
     GetQuota,
     GetQuotaRoot,
     Namespace,
     Rename,
-    Select,
     SetQuota,
     Status,
     Subscribe,
     Unsubscribe,
 )
-from mailserver.imap.handlers.names import tell_normalised, tell_selected
+from mailserver.imap.handlers.names import tell_normalised
 from mailserver.imap.listing import SEPARATOR, SPECIAL_USES
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import Flag, IMailboxListener, MailboxStatus
 from mailserver.rights import OTHERS
-
-MANY_COMBINATIONS = 16
-
-
-# --- SELECT, EXAMINE -------------------------------------------------------------------------------
-
-
-async def select(session: Session, command: Select | Examine) -> None:
-    """RFC 3501, 6.3.1: the mailbox selected before is left first, also where this one fails (CASES H23);
-    CLOSED tells of that (RFC 7162, 3.2.11; RFC 9051, 6.3.2)."""
-    if session.selected is not None:
-        session.unselect()
-        if session.has("CONDSTORE") or session.rev2:
-            session.send(b"* OK [CLOSED] Previous mailbox closed\r\n")
-    if command.condstore:
-        session.enable_condstore()
-    selected = Selected(isinstance(command, Examine), session.wake, session.enabled)
-    mailbox = await session.owner.open(command.mailbox, selected, selected.read_only)
-    selected.attach(mailbox)
-    session.select(selected)
-    session.send(_selection(selected, session.has("OBJECTID")))
-    if session.has("CONDSTORE"):
-        session.send(selected.modseq_response())
-    await tell_selected(session, command, command.mailbox)
-    code = "READ-ONLY" if selected.read_only else "READ-WRITE"
-    session.ok(command, code=code)
-
-
-def _selection(selected: Selected, ids: bool) -> bytes:
-    """The untagged responses of SELECT; `ids`: with MAILBOXID (RFC 8474, 4.2). RFC 9051, 6.3.2 has no RECENT
-    and no UNSEEN."""
-    mailbox = selected.mailbox
-    lines = [selected.flags_responses(), selected.exists_response()]
-    unseen = 0 if selected.rev2 else first_unseen(mailbox.flags)
-    if 0 < unseen <= selected.told:
-        lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % unseen)
-    lines.append(b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uidvalidity)
-    lines.append(b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uidnext)
-    if ids:
-        lines.append(b"* OK [MAILBOXID (%b)] Id of the mailbox\r\n" % mailbox.mailboxid.encode("ascii"))
-    return b"".join(lines)
-
-
-def first_unseen(flags: list[int]) -> int:
-    """The number of the first message without \\Seen, 0 where there is none.
-
-    Mailboxes are large and differ in few combinations of flags: `set` and `index` look at all of them
-    in a third of the time of a loop.
-    """
-    seen = Flag.SEEN.value
-    unseen = [bits for bits in set(flags) if not bits & seen]
-    first = len(flags)
-    for bits in unseen if len(unseen) <= MANY_COMBINATIONS else ():
-        with suppress(ValueError):
-            first = flags.index(bits, 0, first)
-    if len(unseen) > MANY_COMBINATIONS:
-        first = next(n for n, bits in enumerate(flags) if not bits & seen)
-    return first + 1 if unseen else 0
-
 
 # --- names -----------------------------------------------------------------------------------------
 
@@ -225,8 +163,6 @@ async def set_quota(session: Session, command: SetQuota) -> None:
 
 
 TABLE: dict[type[Command], Handler] = {
-    Select: select,
-    Examine: select,
     Create: create,
     Delete: delete,
     Rename: rename,

@@ -98,7 +98,7 @@ async def _tell_selected(session: Session, notifier: Notifier) -> None:
     view = session.selected
     if view is None or view.gone or not notifier.tells_messages:
         return
-    session.tell_changes(allow_expunge=session.idle or not notifier.delays_expunge)
+    session.tell_unasked(allow_expunge=session.idle or not notifier.delays_expunge)
     ranges = notifier.take_new(view)
     if ranges and notifier.plan is not None:
         await RowSender(session, view, notifier.plan).send_ranges(ranges)
