@@ -54,9 +54,9 @@ class MailError(Exception):
 
 
 class TemporaryFailure(MailError):
-    """A fault on our side: disk, database, resolver."""
+    """A fault on our side: disk, database, resolver (RFC 5530 UNAVAILABLE)."""
 
-    code, enhanced, imap, pop3 = 451, "4.3.0", "SERVERBUG", "SYS/TEMP"
+    code, enhanced, imap, pop3 = 451, "4.3.0", "UNAVAILABLE", "SYS/TEMP"
     text = "Temporary failure on our side, try again later"
 
 

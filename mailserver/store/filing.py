@@ -283,4 +283,4 @@ class AccountPlace:
             try:
                 return (yield from file_deposits(ledger, ledger.opened(), parts))
             except IndexDamaged as error:
-                raise TemporaryFailure(cause=error) from error
+                raise TemporaryFailure(imap="CORRUPTION", cause=error) from error

@@ -107,7 +107,7 @@ class Ledger:
             try:
                 return function(self, self.opened(), *args, **kwargs)
             except IndexDamaged as error:
-                raise TemporaryFailure(cause=error) from error
+                raise TemporaryFailure(imap="CORRUPTION", cause=error) from error
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -318,7 +318,7 @@ class Ledger:
         if folder.uidnext + uids <= reserved.uidnext and folder.modseq < reserved.modseq:
             return
         if folder.uidnext + uids + UID_RESERVE >= 1 << 32:
-            raise TemporaryFailure(cause="no UIDs left")
+            raise TemporaryFailure(imap="LIMIT", cause="no UIDs left")
         ahead = folder.uidnext + uids + UID_RESERVE if uids else reserved.uidnext
         more = reserved.reserved(
             max(ahead, reserved.uidnext), folder.modseq + MODSEQ_RESERVE, self.around.run

@@ -408,7 +408,7 @@ def test_what_cannot_be_removed_is_not_doubled(selected: ImapClient, drafts: Any
 
     drafts.remove = failing
     answer = selected.send(b"a REPLACE 1 Sent {3+}\r\nabc\r\n")
-    assert answer == b"a NO [SERVERBUG] Temporary failure on our side, try again later\r\n"
+    assert answer == b"a NO [UNAVAILABLE] Temporary failure on our side, try again later\r\n"
     assert list(drafts.data) == [1, 2]
     assert selected.account.boxes["Sent"].data == {}
 

@@ -748,7 +748,7 @@ def test_K8_an_exception_in_a_handler_is_no_with_a_reference(monkeypatch: pytest
     [
         (
             TemporaryFailure(cause="/srv/mail"),
-            "a NO [SERVERBUG] Temporary failure on our side, try again later",
+            "a NO [UNAVAILABLE] Temporary failure on our side, try again later",
         ),
         (NoSpace(), "a NO [OVERQUOTA] Insufficient system storage"),
     ],
