@@ -2,6 +2,7 @@
 # make test      the whole test suite
 # make lint      ruff and mypy --strict
 # make crash     kill the server 200 times during a load (KILLS=N for another number)
+# make model     ten random IMAP sessions at a time against a model, for 600 seconds (SECS=N for another time)
 # make bench     this server beside Debian's Postfix and Dovecot, which have to be installed; as root
 # make coverage  the test suite with coverage, and its report
 # make clean     all that the others have made, but ./demo
@@ -14,6 +15,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
 KILLS  ?= 200
+SECS   ?= 600
 
 BIN := $(VENV)/bin
 SOURCES := setup.cfg pyproject.toml $(shell find mailserver twisted -name '*.py')
@@ -21,7 +23,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test crash bench lint coverage coverage-report clean
+.PHONY: help run test crash model bench lint coverage coverage-report clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -55,6 +57,9 @@ test: $(VENV)/.test
 
 crash: $(VENV)/.test
 	$(BIN)/python -m tests.crash $(KILLS)
+
+model: $(VENV)/.test
+	$(BIN)/python -m tests.imap.model $(SECS)
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench $(ARGS)

@@ -1,4 +1,4 @@
-"""Response codes (RFC 5530): what a command that cannot be done is answered with, for who reads no English."""
+"""Response codes (RFC 5530): what a command that cannot be done is answered with."""
 
 from __future__ import annotations
 
