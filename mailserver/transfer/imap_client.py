@@ -64,6 +64,7 @@ class ImapClient:
         self._socket: socket.socket | None = None
         self._data = bytearray()
         self._number = 0
+        self._ended: dict[bytes, list[Value]] = {}  # answers to commands that were not waited for yet
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -136,6 +137,7 @@ class ImapClient:
                 self._socket.close()
             self._socket = None
         self._data.clear()
+        self._ended.clear()
 
     def _ask_capabilities(self) -> None:
         found: set[str] = set()
@@ -169,9 +171,12 @@ class ImapClient:
         return tag
 
     def collect(self, tag: bytes) -> Iterator[list[Value]]:
-        """Untagged responses until a command is done. Raises Refused."""
-        while not self._is_end(tag, response := self._response()):
-            if response[:1] == [b"*"]:
+        """Untagged responses until a command is done; those to another one that was begun may be among them,
+        for a server may work on both at once (RFC 3501, 5.5). Raises Refused."""
+        while not self._is_end(tag, response := self._ended.pop(tag, None) or self._response()):
+            if isinstance(response[0], bytes) and response[0] not in (b"*", b"+"):
+                self._ended[response[0]] = response
+            elif response[:1] == [b"*"]:
                 if response[1:2] == [b"BYE"]:
                     raise ConnectionGone(f"{self.server.host} says goodbye: {_text(response[2:])}")
                 yield response[1:]
@@ -235,7 +240,7 @@ class ImapClient:
             literal = _LITERAL.search(line)
             if literal is None:
                 parts.append(line)
-                return parse(parts)
+                return parse(parts) or [b""]
             size = int(literal[1])
             held += size
             if held > self._literal:

@@ -222,22 +222,28 @@ class ImapFolder:
         """Portions: how many messages each is about, and what came of them."""
         client = self._source.client
         waiting: list[tuple[bytes, list[int]]] = []
+        found: dict[int, Message | Passed] = {}
         for uids in _portions(left):
             sent = client.begin(b"UID FETCH %b (UID FLAGS INTERNALDATE BODY.PEEK[])" % uid_set(uids).encode())
             waiting.append((sent, uids))
             if len(waiting) == 2:
-                yield self._portion(*waiting.pop(0))
+                yield self._portion(*waiting.pop(0), found)
         while waiting:
-            yield self._portion(*waiting.pop(0))
+            yield self._portion(*waiting.pop(0), found)
 
-    def _portion(self, tag: bytes, uids: list[int]) -> tuple[int, list[Message | Passed]]:
-        found: dict[int, Message | Passed] = {}
+    def _portion(
+        self, tag: bytes, uids: list[int], found: dict[int, Message | Passed]
+    ) -> tuple[int, list[Message | Passed]]:
+        """found: what has come, also of the portion behind this one."""
         for items in self._fetched(tag):
             uid = _number(items.get(b"UID"))
             if b"BODY[]" in items:
                 found[uid] = self._message(f"{self._uidvalidity}.{uid}", items)
         self._position += len(uids)
-        return len(uids), [found[uid] for uid in uids if uid in found]  # others were expunged meanwhile
+        return len(uids), [found.pop(uid, self._missing(uid)) for uid in uids]
+
+    def _missing(self, uid: int) -> Passed:
+        return Passed(f"{self._uidvalidity}.{uid}", "the server did not send it (expunged there meanwhile?)")
 
     def _fetched(self, tag: bytes) -> Iterator[dict[bytes, Value]]:
         for response in self._source.client.collect(tag):

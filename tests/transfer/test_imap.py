@@ -281,6 +281,28 @@ def test_texts_in_any_order_and_what_nobody_asked_for(
     assert 'EXAMINE "INBOX"' in server.commands
 
 
+@pytest.mark.parametrize("first", [b"", text_of(2, 6)])
+def test_answers_to_two_commands_in_one_another(
+    scripted: Callable[..., Scripted], account: LocalAccount, monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    """RFC 3501, 5.5: a server may work on both at once, and end the second one first. Dovecot does."""
+    monkeypatch.setattr(imap_source, "PORTION_MESSAGES", 1)
+    rest = (b"" if first else text_of(2, 6)) + text_of(1, 4) + b"%s OK\r\ni8 OK\r\n"
+    server = scripted(EXAMINE=EXAMINED, FETCH=SIZES, UID_FETCH=[first, rest])
+    report = bring(account, server.source())
+    assert (report.total("imported"), report.failed) == (2, 0)
+    assert sorted(held(account, "INBOX")) == [b"A: 4\n\n", b"A: 6\n\n"]
+
+
+def test_a_message_that_does_not_come_is_told(
+    scripted: Callable[..., Scripted], account: LocalAccount
+) -> None:
+    server = scripted(EXAMINE=EXAMINED, FETCH=SIZES, UID_FETCH=text_of(1, 4) + b"%s OK\r\n")
+    report = bring(account, server.source())
+    assert report.total("imported") == 1
+    assert "did not send it" in report.folders[0].failed["7.6"]
+
+
 def test_a_connection_that_is_lost_goes_on(
     scripted: Callable[..., Scripted], account: LocalAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +340,7 @@ def test_messages_without_text_too_large_or_gone(
     assert report.folders[0].failed == {
         "7.4": "the server gives no text",
         "7.6": "larger than limits.message_size (2000 octets)",
+        "7.8": "the server did not send it (expunged there meanwhile?)",
     }
     assert report.total("imported") == 0
 
