@@ -1,16 +1,19 @@
-"""One server per folder: data_dir/mailserver.pid, and queue_dir/lock, are locked as long as the server lives.
+"""One server per folder: data_dir/mailserver.pid, and queue_dir/lock, are locked as long as it lives.
 
 The file holds the process id and a line end. The lock (flock) goes with the process, however it ends, so a
-file that a crash left behind blocks nobody and is known to be stale.
+file that a crash left behind blocks nobody and is known to be stale. The workers of a server inherit the
+lock: where their master was killed it is free when the last of them has gone, which is soon.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 NAME = "mailserver.pid"
+_PATIENCE = 10.0  # seconds for the workers of a master that was killed
 
 
 class AlreadyRunning(OSError):
@@ -34,7 +37,7 @@ class InstanceLock:
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             os.fchmod(fd, 0o600)
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(fd)
         except BlockingIOError:
             pid = _read_pid(fd)
             os.close(fd)
@@ -45,6 +48,9 @@ class InstanceLock:
         os.ftruncate(fd, 0)
         os.pwrite(fd, b"%d\n" % os.getpid(), 0)
         self._fd = fd
+
+    def fileno(self) -> int:
+        return self._fd
 
     def release(self) -> None:
         """Give the lock up; harmless where it is not held. The file stays, empty."""
@@ -69,6 +75,30 @@ def running(data_dir: Path) -> int | None:
         return None
     finally:
         os.close(fd)
+
+
+def _lock(fd: int) -> None:
+    """Raises BlockingIOError where the process that has it lives, or its workers do not end."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            pid = _read_pid(fd)
+            if not pid or _lives(pid) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _read_pid(fd: int) -> int:

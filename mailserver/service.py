@@ -1,7 +1,9 @@
 """The server as one Twisted service: the one place where the parts are wired together.
 
 `Parts` builds every part without touching the disk or a socket, lets the configured extensions change them,
-and connects them; `MailServer` opens and closes them in order.
+and connects them; `MailServer` opens and closes them in order. Of several processes each has a `MailServer`
+of its own (`worker`), and what they share was made before by the one that started them (`master`).
+
 Ports are bound in `privilegedStartService`, before twistd gives up its privileges; everything else happens
 after that, as the user the server runs as.
 """
@@ -11,17 +13,18 @@ from __future__ import annotations
 import os
 import signal
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from twisted.application.service import IService, Service
+from twisted.application.service import Service
 from twisted.cred.checkers import AllowAnonymousAccess
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mailserver import durable
 from mailserver.audit import Audit
@@ -35,6 +38,7 @@ from mailserver.auth.tokens import TokenChecker
 from mailserver.auth.users import Directory
 from mailserver.collector import calm
 from mailserver.config.load import Loaded
+from mailserver.config.schema import Config
 from mailserver.config.watch import Settings
 from mailserver.delivery.accept import Acceptor
 from mailserver.delivery.body import Spool as BodySpool
@@ -48,10 +52,11 @@ from mailserver.extensions import find_extension
 from mailserver.imap.protocol import ImapFactory
 from mailserver.instance import NAME, InstanceLock
 from mailserver.interfaces import ILocalDelivery, IRouter, Listener
-from mailserver.net.factory import ConnectionCounter, ConnectionFactory
+from mailserver.net.factory import ConnectionFactory
 from mailserver.net.listen import listen
 from mailserver.net.polling import quicken
 from mailserver.pop3.protocol import Pop3Factory
+from mailserver.processes.team import Team
 from mailserver.queue.manager import QueueManager
 from mailserver.queue.reports import Reporter
 from mailserver.queue.spool import Spool as QueueSpool
@@ -77,17 +82,20 @@ class Parts:
     store:    IMailStore, for log-ins on IMAP and POP3
     """
 
-    def __init__(self, settings: Settings, reactor: Any, secret: bytes) -> None:
+    def __init__(self, settings: Settings, reactor: Any, secret: bytes, team: Team | None = None) -> None:
         now = settings.now
         self.settings = settings
+        self.team = team = team or Team()
         self.reactor = reactor
         self.audit = Audit(audit_path(now.log.file, now.data_dir), now.log.format, self._at_turn_end)
         inbox = Inbox(reactor, reactor.seconds)
         self.threads = OrderedPool(inbox)
         self.writer = GroupWriter(inbox)
-        self.store = MailStore(settings, reactor, self.threads, self.writer, inbox)
+        self.store = MailStore(
+            settings, reactor, self.threads, self.writer, inbox, run=team.run, part=team.part
+        )
         self.router: IRouter = Router(settings)
-        self.bodies = BodySpool(now.queue_dir / "bodies", self.threads)
+        self.bodies = BodySpool(now.queue_dir / "bodies" / team.part, self.threads)
         self.queue = QueueSpool(now.queue_dir, reactor)
         self.hashing = HashPool(reactor, settings)
         self.local: ILocalDelivery = LocalDelivery(self.store)
@@ -122,6 +130,13 @@ class Parts:
             portal.registerChecker(checker)
         self.authenticator = Authenticator(reactor, settings, self.audit, portal)
 
+    def prepare(self) -> None:
+        """[disk] What one process does before all others: folders are made, and emptied of what an earlier
+        server left, the queue is looked through. Raises MailError, OSError."""
+        self.store.spool.prepare()
+        self.bodies.clean()
+        self.queue.prepare()
+
     def _at_turn_end(self, call: Callable[[], None]) -> None:
         self.reactor.callLater(0, call)
 
@@ -154,7 +169,8 @@ class MailServer(Service):
 
     log = Logger()
 
-    def __init__(self, loaded: Loaded, reactor: Any) -> None:
+    def __init__(self, loaded: Loaded, reactor: Any, team: Team | None = None) -> None:
+        self.team = team or Team()
         self.settings = Settings(loaded, reactor)
         self.reactor = reactor
         self.factories: list[ConnectionFactory] = []
@@ -168,41 +184,32 @@ class MailServer(Service):
     def privilegedStartService(self) -> None:
         """Lock data_dir, read certificates, bind the ports. Ends the launch with one line where one of these
         cannot be."""
-        now = self.settings.now
         try:
-            durable.make_dirs(str(now.data_dir))
-            self._lock.acquire()
-            secret = read_secret(now.data_dir / SALT_FILE)
+            secret = claim(self.settings.now.data_dir, self._lock)
             self._tls = TlsContexts(self.settings, self.reactor)
         except (MailError, OSError, ValueError) as error:
-            detail = getattr(error, "cause", None) or error
-            raise SystemExit(f"mailserver: {detail}") from None
-        self._parts = Parts(self.settings, self.reactor, secret)
-        self._parts.connect()
-        self._listen(self._parts, self._tls)
-
-    def _listen(self, parts: Parts, tls: TlsContexts) -> None:
-        counter = ConnectionCounter()
+            raise SystemExit(f"mailserver: {told(error)}") from None
+        parts = self._make_parts(secret)
         refused: list[str] = []
-        for service in SERVICES:
-            descriptions = getattr(self.settings.now.listen, service)
-            if not descriptions:
-                continue
-            factory = make_factory(service, parts, tls, counter)
-            self.factories.append(factory)
+        for service, descriptions in endpoints(self.settings.now):
+            factory = self._make_factory(service, parts, self._tls)
             for description in descriptions:
-                context = tls.server(service) if factory.implicit_tls else None
+                context = self._tls.server(service) if factory.implicit_tls else None
                 opening = Deferred.fromCoroutine(listen(self.reactor, description, factory, context))
-                opening.addCallbacks(
-                    self.listeners.append, self._cannot_listen, errbackArgs=(description, refused)
-                )
+                opening.addCallback(self.listeners.append)
+                opening.addErrback(cannot_listen, description, refused)
         if refused:
             raise SystemExit("\n".join(refused))
 
-    def _cannot_listen(self, failure: Any, description: str, refused: list[str]) -> None:
-        """Noted rather than raised: a Deferred would swallow the end of the launch."""
-        failure.trap(CannotListenError)
-        refused.append(f"mailserver: cannot listen on {description}: {failure.value.socketError}")
+    def _make_parts(self, secret: bytes) -> Parts:
+        self._parts = Parts(self.settings, self.reactor, secret, self.team)
+        self._parts.connect()
+        return self._parts
+
+    def _make_factory(self, service: str, parts: Parts, tls: TlsContexts) -> ConnectionFactory:
+        factory = make_factory(service, parts, tls)
+        self.factories.append(factory)
+        return factory
 
     def startService(self) -> None:
         """Open the store and the queue; from now on mail is taken."""
@@ -212,20 +219,26 @@ class MailServer(Service):
             parts.audit.open()
             parts.store.start()
             parts.bodies.clean()
-            parts.queue.open()
+            self._open_queue(parts)
         except (MailError, OSError) as error:
-            raise SystemExit(f"mailserver: {getattr(error, 'cause', None) or error}") from None
+            raise SystemExit(f"mailserver: {told(error)}") from None
         parts.threads.start()
         parts.writer.start()
         parts.hashing.start()
-        parts.manager.start()
+        self._begin(parts)
         self.settings.start()
         signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.reload))
         quicken(self.reactor)
         calm()
-        for listener in self.listeners:
-            self.log.info("{service} on {port}", service=listener.service, port=listener.port.getHost())
         super().startService()  # type: ignore[no-untyped-call]
+
+    def _open_queue(self, parts: Parts) -> None:
+        parts.queue.open()
+
+    def _begin(self, parts: Parts) -> None:
+        """What one process alone does."""
+        parts.manager.start()
+        log_ports(self.listeners)
 
     def reload(self) -> None:
         """SIGHUP: read everything again, and open the log anew (log rotation)."""
@@ -268,9 +281,41 @@ class MailServer(Service):
         parts.audit.close()
 
 
-def make_factory(
-    service: str, parts: Parts, tls: TlsContexts, counter: ConnectionCounter
-) -> ConnectionFactory:
+def told(error: Exception) -> object:
+    """What is wrong, for the operator."""
+    return getattr(error, "cause", None) or error
+
+
+def claim(data_dir: Path, lock: InstanceLock) -> bytes:
+    """[disk] data_dir is there and ours alone; the secret that stands in it. Raises MailError, OSError,
+    ValueError."""
+    durable.make_dirs(str(data_dir))
+    lock.acquire()
+    return read_secret(data_dir / SALT_FILE)
+
+
+def endpoints(config: Config) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Services that listen, each with its endpoint strings."""
+    for service in SERVICES:
+        descriptions: tuple[str, ...] = getattr(config.listen, service)
+        if descriptions:
+            yield service, descriptions
+
+
+def cannot_listen(failure: Failure, description: str, refused: list[str]) -> None:
+    """Noted rather than raised: a Deferred would swallow the end of the launch."""
+    if not isinstance(failure.value, CannotListenError | ValueError):
+        failure.raiseException()
+    why = getattr(failure.value, "socketError", failure.value)
+    refused.append(f"mailserver: cannot listen on {description}: {why}")
+
+
+def log_ports(listeners: Sequence[Listener]) -> None:
+    for listener in listeners:
+        MailServer.log.info("{service} on {port}", service=listener.service, port=listener.port.getHost())
+
+
+def make_factory(service: str, parts: Parts, tls: TlsContexts) -> ConnectionFactory:
     """The factory of one service of [listen]."""
     common: dict[str, Any] = {
         "service": service,
@@ -278,7 +323,7 @@ def make_factory(
         "audit": parts.audit,
         "reactor": parts.reactor,
         "authenticator": parts.authenticator,
-        "counter": counter,
+        "counter": parts.team.counter,
         "tls": None if service in ("submissions", "imaps", "pop3s") else tls.server(service),
     }
     if service in ("imap", "imaps"):
@@ -305,10 +350,3 @@ def read_secret(path: Path) -> bytes:
     secret = os.urandom(32)
     durable.write_file_atomic(str(path), secret)
     return secret
-
-
-def build(loaded: Loaded) -> IService:
-    """The whole server, not yet started."""
-    from twisted.internet import reactor  # noqa: PLC0415  (twistd has chosen one by now)
-
-    return MailServer(loaded, reactor)

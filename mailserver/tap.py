@@ -15,7 +15,8 @@ from twisted.python import usage
 
 from mailserver.config.load import Loaded, read
 from mailserver.config.problems import ConfigError
-from mailserver.service import build
+from mailserver.master import Master
+from mailserver.service import MailServer
 
 DEFAULT_CONFIG = "/etc/mailserver/mailserver.toml"
 
@@ -46,8 +47,12 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:
-    """The whole server, not yet started."""
+    """The whole server, not yet started: one process, or the one that starts the others."""
+    from twisted.internet import reactor  # noqa: PLC0415  (twistd has chosen one by now)
+
     if options.loaded is None:
         options.postOptions()
     assert options.loaded is not None
-    return build(options.loaded)
+    if options.loaded.config.workers > 1:
+        return Master(options.loaded, reactor)
+    return MailServer(options.loaded, reactor)

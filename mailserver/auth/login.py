@@ -90,6 +90,10 @@ class Authenticator:
         self._certificates = _conditional(portal.checkers.get(ICertificate))
         self._tokens = _conditional(portal.checkers.get(IToken))
 
+    @property
+    def penalties(self) -> Penalties:
+        return self._penalties
+
     # --- IAuthenticator ---------------------------------------------------------------------------
 
     def mechanisms(self, peer: Peer) -> Sequence[str]:

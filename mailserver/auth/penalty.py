@@ -35,6 +35,7 @@ class Penalties:
         self._clock = clock
         self._limit = limit
         self._entries: dict[str, _Entry] = {}  # least recently failed first
+        self.told: Callable[[str, float], None] = lambda network, seconds: None  # other processes
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -53,15 +54,28 @@ class Penalties:
         """
         now = self._clock()
         network = network_of(ip)
+        entry = self._count(network, now)
+        entry.until = max(entry.until, started + self._delay(entry.failures))
+        self._shrink(now)
+        seconds = max(0.0, entry.until - now)
+        self.told(network, seconds)
+        return seconds
+
+    def failed_elsewhere(self, network: str, seconds: float) -> None:
+        """Another process has counted a failure, which it answers in `seconds`."""
+        now = self._clock()
+        entry = self._count(network, now)
+        entry.until = max(entry.until, now + seconds)
+        self._shrink(now)
+
+    def _count(self, network: str, now: float) -> _Entry:
         entry = self._entries.pop(network, None)
         if entry is None or now - entry.last > FORGET_SECONDS:
             entry = _Entry()
         self._entries[network] = entry
         entry.failures += 1
         entry.last = now
-        entry.until = max(entry.until, started + self._delay(entry.failures))
-        self._shrink(now)
-        return max(0.0, entry.until - now)
+        return entry
 
     def succeeded(self, ip: str) -> None:
         """A log-in from there was right."""

@@ -134,8 +134,6 @@ def _read_config(top: Table) -> Config:
         path=top.file,
     )
     top.finish()
-    if config.workers != 1:
-        top.fault("several processes are not available in this version (1)", "workers")
     _check_data_dir(config, top)
     return config
 

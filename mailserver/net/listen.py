@@ -1,5 +1,7 @@
 """Listening sockets from Twisted endpoint strings, with a transport that sends at once where it can.
 
+Where several processes share a socket, one opens it (`hold`) and the others take it over (`adopt`).
+
 Twisted's `write` never sends: it asks epoll for writability, and the bytes leave one poll later. For the
 short replies of mail protocols that is two system calls and a reactor turn too many (measured: 166 against
 117 µs a message). `EagerServer` tries the socket first and falls back to the ordinary way for what is left.
@@ -7,16 +9,22 @@ short replies of mail protocols that is two system calls and a reactor turn too 
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from mailserver.interfaces import Listener
 from mailserver.net.factory import ConnectionFactory
+
+AHEAD = 1  # connections more than another process has, without leaving it the next
+MOMENT = 0.001  # seconds for it to come
+PATIENCE = 5
 
 
 class EagerServer(tcp.Server):
@@ -58,12 +66,78 @@ async def listen(
     Fails with twisted.internet.error.CannotListenError.
     """
     endpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
-    wrapped: Any = factory
-    if tls is not None:
-        wrapped = TLSMemoryBIOFactory(tls, False, factory, reactor)
-        wrapped.noisy = False
-    listening: Deferred[IListeningPort] = endpoint.listen(wrapped)
-    port: Any = await listening
+    listening: Deferred[IListeningPort] = endpoint.listen(_wrapped(reactor, factory, tls))
+    return _listener(await listening, factory)
+
+
+def _wrapped(reactor: Any, factory: ConnectionFactory, tls: IOpenSSLServerConnectionCreator | None) -> Any:
+    if tls is None:
+        return factory
+    wrapped: Any = TLSMemoryBIOFactory(tls, False, factory, reactor)
+    wrapped.noisy = False
+    return wrapped
+
+
+def _listener(port: Any, factory: ConnectionFactory) -> Listener:
     if getattr(port, "transport", None) is tcp.Server:
         port.transport = EagerServer
     return Listener(factory.service, port)
+
+
+async def hold(reactor: Any, service: str, description: str) -> Listener:
+    """Open one endpoint string for others to accept from. Fails as `listen`, and with ValueError for what is
+    no socket."""
+    factory = Factory()
+    factory.noisy = False
+    endpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+    listening: Deferred[Any] = endpoint.listen(factory)
+    port = await listening
+    if not isinstance(port, tcp.Port):
+        await port.stopListening()
+        raise ValueError(f"{description} cannot be shared by several processes")
+    port.stopReading()  # type: ignore[no-untyped-call]
+    return Listener(service, port)
+
+
+def adopt(
+    reactor: Any,
+    fd: int,
+    family: int,
+    factory: ConnectionFactory,
+    tls: IOpenSSLServerConnectionCreator | None,
+) -> Listener:
+    """Accept from a socket that another process holds open. The descriptor itself is closed."""
+    port = reactor.adoptStreamPort(fd, family, _wrapped(reactor, factory, tls))
+    os.close(fd)
+    _Balance(reactor, port, factory)
+    return _listener(port, factory)
+
+
+class _Balance:
+    """Of several processes that wait for a connection the kernel wakes any, and often the same. One that has
+    more connections than another leaves a new one to it for a moment.
+
+    Leans on `numberAccepts` of Twisted's Port; tests/net/test_listen.py fails where that is changed.
+    """
+
+    def __init__(self, reactor: Any, port: Any, factory: ConnectionFactory) -> None:
+        self._reactor = reactor
+        self._port = port
+        self._factory = factory
+        self._accept = port.doRead
+        self._left = 0  # times in a row
+        port.doRead = self._ready
+
+    def _ready(self) -> None:
+        if self._factory.counter.ahead > AHEAD and self._left < PATIENCE:
+            self._left += 1
+            self._port.stopReading()
+            self._reactor.callLater(MOMENT, self._look_again)
+            return
+        self._left = 0
+        self._port.numberAccepts = 1
+        self._accept()
+
+    def _look_again(self) -> None:
+        if self._port.connected and not self._port.disconnecting:
+            self._port.startReading()

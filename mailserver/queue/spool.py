@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from mailserver import durable
 from mailserver.errors import Busy, MailError, NoSpace, ServiceUnavailable, TemporaryFailure
-from mailserver.instance import InstanceLock
+from mailserver.instance import AlreadyRunning, InstanceLock
 from mailserver.interfaces import Clock, Envelope, IMessageBody, IQueue, Recipient, Target
 from mailserver.queue import database
 from mailserver.queue.files import MessageFiles, Poison
@@ -86,6 +86,12 @@ class Spool:
     def open(self) -> None:
         """[disk] Lock, make or check the folder, remove leftovers, start the thread. Blocks; call it
         before the server takes mail. Raises AlreadyRunning, DatabaseDamaged (both OSErrors), MailError."""
+        self.prepare()
+        self._begin()
+
+    def prepare(self) -> None:
+        """[disk] All of `open` but the thread. Of several processes one does it, before the others begin, and
+        closes it again. Raises as `open`."""
         durable.make_dirs(str(self.queue_dir))
         self._lock.acquire()
         try:
@@ -103,6 +109,22 @@ class Spool:
             raise
         if swept:
             self.log.info("queue: {swept} files without a row were leftovers", swept=swept)
+
+    def join(self) -> None:
+        """[disk] Instead of `open`, where another process has prepared it: mail can be entered from now on,
+        and read once `lead` was granted."""
+        self._database, _ = database.connect(self.queue_dir, create=False)
+        self._begin()
+
+    def lead(self) -> bool:
+        """[disk] One process has the lock, and its manager delivers. True where it is this one now."""
+        try:
+            self._lock.acquire()
+        except AlreadyRunning:
+            return False
+        return True
+
+    def _begin(self) -> None:
         if self._threaded:
             self._crew.start()
             self._thread = threading.Thread(target=self._work, name="queue", daemon=True)

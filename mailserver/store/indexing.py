@@ -114,6 +114,7 @@ class Indexing:
         self._pause: Deferred[None] | None = None
         self._filling = False
         self._stopping = False
+        self.fills = True  # of several processes one does
         store.changes.subscribe(self._changed)
 
     def start(self) -> None:
@@ -145,7 +146,7 @@ class Indexing:
 
     def touch(self, user: str, after: float = AFTER) -> None:
         """There may be something to do for this account."""
-        if self._stopping or user in self._queued:
+        if self._stopping or not self.fills or user in self._queued:
             return
         self._queued.add(user)
         heappush(self._queue, (self._store.reactor.seconds() + after, user))

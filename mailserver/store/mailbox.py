@@ -173,6 +173,10 @@ class Mailbox(Arrays):
             if change.modseq > self._modseq:
                 self._outside.fall_behind()
 
+    def fall_behind(self) -> None:
+        """Another process may have committed something."""
+        self._outside.fall_behind()
+
     def _apply(self, change: Change) -> None:
         if change.keywords:
             self._keywords.learn(change.keywords)

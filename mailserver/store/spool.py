@@ -33,7 +33,8 @@ _DIRECTORIES = 256  # then they come around again
 
 
 class Spool:
-    """The directory. `reserve` gives the octets that have to stay free."""
+    """The directory. reserve: gives the octets that have to stay free. part: a folder of its own for one of
+    several processes, "" for all of it."""
 
     def __init__(
         self,
@@ -42,12 +43,15 @@ class Spool:
         names: NameMaker,
         clock: Callable[[], float],
         reserve: Callable[[], int],
+        *,
+        part: str = "",
     ) -> None:
         self._mail_dir = mail_dir
         self._queue_dir = queue_dir
         self._names = names
         self._clock = clock
         self._reserve = reserve
+        self._part = part
         self.path = ""
         self._directory = ""
         self._number = 0
@@ -62,7 +66,7 @@ class Spool:
         with durable.told():
             same = os.stat(self._mail_dir).st_dev == os.stat(self._queue_dir).st_dev
         parent, name = (self._queue_dir, "incoming") if same else (self._mail_dir, ".incoming")
-        self.path = os.path.join(parent, name)
+        self.path = os.path.join(parent, name, self._part) if self._part else os.path.join(parent, name)
         durable.make_dirs(self.path)
         durable.set_topdir_flag(self.path)
         for folder, _, names in os.walk(self.path, topdown=False):

@@ -49,7 +49,8 @@ _RENAMES = 100  # in one job, so that other work of the account comes in between
 
 @implementer(IMailStore)
 class MailStore:
-    """In the reactor thread only, but for what says otherwise."""
+    """In the reactor thread only, but for what says otherwise. run, part: see `Surroundings` and `Spool`,
+    where several processes have one store."""
 
     log = Logger()
 
@@ -64,6 +65,7 @@ class MailStore:
         clock: Callable[[], float] = time.time,
         host: str | None = None,
         run: str = "",
+        part: str = "",
     ) -> None:
         self.settings = settings
         self.reactor = reactor
@@ -83,6 +85,7 @@ class MailStore:
             names,
             clock,
             lambda: int(self.settings.now.limits.min_free),
+            part=part,
         )
         self._around = Surroundings(
             clock,
@@ -181,6 +184,11 @@ class MailStore:
         """Take in what other programs and other processes have done until now."""
         self.watches.doRead()
         self.read_news()
+
+    def look_everywhere(self) -> None:
+        """Of what other processes have done something was not told."""
+        for mailbox in list(self._mailboxes.values()):
+            mailbox.fall_behind()
 
     # --- mailboxes in memory ---------------------------------------------------------------------
 

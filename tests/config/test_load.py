@@ -312,10 +312,6 @@ def test_K1_a_wrong_file_is_told_with_file_and_key(tmp_path: Path, name: str) ->
         ("users_file = []\n", "mailserver.toml: users_file: an empty list"),
         ('users_file = "absent.toml"\n', "absent.toml: cannot be read: No such file or directory"),
         ('users_file = ["users.toml", "users.toml"]\n', "mailserver.toml: users_file: "),
-        (
-            "workers = 2\n",
-            "mailserver.toml: workers: several processes are not available in this version (1)",
-        ),
         ("workers = 0\n", "mailserver.toml: workers: 0 is out of range"),
         ("hostname = 5\n", "mailserver.toml: hostname: expected a string, got a number"),
         ('hostname = "a b"\n', "mailserver.toml: hostname: 'a b' is not a domain name"),

@@ -1,0 +1,1 @@
+"""Several processes of one server: how they are started and supervised, and what they tell each other."""

@@ -1,0 +1,74 @@
+"""Numbers that all processes of a server see: the open connections of each, by network and in all.
+
+A piece of memory without a lock. Each worker has a row and writes to that one only; it is emptied when the
+worker starts or has ended. Networks are hashed into the columns with a secret key, so two of them may share
+one, which nobody can bring about.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from hashlib import blake2b
+
+from mailserver.net.factory import ConnectionCounter
+
+_COLUMNS = 1 << 14
+_TOTAL, _TAKES, _NETWORKS = 0, 1, 2  # columns: connections, takes new ones, the first of the networks
+_WIDTH = 4  # octets of a number
+
+
+class Table:
+    """fd: its descriptor; the memory goes with the last process that has it."""
+
+    def __init__(self, workers: int, fd: int = -1) -> None:
+        size = workers * _COLUMNS * _WIDTH
+        if fd < 0:
+            fd = os.memfd_create("mailserver", os.MFD_CLOEXEC)
+            os.ftruncate(fd, size)
+        self.fd = fd
+        self.workers = workers
+        self.memory = memoryview(mmap.mmap(fd, size)).cast("I")
+
+    def clear(self, number: int) -> None:
+        """Worker `number` (from 1) has ended."""
+        begin = (number - 1) * _COLUMNS
+        self.memory[begin : begin + _COLUMNS] = memoryview(bytes(_COLUMNS * _WIDTH)).cast("I")
+
+
+class SharedCounter(ConnectionCounter):
+    """The counter of worker `number`; limits count what all have together."""
+
+    def __init__(self, table: Table, number: int, key: bytes) -> None:
+        super().__init__()
+        self._key = key
+        self._memory = table.memory
+        self._own = (number - 1) * _COLUMNS
+        self._rows = [row * _COLUMNS for row in range(table.workers)]
+        table.clear(number)
+        self._memory[self._own + _TAKES] = 1
+
+    def _column(self, network: str) -> int:
+        digest = blake2b(network.encode("ascii", "replace"), key=self._key, digest_size=8).digest()
+        return _NETWORKS + int.from_bytes(digest, "big") % (_COLUMNS - _NETWORKS)
+
+    @property
+    def total(self) -> int:
+        return sum(self._memory[row] for row in self._rows)
+
+    def of(self, network: str) -> int:
+        column = self._column(network)
+        return sum(self._memory[row + column] for row in self._rows)
+
+    def add(self, network: str) -> None:
+        self._memory[self._own] += 1
+        self._memory[self._own + self._column(network)] += 1
+
+    def remove(self, network: str) -> None:
+        self._memory[self._own] -= 1
+        self._memory[self._own + self._column(network)] -= 1
+
+    @property
+    def ahead(self) -> int:
+        memory = self._memory
+        return memory[self._own] - min(memory[row] for row in self._rows if memory[row + _TAKES])

@@ -1,0 +1,187 @@
+"""One of several processes of a server: `python -m mailserver.worker`, started by the master (`master`).
+
+It is told on standard input who it is, inherits the sockets, and is a `MailServer` like one that is alone,
+but for three things: it tells the others what it commits and hears what they do (`processes.bus`); the queue
+is delivered, and search indexes are filled, by one of them, which holds the queue's lock; and it ends with
+the master, however that ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+from importlib import import_module
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailserver.errors import MailError
+from mailserver.net.factory import ConnectionFactory
+from mailserver.net.listen import adopt
+from mailserver.processes import assignment, records
+from mailserver.processes.assignment import Assignment
+from mailserver.processes.bus import LARGEST, LOST, Bus, pack
+from mailserver.processes.table import SharedCounter, Table
+from mailserver.processes.team import Election, Team
+from mailserver.service import MailServer, Parts, told
+from mailserver.store.changes import Change, Posted
+from mailserver.tls import TlsContexts
+
+_PR_SET_PDEATHSIG = 1
+SOME = 50  # messages that are told of a change that no datagram holds
+
+
+def main() -> None:
+    """Runs until the master says stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the master has it too, and sends SIGTERM
+    _end_with_the_master()
+    try:
+        assigned = assignment.receive()
+    except EOFError:
+        raise SystemExit(0) from None
+    if os.getppid() != assigned.master:  # it ended before the kernel was asked to tell
+        raise SystemExit(0)
+    import_module(assigned.reactor).install()
+    from twisted.internet import reactor  # noqa: PLC0415  (installed just now)
+
+    records.begin_logging()
+    server = Worker(assigned, reactor)
+    server.privilegedStartService()
+    server.startService()
+    running: Any = reactor
+    running.addSystemEventTrigger("before", "shutdown", server.stopService)
+    lifeline = _Lifeline()
+    running.addReader(lifeline)
+    running.addSystemEventTrigger("during", "shutdown", running.removeReader, lifeline)
+    running.callWhenRunning(records.send, {"level": records.READY})
+    running.run()
+
+
+def _end_with_the_master() -> None:
+    """Where the system can; everywhere else `_Lifeline` does."""
+    try:
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+    except (OSError, AttributeError):
+        return
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+@implementer(IReadDescriptor)
+class _Lifeline:
+    """The pipe on which the assignment came. When it ends the master is gone, and nothing is left to do here
+    that a start would not have to do anyway: whatever was promised is on the disk."""
+
+    def fileno(self) -> int:
+        return assignment.LIFELINE
+
+    def logPrefix(self) -> str:
+        return "master"
+
+    def doRead(self) -> None:
+        if not os.read(assignment.LIFELINE, 512):
+            os._exit(1)
+
+    def connectionLost(self, reason: Failure) -> None:
+        os._exit(1)
+
+
+class Worker(MailServer):
+    """The server of one process, after it was told what it is."""
+
+    def __init__(self, assigned: Assignment, reactor: Any) -> None:
+        self._assigned = assigned
+        peers = {number: _inherited(fd) for number, fd in assigned.peers.items()}
+        self._bus = Bus(reactor, _inherited(assigned.news), peers)
+        table = Table(assigned.count, assigned.table)
+        counter = SharedCounter(table, assigned.number, assigned.secret)
+        team = Team(assigned.number, assigned.run, self._bus, counter)
+        super().__init__(assigned.loaded, reactor, team)
+        self._election: Election | None = None
+
+    def privilegedStartService(self) -> None:
+        """Take over the ports. (Nothing is privileged here.)"""
+        try:
+            self._tls = TlsContexts(self.settings, self.reactor)
+        except (MailError, OSError, ValueError) as error:
+            raise SystemExit(f"mailserver: {told(error)}") from None
+        parts = self._make_parts(self._assigned.secret)
+        factories: dict[str, ConnectionFactory] = {}
+        for one in self._assigned.listeners:
+            factory = factories.get(one.service)
+            if factory is None:
+                factory = factories[one.service] = self._make_factory(one.service, parts, self._tls)
+            context = self._tls.server(one.service) if factory.implicit_tls else None
+            self.listeners.append(adopt(self.reactor, one.fd, one.family, factory, context))
+
+    def _open_queue(self, parts: Parts) -> None:
+        parts.queue.join()
+
+    def _begin(self, parts: Parts) -> None:
+        bus = self._bus
+        penalties = parts.authenticator.penalties
+        election = self._election = Election(self.reactor, parts.queue.lead, lambda: self._lead(parts))
+        parts.store.indexing.fills = False
+        parts.store.changes.forward = self._forward
+        parts.store.read_news = bus.doRead
+        parts.queue.enqueued = lambda domains: bus.tell("enqueued", domains)
+        penalties.told = lambda network, seconds: bus.tell("failed login", (network, seconds))
+        bus.on("change", parts.store.changes.arrived)
+        bus.on("enqueued", self._enqueued_elsewhere)
+        bus.on("failed login", lambda value: penalties.failed_elsewhere(*value))
+        bus.on("ended", lambda number: election.look())
+        bus.on(LOST, lambda nothing: self._lost(parts))
+        bus.start()
+        election.start()
+
+    def _lead(self, parts: Parts) -> None:
+        """What one process of all does, from now on this one."""
+        self.log.info("this process delivers the queue")
+        parts.manager.start()
+        parts.store.indexing.fills = True
+        parts.store.indexing.start()
+
+    @property
+    def _leads(self) -> bool:
+        return self._election is not None and self._election.won
+
+    def _forward(self, change: Posted) -> None:
+        """Of a large one only some is told, as what follows on nothing: the others read the index."""
+        if isinstance(change, Change):
+            change = evolve(change, by=None)
+        data = pack("change", change)
+        if len(data) > LARGEST and isinstance(change, Change):
+            parts = {
+                name: getattr(change, name)[:SOME] for name in ("added", "changed", "removed", "renamed")
+            }
+            data = pack("change", evolve(change, before=-1, **parts))
+        self._bus.tell_packed(data)
+
+    def _enqueued_elsewhere(self, domains: set[str]) -> None:
+        if self._leads and self._parts is not None:
+            self._parts.queue.enqueued(domains)
+
+    def _lost(self, parts: Parts) -> None:
+        parts.store.look_everywhere()
+        if self._leads:
+            parts.manager.look_again()
+
+    async def _stop(self) -> None:
+        if self._election is not None:
+            self._election.stop()
+        await super()._stop()
+        self._bus.stop()
+
+
+def _inherited(fd: int) -> socket.socket:
+    end = socket.socket(fileno=fd)
+    end.setblocking(False)
+    return end
+
+
+if __name__ == "__main__":
+    main()
