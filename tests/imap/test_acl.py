@@ -731,3 +731,35 @@ def test_nobody_watches_in_the_end(store: Any, alice: ImapClient, bob: ImapClien
     bob.lose()
     assert not store.changes._watchers
     assert not store.changes._of_rights
+
+
+# --- APPEND in its other forms --------------------------------------------------------------------
+
+
+def test_replace_needs_to_remove_here_and_to_insert_there(
+    store: Any, alice: ImapClient, bob: ImapClient
+) -> None:
+    """RFC 8508, 4.1. Where the old message may not go, no new one comes."""
+    append(now(store.account(ALICE)), "Work", b"a: b\n\nold\n")
+    for rights in ("lr", "lri", "lrit", "lrie"):
+        grant(alice, rights)
+        bob.say(f'a SELECT "{WORK}"')
+        assert bob.say(f'b REPLACE 1 "{WORK}" {{3}}')[-1].startswith("b NO [")
+        assert bob.say("c REPLACE 1 Drafts {3}")[-1].startswith("c NO [")
+    assert now(now(store.account(ALICE)).status("Work")).messages == 1
+    assert now(now(store.account(BOB)).status("Drafts")).messages == 0
+    grant(alice, "lrte")
+    bob.say(f'a SELECT "{WORK}"')
+    assert bob.send(f'b REPLACE 1 "{WORK}" {{3+}}\r\nnew\r\n'.encode()).splitlines()[-1].startswith(b"b NO [")
+    assert bob.send(b"c REPLACE 1 Drafts {3+}\r\nnew\r\n").endswith(b"c OK REPLACE completed\r\n")
+    assert now(now(store.account(ALICE)).status("Work")).messages == 0
+
+
+def test_a_url_needs_the_right_to_read(store: Any, alice: ImapClient, bob: ImapClient) -> None:
+    append(now(store.account(ALICE)), "Work", b"a: b\n\nold\n")
+    command = f'a APPEND Drafts CATENATE (URL "/{WORK.replace(" ", "%20")}/;UID=1")'
+    for rights in ("", "l", "lit"):
+        grant(alice, rights)
+        assert last(bob.say(command)).startswith("a NO ["), rights
+    grant(alice, "lr")
+    assert last(bob.say(command)).startswith("a OK [")

@@ -72,6 +72,8 @@ def _replaced(view: Selected, command: Replace) -> int:
     """The UID of the message to be replaced. Raises BadSyntax for a number that cannot be, MailError."""
     if view.read_only:
         raise NotPermitted(READ_ONLY, imap="READ-ONLY")
+    if not {"t", "e"} <= set(view.mailbox.rights):  # RFC 8508, 4.1
+        raise NotPermitted
     ranges = view.ranges(command.numbers, command.uid)
     if ranges is None:
         raise BadSyntax(NO_SUCH_NUMBER)

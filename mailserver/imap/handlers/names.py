@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from attrs import evolve
 
+from mailserver.errors import MailError
 from mailserver.imap import replies
 from mailserver.imap.commands import Command
 from mailserver.imap.listing import SPECIAL_USES, Listed, list_one
@@ -34,7 +35,7 @@ def liner(session: Session, name: str = "LIST") -> Callable[[Listed], bytes]:
 async def tell_selected(session: Session, command: Command, name: str) -> None:
     """The LIST of the mailbox that becomes the selected one (RFC 9051, 6.3.2)."""
     if session.rev2:
-        entry = list_one(await session.owner.folders(), name)
+        entry = await _entry(session, name)
         session.send(liner(session)(evolve(entry, old_name=_given(command, name))))
 
 
@@ -42,11 +43,18 @@ async def tell_normalised(session: Session, command: Command, *names: str) -> No
     """LIST with OLDNAME for those of these mailboxes that the client called otherwise."""
     if session.rev2 and command.given:
         line = liner(session)
-        folders = await session.owner.folders()
         for name in names:
             given = _given(command, name)
             if given:
-                session.send(line(evolve(list_one(folders, name), old_name=given)))
+                session.send(line(evolve(await _entry(session, name), old_name=given)))
+
+
+async def _entry(session: Session, name: str) -> Listed:
+    """What LIST tells of it. Never fails: what the command did has been done."""
+    try:
+        return list_one(await session.owner.folders(), name)
+    except MailError:
+        return Listed((), name)
 
 
 def _given(command: Command, name: str) -> str:
