@@ -1,9 +1,11 @@
 # make run       a demonstration server on loopback, in ./demo (kept between runs)
 # make test      the whole test suite
+# make node      ImapFlow for the tests that run it, into .venv-node (npm; Node.js 18 or later)
 # make lint      ruff and mypy --strict
 # make crash     kill the server 200 times during a load (KILLS=N for another number)
 # make model     ten random IMAP sessions at a time against a model, for 600 seconds (SECS=N for another time)
 # make bench     this server beside Debian's Postfix and Dovecot, which have to be installed; as root
+# make bench-imap   IMAP over 100 000 messages and with many clients, the same way
 # make coverage  the test suite with coverage, and its report
 # make clean     all that the others have made, but ./demo
 #
@@ -23,7 +25,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test crash model bench lint coverage coverage-report clean
+.PHONY: help run test node crash bench bench-imap lint coverage coverage-report clean model
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -55,6 +57,11 @@ test: $(VENV)/.test
 	$(if $(COVERAGE),$(BIN)/python -m coverage erase)
 	$(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest $(ARGS)
 
+node: .venv-node/node_modules/imapflow
+
+.venv-node/node_modules/imapflow:
+	npm install --silent --no-fund --no-audit --prefix .venv-node imapflow@1
+
 crash: $(VENV)/.test
 	$(BIN)/python -m tests.crash $(KILLS)
 
@@ -63,6 +70,9 @@ model: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench $(ARGS)
+
+bench-imap: $(VENV)/.test
+	$(BIN)/python -m bench large mixed many $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -77,5 +87,5 @@ coverage-report:
 	$(BIN)/python -m coverage report
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) .venv-node build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

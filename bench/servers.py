@@ -75,12 +75,13 @@ def cpu_seconds(roots: list[int]) -> float:
 
 
 class Ours:
-    """`twistd mailserver` with one worker and PLAIN passwords."""
+    """`twistd mailserver` with PLAIN passwords."""
 
     label = "ours"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, workers: int = 1) -> None:
         self.directory = directory
+        self.workers = workers
         self.smtp, self.imap, self.pop3 = free_ports(3)
 
     def start(self) -> None:
@@ -92,6 +93,7 @@ class Ours:
             f"""hostname = "mx.{DOMAIN}"
 data_dir = "data"
 users_file = "users.toml"
+workers = {self.workers}
 [domains."{DOMAIN}"]
 [listen]
 smtp = ["tcp:{self.smtp}:interface=127.0.0.1"]
@@ -137,7 +139,7 @@ class Peers:
 
     label = "peers"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, workers: int = 1) -> None:
         self.directory = directory
         self.smtp, self.imap, self.pop3, self.lmtp = free_ports(4)
 

@@ -124,7 +124,7 @@ def timed(server: Any, name: str, action: Callable[[], object], runs: int) -> Re
     return Result(name, median(times) * 1000, "ms", "less", meter.cpu / runs * 1000)
 
 
-def _expect(data: bytes, marker: bytes, count: int, name: str) -> None:
+def expect_rows(data: bytes, marker: bytes, count: int, name: str) -> None:
     if data.count(marker) != count:
         raise WireError(f"{name}: {data.count(marker)} answers, not {count}")
 
@@ -136,7 +136,7 @@ def imap_10000(server: Any, scale: float, cache: Path) -> Iterator[Result]:
 
         def fetch(items: bytes) -> Callable[[], None]:
             def run() -> None:
-                _expect(client.bulk(b"UID FETCH 1:* " + items), b" FETCH (", n, repr(items))
+                expect_rows(client.bulk(b"UID FETCH 1:* " + items), b" FETCH (", n, repr(items))
 
             return run
 
@@ -159,7 +159,7 @@ def _changes(server: Any, client: Imap, n: int) -> Iterator[Result]:
     for flag in (b"\\Answered", b"\\Flagged"):
 
         def store(flag: bytes = flag) -> None:
-            _expect(client.bulk(b"STORE 1:* +FLAGS (" + flag + b")"), b" FETCH (", n, "STORE")
+            expect_rows(client.bulk(b"STORE 1:* +FLAGS (" + flag + b")"), b" FETCH (", n, "STORE")
 
         result = timed(server, "STORE 1:* +FLAGS", store, 1)
     yield result
