@@ -11,8 +11,10 @@ import shutil
 import smtplib
 import ssl
 import subprocess
+from collections.abc import Mapping
 from email.message import EmailMessage
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from attrs import frozen
@@ -31,22 +33,40 @@ class Programs:
     def path(self, name: str) -> str:
         """Where a program is; the test is skipped where there is none, or fails where all are required."""
         found = shutil.which(name)
-        if found is not None:
-            return found
+        if found is None:
+            self._missing(name)
+        return found
+
+    def file(self, path: Path, name: str) -> None:
+        """As `path` for a library that a program needs."""
+        if not path.exists():
+            self._missing(name)
+
+    @staticmethod
+    def _missing(name: str) -> NoReturn:
         if os.environ.get("MAILSERVER_TESTS_REQUIRE") == "all":
             pytest.fail(f'{name} is not installed, and MAILSERVER_TESTS_REQUIRE is "all"')
         pytest.skip(f"{name} is not installed")
 
-    def run(self, *words: str | Path, data: bytes = b"", status: int | None = 0) -> str:
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"HOME": str(self.home), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+
+    def run(
+        self,
+        *words: str | Path,
+        data: bytes = b"",
+        status: int | None = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> str:
         """Everything the program printed. It must end with `status` (None: any)."""
-        environment = {"HOME": str(self.home), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         done = subprocess.run(
             [self.path(str(words[0])), *map(str, words[1:])],
             input=data,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=self.home,
-            env=environment,
+            env=self.environment | dict(environment or {}),
             timeout=SECONDS,
             check=False,
         )
