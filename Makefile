@@ -5,7 +5,8 @@
 # make crash     kill the server 200 times during a load (KILLS=N for another number)
 # make model     ten random IMAP sessions at a time against a model, for 600 seconds (SECS=N for another time)
 # make bench     this server beside Debian's Postfix and Dovecot, which have to be installed; as root
-# make bench-imap   IMAP over 100 000 messages and with many clients, the same way
+# make bench-imap IMAP over 100 000 messages and with many clients, the same way
+# make compare   ENVELOPE and BODYSTRUCTURE of odd messages beside Dovecot's; as root
 # make coverage  the test suite with coverage, and its report
 # make clean     all that the others have made, but ./demo
 #
@@ -25,7 +26,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test node crash bench bench-imap lint coverage coverage-report clean model
+.PHONY: help run test node crash bench bench-imap compare lint coverage coverage-report clean model
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -73,6 +74,9 @@ bench: $(VENV)/.test
 
 bench-imap: $(VENV)/.test
 	$(BIN)/python -m bench large mixed many $(ARGS)
+
+compare: $(VENV)/.test
+	$(BIN)/python -m bench.compare $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
