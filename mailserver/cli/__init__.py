@@ -45,6 +45,8 @@ def _command() -> None:
       mailserver quickstart example.org          writes mailserver.toml and users.toml here
       mailserver check -c mailserver.toml        says whether they are right
       twistd -n mailserver -c mailserver.toml    runs the server
+      mailserver import imap alice@example.org --host imap.old.example
+                                                 brings an account along from another server
     \b
     Every day:
       mailserver user add carol@example.org      asks for a password

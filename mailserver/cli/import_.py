@@ -28,7 +28,13 @@ PORTS = {"implicit": 993, "starttls": 143, "none": 143}
 
 @click.group("import")
 def import_group() -> None:
-    """Bring accounts along from other servers."""
+    """Bring accounts along from other servers. (From files: mailserver mailbox import.)
+
+    \b
+    Examples:
+      mailserver import imap alice@example.org --host imap.old.example --dry-run
+      mailserver import imap alice@example.org --host imap.old.example --login alice --password-file pw
+    """
 
 
 @import_group.command("imap")
