@@ -12,14 +12,13 @@ account is locked only while the names of the next messages are read from its in
 
 from __future__ import annotations
 
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -28,11 +27,9 @@ from twisted.python.failure import Failure
 from mailserver.errors import MailError
 from mailserver.interfaces import TextFound
 from mailserver.message.matching import Matcher
-from mailserver.store import files, fulltext, texts
+from mailserver.store import files, filling, texts
 from mailserver.store.changes import Change, Posted
-from mailserver.store.fulltext import Entry, FullText
-from mailserver.store.index import Index
-from mailserver.store.ledger import Ledger
+from mailserver.store.filling import Filling, State, names_now
 from mailserver.store.sqlite import IndexDamaged
 from mailserver.store.texts import Named
 
@@ -48,48 +45,7 @@ _LEAST = 0.02  # seconds between two slices
 _BUSY = 0.05  # seconds until the threads are looked at again
 _PATIENCE = 40  # times that a slice waits for other work
 _TURN = 100  # slices of one account before another gets its turn
-_ROWS = 500
-WORTH = 200  # messages of an account that has no index yet
 _OPEN = 32  # databases
-_REMOVED = 1000  # messages that went before the index is tidied
-
-
-@define(eq=False)
-class _State:
-    """What this process knows of an account's search index; changed by its jobs, one after the other. seen:
-    by UIDVALIDITY, the UID up to which all is entered that can be. removed: messages that went since it was
-    tidied, at first enough for that."""
-
-    account: Account
-    opened: FullText | None = None
-    seen: dict[int, int] = field(factory=dict)
-    removed: int = _REMOVED
-
-    def exists(self) -> bool:
-        """[thread]"""
-        return self.opened is not None or os.path.exists(f"{self.account.ledger.path}/{fulltext.FILE}")
-
-    def worth(self) -> bool:
-        """[thread] Is there an index, or are there more messages than a search reads without asking it?"""
-        return self.exists() or self.account.ledger.run(_messages_in_all) > WORTH
-
-    def open(self) -> FullText:
-        """[thread] Raises IndexDamaged."""
-        if self.opened is None:
-            self.opened = FullText.open(self.account.ledger.path)
-        return self.opened
-
-    def close(self) -> None:
-        """[thread]"""
-        if self.opened is not None:
-            self.opened.close()
-            self.opened = None
-
-    def discard(self) -> None:
-        """[thread]"""
-        self.close()
-        self.seen.clear()
-        fulltext.discard(self.account.ledger.path)
 
 
 @frozen
@@ -106,8 +62,8 @@ class Indexing:
     def __init__(self, store: MailStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
-        self._states: dict[str, _State] = {}
-        self._open: OrderedDict[str, _State] = OrderedDict()
+        self._states: dict[str, State] = {}
+        self._open: OrderedDict[str, State] = OrderedDict()
         self._queue: list[tuple[float, str]] = []
         self._queued: set[str] = set()
         self._timer: Any = None
@@ -161,8 +117,8 @@ class Indexing:
             state.removed += len(change.removed)
             if change.gone:
                 state.seen.clear()
-                state.removed = _REMOVED
-        if change.added or change.gone or (state is not None and state.removed >= _REMOVED):
+                state.removed = filling.REMOVED
+        if change.added or change.gone or (state is not None and state.removed >= filling.REMOVED):
             self.touch(change.user)
 
     def _wake(self) -> None:
@@ -221,18 +177,18 @@ class Indexing:
 
     # --- filling ---------------------------------------------------------------------------------
 
-    def _throw_away(self, state: _State) -> _Slice:
+    def _throw_away(self, state: State) -> _Slice:
         """[thread] The user wants no index any more."""
         state.discard()
         return _Slice(True, 0)
 
-    def _slice(self, state: _State) -> _Slice:
+    def _slice(self, state: State) -> _Slice:
         """[thread]"""
         begun = self._clock()
         if not files.is_directory(state.account.ledger.path) or not state.worth():
             return _Slice(True, 0)
         try:
-            done = _Filling(state, state.open(), self._clock, begun + SLICE).run(self._limit())
+            done = Filling(state, state.open(), self._clock, begun + SLICE).run(self._limit())
         except IndexDamaged as error:
             self._damaged(state, error)
             done = False
@@ -241,7 +197,7 @@ class Indexing:
     def _limit(self) -> int:
         return int(self._store.settings.now.search.index_size)
 
-    def _damaged(self, state: _State, error: IndexDamaged) -> None:
+    def _damaged(self, state: State, error: IndexDamaged) -> None:
         self.log.warn(
             "{user}: the search index is made anew: {error}", user=state.account.user, error=str(error)
         )
@@ -256,7 +212,7 @@ class Indexing:
         if not self.wanted(account.user) or self._stopping:
             return succeed(TextFound([], uids))
         state = self._state(account)
-        if len(uids) >= _ROWS:  # where much of that proves to be missing, it is not for long
+        if len(uids) >= filling.ROWS:  # where much of that proves to be missing, it is not for long
             self.touch(account.user, _SOON)
 
         def job() -> TextFound:
@@ -285,18 +241,18 @@ class Indexing:
         path = ledger.folder_path(directory)
 
         def again(uids: Sequence[int]) -> Sequence[Named]:
-            return ledger.run(_names_now, directory, uidvalidity, uids)
+            return ledger.run(names_now, directory, uidvalidity, uids)
 
         return self._run(self._state(account), texts.containing, path, messages, again, matcher)
 
     # --- help ------------------------------------------------------------------------------------
 
-    def _state(self, account: Account) -> _State:
+    def _state(self, account: Account) -> State:
         """The account's; the database that rested longest is closed."""
         user = account.user
         state = self._states.get(user)
         if state is None:
-            state = self._states[user] = _State(account)
+            state = self._states[user] = State(account)
         self._open[user] = state
         self._open.move_to_end(user)
         if len(self._open) > _OPEN:
@@ -304,97 +260,5 @@ class Indexing:
             self._run(oldest, oldest.close).addErrback(lambda _: None)
         return state
 
-    def _run(self, state: _State, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    def _run(self, state: State, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
         return self._store.threads.run(("search", state.account.user), function, *args)
-
-
-@define(eq=False)
-class _Filling:
-    """[thread] One slice of work for one account."""
-
-    state: _State
-    opened: FullText
-    clock: Callable[[], float]
-    until: float
-
-    def run(self, limit: int) -> bool:
-        """True where nothing is left to do."""
-        ledger, seen = self.state.account.ledger, self.state.seen
-        folders = ledger.run(_folders)
-        if self.opened.size() < limit:
-            for directory, uidvalidity, uidnext in folders:
-                while seen.get(uidvalidity, 0) + 1 < uidnext:
-                    if not self._go_on(directory, uidvalidity, uidnext):
-                        return False
-        if self.state.removed >= _REMOVED:
-            self.state.removed = 0
-            self.opened.keep_only({one[1]: ledger.run(_uids, *one[:2]) for one in folders})
-        return True
-
-    def _go_on(self, directory: str, uidvalidity: int, uidnext: int) -> bool:
-        """The next messages of a folder; False where the time is over."""
-        seen = self.state.seen
-        messages: list[Named] = self.state.account.ledger.run(
-            _messages, directory, uidvalidity, seen.get(uidvalidity, 0)
-        )
-        upto = messages[-1][0] if len(messages) == _ROWS else uidnext - 1
-        with self.opened.transaction():
-            stopped = self._enter(directory, uidvalidity, messages)
-        seen[uidvalidity] = stopped or upto
-        return self.clock() <= self.until
-
-    def _enter(self, directory: str, uidvalidity: int, messages: Sequence[Named]) -> int:
-        """What is absent of these; the last UID that was looked at, 0 for all."""
-        absent = self.opened.absent(uidvalidity, [uid for uid, _ in messages])
-        path = self.state.account.ledger.folder_path(directory)
-        entries: list[Entry] = []
-        lost: list[int] = []
-        stopped = 0
-        for uid, name in messages:
-            if uid in absent:
-                if entries and self.clock() > self.until:
-                    stopped = uid - 1
-                    break
-                entry = texts.entry_of(uid, f"{path}/{name}", self.opened.knows)
-                if entry is None:
-                    lost.append(uid)
-                else:
-                    entries.append(entry)
-        if lost:  # most likely renamed by us since the names were asked for
-            for uid, name in self.state.account.ledger.run(_names_now, directory, uidvalidity, lost):
-                entry = texts.entry_of(uid, f"{path}/{name}", self.opened.knows)
-                if entry is not None:
-                    entries.append(entry)
-        self.opened.enter(uidvalidity, entries)
-        return stopped
-
-
-def _messages_in_all(ledger: Ledger, opened: Index) -> int:
-    return opened.usage()[1]
-
-
-def _folders(ledger: Ledger, opened: Index) -> list[tuple[str, int, int]]:
-    return [(folder.dir, folder.uidvalidity, folder.uidnext) for folder in opened.folders()]
-
-
-def _messages(ledger: Ledger, opened: Index, directory: str, uidvalidity: int, after: int) -> list[Named]:
-    """The next of a folder, if it is still the same one."""
-    folder = opened.folder(directory)
-    if folder is None or folder.uidvalidity != uidvalidity:
-        return []
-    return opened.names_after(folder, after, _ROWS)
-
-
-def _names_now(
-    ledger: Ledger, opened: Index, directory: str, uidvalidity: int, uids: Sequence[int]
-) -> list[Named]:
-    """Of these messages (ascending), if it is still the same folder."""
-    folder = opened.folder(directory)
-    if folder is None or folder.uidvalidity != uidvalidity:
-        return []
-    return [(row.uid, row.name) for row in opened.rows(folder, uids)]
-
-
-def _uids(ledger: Ledger, opened: Index, directory: str, uidvalidity: int) -> Sequence[int]:
-    folder = opened.folder(directory)
-    return () if folder is None or folder.uidvalidity != uidvalidity else opened.uids(folder)

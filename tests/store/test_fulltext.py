@@ -10,7 +10,7 @@ import pytest
 
 from mailserver.interfaces import TextFound
 from mailserver.message.matching import Matcher
-from mailserver.store import fulltext, indexing, texts, wordbook
+from mailserver.store import filling, fulltext, texts, wordbook
 from mailserver.store.fulltext import FILE, Entry, FullText
 from mailserver.store.sqlite import IndexDamaged
 from mailserver.store.store import MailStore
@@ -68,7 +68,7 @@ class Office:
 
 @pytest.fixture(autouse=True)
 def worth(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(indexing, "WORTH", 0)
+    monkeypatch.setattr(filling, "WORTH", 0)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_renamed_folder_keeps_its_index(office: Office) -> None:
 
 
 def test_expunged_messages_leave_it(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(indexing, "_REMOVED", 2)
+    monkeypatch.setattr(filling, "REMOVED", 2)
     now(office.account.create("Gone"))
     append(office.account, "Gone", message(9, "plums"))
     for number in range(4):
@@ -183,7 +183,7 @@ def test_the_work_of_another_edition_is_thrown_away(tmp_path: Path, monkeypatch:
 
 
 def test_a_few_messages_are_not_worth_an_index(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(indexing, "WORTH", 2)
+    monkeypatch.setattr(filling, "WORTH", 2)
     for number in (1, 2):
         append(office.account, "INBOX", message(number, "apples"))
     office.fill()
@@ -245,7 +245,7 @@ def test_files_that_are_renamed_meanwhile(office: Office, monkeypatch: pytest.Mo
         office.account, "", mailbox.uidvalidity, old, Matcher("apples", True)
     )
     assert now(searching) == [1, 2, 3]
-    monkeypatch.setattr(indexing, "_messages", lambda *args: old)
+    monkeypatch.setattr(filling, "_messages", lambda *args: old)
     office.fill()
     assert office.look("apples") == TextFound([1, 2, 3], [])
 
