@@ -7,7 +7,7 @@ method is called in the reactor thread and must return at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import Enum, IntFlag
 from typing import Any
 
@@ -310,6 +310,12 @@ class IAccount(Interface):
         """RFC 3501, 6.3.5: with all below it; INBOX gives its messages to `new` and stays."""
 
     def subscribe(name: str, wanted: bool) -> Deferred[None]: ...
+
+    def metadata(name: str) -> Deferred[Mapping[str, bytes]]:
+        """Annotations of a folder by entry, in lower case, of the server where `name` is empty (RFC 5464)."""
+
+    def set_metadata(name: str, values: Mapping[str, bytes | None]) -> Deferred[None]:
+        """All or none; None removes. Fails with a MailError that has the response code of RFC 5464."""
 
     def subscriptions() -> Deferred[Sequence[str]]:
         """Names subscribed to, whether they exist or not (RFC 3501, 6.3.6)."""

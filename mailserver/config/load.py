@@ -50,6 +50,8 @@ _LIMITS: dict[str, Reader[Any]] = {
     "quota": size(),
     "line": size(8192),
     "min_free": size(),
+    "metadata_size": size(1024),  # RFC 5464, 4.1
+    "metadata_entries": count(10),
     "alias_depth": count(1, 1000),
 }
 

@@ -129,6 +129,8 @@ class Limits:
     hops: int = 50  # Received lines (RFC 5321, 6.3)
     alias_depth: int = 20
     keywords: int = 200  # different keywords in one mailbox
+    metadata_size: int = 16 * KIB  # one annotation of a mailbox (RFC 5464)
+    metadata_entries: int = 50  # annotations of one mailbox
     mailboxes: int = 10_000  # folders of one account
     min_free: int = 64 * MIB  # free disk space below which mail is deferred
 

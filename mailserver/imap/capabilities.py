@@ -190,6 +190,12 @@ ROWS: tuple[Row, ...] = (
     Row("REPLACE", ("Replace",)),
     Row("BINARY", options={"Fetch": _fetches_binary, **_appends("BINARY")}),
     Row("NOTIFY", ("Notify",)),
+    Row("METADATA", ("GetMetadata", "SetMetadata")),
+    Row(
+        "LIST-METADATA",
+        options={"ListExtended": lambda command: command.metadata},
+        needs=("METADATA", "LIST-EXTENDED"),
+    ),
     Row("SORT", ("Sort",)),
     Row("SORT=DISPLAY", options={"Sort": _sorted_for_display}, needs=("SORT",)),
     Row("ESORT", options={"Sort": lambda command: command.returning is not None}, needs=("SORT", "ESEARCH")),

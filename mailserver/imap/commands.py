@@ -170,6 +170,7 @@ class ListExtended(Command):
     """LIST with options or several patterns (RFC 5258); options are in capitals.
 
     status: items of the return option STATUS (RFC 5819), empty without it
+    metadata: entries of the return option METADATA (RFC 9590)
     """
 
     NAME = "LIST"
@@ -178,6 +179,7 @@ class ListExtended(Command):
     selection: frozenset[str] = frozenset()
     returned: frozenset[str] = frozenset()
     status: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
 
 
 @frozen
@@ -337,6 +339,26 @@ class Notify(Command):
     NAME = "NOTIFY"
     groups: tuple[EventGroup, ...]
     status: bool = False
+
+
+@frozen
+class GetMetadata(Command):
+    """RFC 5464, 4.2; `mailbox` is empty for the server. depth: None for infinity."""
+
+    NAME = "GETMETADATA"
+    mailbox: str
+    entries: tuple[str, ...]
+    depth: int | None = 0
+    maxsize: int | None = None
+
+
+@frozen
+class SetMetadata(Command):
+    """RFC 5464, 4.3; None removes an entry."""
+
+    NAME = "SETMETADATA"
+    mailbox: str
+    values: tuple[tuple[str, bytes | None], ...]
 
 
 # --- selected (RFC 3501, 6.4) ----------------------------------------------------------------------

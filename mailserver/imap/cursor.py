@@ -134,11 +134,11 @@ class Cursor:
         """An atom that is a keyword of the grammar, in capitals."""
         return self.atom().decode("ascii").upper()
 
-    def _literal(self) -> bytes | None:
+    def _literal(self, nul: bool = False) -> bytes | None:
         if self.pos != len(self.text) or self._next >= len(self._parts):
             return None
         literal = self._parts[self._next]
-        if b"\0" in literal:
+        if b"\0" in literal and not nul:
             raise BadSyntax("NUL in a literal")
         self.text = self._parts[self._next + 1]
         self._next += 2
@@ -172,6 +172,15 @@ class Cursor:
             self.pos += 3
             return None
         return self.string()
+
+    def nstring8(self) -> bytes | None:
+        """nstring / literal8 (RFC 5464, 5)"""
+        if not self.skip(b"~"):
+            return self.nstring()
+        literal = self._literal(nul=True)
+        if literal is None:
+            raise BadSyntax("Expected a literal")
+        return literal
 
     def astring(self) -> bytes:
         match = _ASTRING.match(self.text, self.pos)

@@ -88,6 +88,8 @@ ALLOWED: dict[type[c.Command], frozenset[State]] = {
     c.GetAcl: _AFTER,
     c.ListRights: _AFTER,
     c.MyRights: _AFTER,
+    c.GetMetadata: _AFTER,  # RFC 5464, 4.2
+    c.SetMetadata: _AFTER,
     c.Check: _SELECTED,  # RFC 3501, 6.4
     c.Close: _SELECTED,
     c.Unselect: _SELECTED,  # RFC 3691

@@ -17,6 +17,7 @@ from mailserver.imap.cursor import PLAIN, BadSyntax, Cursor, Dialect
 from mailserver.imap.grammar_acl import parse_delete_acl, parse_list_rights, parse_set_acl
 from mailserver.imap.grammar_fetch import fetch_items, fetch_modifiers, with_modseq
 from mailserver.imap.grammar_list import parse_create, parse_list, status_items
+from mailserver.imap.grammar_metadata import parse_get_metadata, parse_set_metadata
 from mailserver.imap.grammar_modifiers import select_parameters, store_modifiers
 from mailserver.imap.grammar_notify import parse_notify
 from mailserver.imap.grammar_search import (
@@ -373,6 +374,8 @@ _ARGUMENTS: dict[str, _Parser] = {
     "GETQUOTA": _quota_root,
     "GETQUOTAROOT": _mailbox(c.GetQuotaRoot),
     "SETQUOTA": _set_quota,
+    "GETMETADATA": parse_get_metadata,
+    "SETMETADATA": parse_set_metadata,
     "IDLE": _nothing(c.Idle),
     "UNAUTHENTICATE": _nothing(c.Unauthenticate),
     "COMPRESS": _compress,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailserver.errors import LimitReached
 from mailserver.imap import commands as c
 from mailserver.imap.cursor import BadSyntax, Cursor
+from mailserver.imap.grammar_metadata import entry_list
 
 STATUS_ITEMS = frozenset(
     (
@@ -24,7 +25,7 @@ STATUS_ITEMS = frozenset(
 MAX_PATTERNS = 100
 CRITERIA = ("SUBSCRIBED", "SPECIAL-USE")  # selection options that select by themselves
 _SELECTION = frozenset((*CRITERIA, "REMOTE", "RECURSIVEMATCH"))
-_RETURN = frozenset(("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS", "MYRIGHTS"))
+_RETURN = frozenset(("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS", "MYRIGHTS", "METADATA"))
 
 
 def parse_list(cursor: Cursor, tag: bytes) -> c.Command:
@@ -37,8 +38,8 @@ def parse_list(cursor: Cursor, tag: bytes) -> c.Command:
     patterns = _patterns(cursor) if several else (cursor.list_mailbox(),)
     if selection is None and not several and cursor.at_end():
         return c.List(tag, reference, patterns[0])
-    returned, status = (frozenset[str](), ()) if cursor.at_end() else _returned(cursor)
-    return c.ListExtended(tag, reference, patterns, selection or frozenset(), returned, status)
+    returned, status, metadata = (frozenset[str](), (), ()) if cursor.at_end() else _returned(cursor)
+    return c.ListExtended(tag, reference, patterns, selection or frozenset(), returned, status, metadata)
 
 
 def _selection(cursor: Cursor) -> frozenset[str]:
@@ -67,14 +68,15 @@ def _patterns(cursor: Cursor) -> tuple[str, ...]:
     return tuple(patterns)
 
 
-def _returned(cursor: Cursor) -> tuple[frozenset[str], tuple[str, ...]]:
-    """SP list-return-opts: the options, and the items of STATUS"""
+def _returned(cursor: Cursor) -> tuple[frozenset[str], tuple[str, ...], tuple[str, ...]]:
+    """SP list-return-opts: the options, the items of STATUS, and the entries of METADATA (RFC 9590, 5)"""
     cursor.space()
     if cursor.word() != "RETURN":
         raise BadSyntax("Expected RETURN")
     cursor.expect(b" (")
     options: set[str] = set()
     items: tuple[str, ...] = ()
+    entries: tuple[str, ...] = ()
     while not cursor.skip(b")"):
         if options:
             cursor.space()
@@ -82,7 +84,10 @@ def _returned(cursor: Cursor) -> tuple[frozenset[str], tuple[str, ...]]:
         options.add(option)
         if option == "STATUS":
             items = status_items(cursor)
-    return frozenset(options), items
+        if option == "METADATA":
+            cursor.space()
+            entries = entry_list(cursor)
+    return frozenset(options), items, entries
 
 
 def _option(cursor: Cursor, known: frozenset[str]) -> str:

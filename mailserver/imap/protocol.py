@@ -187,7 +187,7 @@ class ImapConnection(Connection):
 
     def disconnected(self) -> None:
         self._drop_upload()
-        self.session.set_notifier(None)
+        self.session.leave_account()
         if self.session.exchange is not None:
             self.session.exchange.abandon()
         if self.session.login is not None:
@@ -273,7 +273,7 @@ class ImapConnection(Connection):
         session = self.session
         if not self.open:
             session.unselect()
-            session.set_notifier(None)
+            session.leave_account()
             return
         if isinstance(result, Failure):
             self._failed(result, command)

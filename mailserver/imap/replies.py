@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from mailserver.imap.listing import Listed
 from mailserver.interfaces import QuotaUsage
-from mailserver.message.envelope import string
+from mailserver.message.envelope import nstring, string
 from mailserver.rights import ALL, OTHERS, told
 from mailserver.wire import utf7
 
@@ -68,6 +68,19 @@ def root(command: str) -> bytes:
 def status(name: str, values: Iterable[tuple[str, int | str]], utf8: bool = False) -> bytes:
     items = " ".join(f"{item} {value}" for item, value in values)
     return b"* STATUS %b (%b)\r\n" % (mailbox(name, utf8), items.encode("ascii"))
+
+
+def metadata(name: str, values: Iterable[tuple[str, bytes | None]], utf8: bool = False) -> bytes:
+    """Entries with their values (RFC 5464, 4.4.1)."""
+    pairs = b" ".join(astring(entry.encode("ascii")) + b" " + _value(value) for entry, value in values)
+    return b"* METADATA %b (%b)\r\n" % (mailbox(name, utf8) if name else b'""', pairs)
+
+
+def _value(value: bytes | None) -> bytes:
+    """nstring / literal8"""
+    if value is not None and b"\0" in value:
+        return b"~{%d}\r\n%b" % (len(value), value)
+    return nstring(value)
 
 
 def metadata_changed(name: str, entries: Iterable[str], utf8: bool = False) -> bytes:

@@ -17,8 +17,10 @@ from mailserver.audit import Audit
 from mailserver.config.schema import Without
 from mailserver.errors import MailError, NotPermitted
 from mailserver.events import AccountEvent
+from mailserver.imap import replies
 from mailserver.imap.commands import Command, Expunge, Move, Replace
 from mailserver.imap.cursor import Dialect
+from mailserver.imap.metadata import MetadataWatch
 from mailserver.imap.notify import Notifier
 from mailserver.imap.rules import MAX_CLIENT, rules_for, switched_off
 from mailserver.imap.selected import Selected
@@ -103,6 +105,7 @@ class Session:
     answered: the command being executed has its tagged reply
     running:  the command being executed
     notifier: what the client wants to be told (NOTIFY), None where it never said
+    metadata: what was changed of annotations, where METADATA is enabled
     """
 
     def __init__(self, wire: Wire) -> None:
@@ -119,6 +122,7 @@ class Session:
         self.answered = False
         self.running: Command | None = None
         self.notifier: Notifier | None = None
+        self.metadata: MetadataWatch | None = None
         self.logged_out = False
         self._off: frozenset[str] | None = None
         self._told_rules: set[Without] = set()
@@ -195,7 +199,7 @@ class Session:
     def forget_user(self) -> None:
         """Back to the state before log-in, with nothing left of it (RFC 8437, 3)."""
         self.unselect()
-        self.set_notifier(None)
+        self.leave_account()
         self.enabled.clear()
         self.belongs_to(None, "")
 
@@ -289,6 +293,7 @@ class Session:
             self._sync(allow_expunge, True, notifier.tells_flags)
         else:
             self._sync(allow_expunge, with_uid)
+            self._tell_metadata()
 
     def tell_everything(self) -> None:
         """The same whatever NOTIFY asked for."""
@@ -351,6 +356,30 @@ class Session:
     def contexts_due(self) -> bool:
         """Are there searches to be looked at again for the client (RFC 5267, 4.3)?"""
         return self.selected is not None and self.selected.contexts_due
+
+    # --- METADATA (RFC 5464, 4.4) -----------------------------------------------------------------
+
+    def watch_metadata(self) -> None:
+        """The client wants to be told of annotations that others change; NOTIFY, once given, says which."""
+        watch = self.metadata = MetadataWatch()
+
+        def hear(event: AccountEvent) -> None:
+            if watch.hear(event, self.running) and self.idle:
+                self.wake()
+
+        watch.end = self.owner.watch(hear)
+
+    def _tell_metadata(self) -> None:
+        if self.metadata is not None:
+            for name, entries in self.metadata.take().items():
+                self.send(replies.metadata_changed(name, entries, self.utf8))
+
+    def leave_account(self) -> None:
+        """Nothing of the account is watched any more."""
+        self.set_notifier(None)
+        if self.metadata is not None:
+            self.metadata.end()
+            self.metadata = None
 
     # --- NOTIFY (RFC 5465) ------------------------------------------------------------------------
 

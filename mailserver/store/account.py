@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -19,7 +19,7 @@ from mailserver.interfaces import (
     NewMessage,
     QuotaUsage,
 )
-from mailserver.store import copying, folders, maildir, operations
+from mailserver.store import copying, folders, maildir, metadata, operations
 from mailserver.store.filing import AccountPlace, Deposit
 from mailserver.store.index import Index
 from mailserver.store.ledger import Ledger
@@ -85,6 +85,18 @@ class Account:
 
     def subscriptions(self) -> Deferred[Sequence[str]]:
         return self.run(folders.subscriptions)
+
+    def metadata(self, name: str) -> Deferred[Mapping[str, bytes]]:
+        return self.run(metadata.get, name, self.user)
+
+    def set_metadata(self, name: str, values: Mapping[str, bytes | None]) -> Deferred[None]:
+        return self.annotate(name, values, self.user)
+
+    def annotate(self, name: str, values: Mapping[str, bytes | None], user: str) -> Deferred[None]:
+        """`set_metadata` by somebody who sees this account's mailbox."""
+        limits = self.store.settings.now.limits
+        size, count = limits.metadata_size, limits.metadata_entries
+        return self.run(metadata.put, name, values, user=user, size=size, count=count)
 
     # --- mailboxes -------------------------------------------------------------------------------
 
@@ -166,4 +178,5 @@ def _empty_inbox_into(ledger: Ledger, opened: Index, new: str, limit: int) -> No
     inbox = ledger.folder(opened, "")
     uids = [row.uid for row in opened.rows(inbox)]
     target = maildir.directory_of(new.removesuffix("/"))
+    metadata.copy(ledger, "", target)
     copying.copy(ledger, opened, "", uids, target=target, move=True)

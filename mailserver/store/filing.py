@@ -35,7 +35,8 @@ _TRIES = 5
 
 @frozen
 class Paper:
-    """A file in the spool, LF line ends. `moves`: it goes to this folder only, so it may be renamed."""
+    """A file in the spool, LF line ends. `moves`: it goes to this folder only, so it may be renamed.
+    `unique`: of a copy, the part of its name that says so (`object_ids`)."""
 
     path: str
     size: int
@@ -43,6 +44,7 @@ class Paper:
     date: int
     flags: frozenset[str] = frozenset()
     moves: bool = False
+    unique: str = ""
 
 
 @define(eq=False)
@@ -156,7 +158,17 @@ def put(ledger: Ledger, folder: Folder, path: str, paper: Paper, *, uid: int, fl
     letters = maildir.letters_for(flags & maildir.LETTER_BITS)
     for attempt in range(_TRIES):
         when = ledger.around.clock()
-        base = ledger.around.names.message(when, paper.size, paper.wire, folder.uidvalidity, uid)
+        if paper.unique and not attempt:
+            base = maildir.with_attributes(
+                paper.unique,
+                size=paper.size,
+                wire=paper.wire,
+                uidvalidity=folder.uidvalidity,
+                uid=uid,
+                saved=int(when),
+            )
+        else:
+            base = ledger.around.names.message(when, paper.size, paper.wire, folder.uidvalidity, uid)
         name = f"cur/{base}:2,{letters}" if flags else f"new/{base}"
         ledger.around.expect(f"{path}/{name[:3]}", name[4:])
         target = f"{path}/{name}"

@@ -17,6 +17,7 @@ from hashlib import sha256
 from mailserver.store import maildir
 
 _OURS = re.compile(r"[0-9]+\.M[0-9]{6}P[0-9]+R[0-9a-f]{8}Q[0-9]+\.[^,:]*")  # as `NameMaker.unique` makes them
+_LONGEST = 120  # octets; size, UID, flags and what others add have to have room behind it
 _CARRIED = re.compile(r"[0-9]+\.E([0-9a-f]{32})\.")  # as `carrying` makes them
 
 
@@ -36,6 +37,14 @@ def email_id(name: str, date: int, wire: int) -> str:
 
 def _digest(text: str) -> str:
     return "M" + sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def unique_for(name: str, date: int, wire: int, host: str) -> str:
+    """The unique part for a copy of a message, which has its EMAILID."""
+    unique = maildir.unique_part(name)
+    if len(unique.encode("utf-8", "surrogateescape")) <= _LONGEST:
+        return unique
+    return carrying(email_id(name, date, wire), date, host)
 
 
 def carrying(email_id: str, date: int, host: str) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from attrs import evolve, frozen
 
@@ -284,21 +283,14 @@ def _twins(ledger: Ledger, directory: str, path: str) -> set[str]:
 def base_for(ledger: Ledger, folder: Folder, row: Row, to: Row, size: int, *, afresh: bool = False) -> str:
     """The base name of a message, `row`, as `to` in `folder`: its EMAILID stays what it is. `afresh`: not the
     unique part that it has."""
-    unique = maildir.unique_part(row.name)
-    complete = partial(
-        maildir.with_attributes,
-        size=size,
-        wire=row.wire,
-        uidvalidity=folder.uidvalidity,
-        uid=to.uid,
-        saved=to.saved,
+    host = ledger.around.names.host
+    if afresh:
+        unique = object_ids.carrying(object_ids.email_id(row.name, row.date, row.wire), row.date, host)
+    else:
+        unique = object_ids.unique_for(row.name, row.date, row.wire, host)
+    return maildir.with_attributes(
+        unique, size=size, wire=row.wire, uidvalidity=folder.uidvalidity, uid=to.uid, saved=to.saved
     )
-    base = complete(unique)
-    if afresh or len(os.fsencode(base)) > maildir.LONGEST - 40:
-        identity = object_ids.email_id(row.name, row.date, row.wire)
-        unique = object_ids.carrying(identity, row.date, ledger.around.names.host)
-        base = complete(unique)
-    return base
 
 
 def take_recent(ledger: Ledger, opened: Index, directory: str, up_to: int) -> None:

@@ -8,7 +8,7 @@ is needed learns that the mailbox exists only if it could be listed (`l`); else 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from attrs import evolve, frozen
@@ -28,7 +28,7 @@ from mailserver.interfaces import (
     QuotaUsage,
 )
 from mailserver.rights import ALL, ANYONE, OTHERS, Acl
-from mailserver.store import acl, files, maildir
+from mailserver.store import acl, files, maildir, metadata
 from mailserver.store.account import Account
 from mailserver.store.filing import Deposit
 from mailserver.store.mailbox import Mailbox
@@ -229,6 +229,31 @@ class SharingAccount(Account):
             raise CannotName("A mailbox stays with its owner")
         await self._may_create(target)
         await place.account.rename(place.name, target.name)
+
+    def metadata(self, name: str) -> Deferred[Mapping[str, bytes]]:
+        return _later(self._metadata(name)) if is_others(name) else super().metadata(name)
+
+    async def _metadata(self, name: str) -> Mapping[str, bytes]:
+        place = self._place(name)
+        await self._may_annotate(place)
+        return await place.account.run(metadata.get, place.name, self.user)
+
+    def set_metadata(self, name: str, values: Mapping[str, bytes | None]) -> Deferred[None]:
+        return (
+            _later(self._set_metadata(name, values))
+            if is_others(name)
+            else super().set_metadata(name, values)
+        )
+
+    async def _set_metadata(self, name: str, values: Mapping[str, bytes | None]) -> None:
+        place = self._place(name)
+        await self._may_annotate(place)
+        await place.account.annotate(place.name, values, self.user)
+
+    async def _may_annotate(self, place: Place) -> None:
+        """The right `l`, and one of those to its messages (RFC 5464, 3.3)."""
+        if set("rswip").isdisjoint(await self._need(place, "l")):
+            raise NotPermitted
 
     # --- mailboxes -------------------------------------------------------------------------------
 

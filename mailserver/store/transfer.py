@@ -11,12 +11,13 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from mailserver import durable
 from mailserver.errors import MessageGone
 from mailserver.interfaces import CopyResult
 from mailserver.rights import FLAG_RIGHTS
+from mailserver.store import object_ids
 from mailserver.store.filing import SYSTEM_FLAGS, AccountPlace, Deposit, Paper
 from mailserver.store.index import Index
 from mailserver.store.ledger import Ledger
@@ -57,7 +58,9 @@ def take_out(
             if name is None:
                 raise MessageGone
             flags = permitted(_names(row, keywords), rights)
-            papers.append(spool.link(os.path.join(path, name), wire=row.wire, date=row.date, flags=flags))
+            paper = spool.link(os.path.join(path, name), wire=row.wire, date=row.date, flags=flags)
+            unique = object_ids.unique_for(name, row.date, row.wire, ledger.around.names.host)
+            papers.append(evolve(paper, unique=unique))
         if len(rows) != len(uids):
             raise MessageGone
     except BaseException:

@@ -7,7 +7,7 @@ For tests of IMAP sessions. Everything fires at once, unless `account.clock` is 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -107,6 +107,7 @@ class FakeMailbox:
         self.keywords: list[str] = []
         self.derived: dict[str, Any] = {}
         self.special_use = ""
+        self.metadata: dict[str, bytes] = {}
         self.at_once = True
         self.keep_header = 64 * 1024
         self.max_keywords = 200
@@ -512,6 +513,20 @@ class FakeAccount:
     def watch(self, watcher: Any) -> Any:
         """Nothing is told: for that there is the real store."""
         return lambda: None
+
+    def metadata(self, name: str) -> Deferred[Mapping[str, bytes]]:
+        return self.later_call(lambda: dict(self.folder(name).metadata if name else {}))
+
+    def set_metadata(self, name: str, values: Mapping[str, bytes | None]) -> Deferred[None]:
+        def run() -> None:
+            entries = self.folder(name).metadata
+            for entry, value in values.items():
+                if value is None:
+                    entries.pop(entry, None)
+                else:
+                    entries[entry] = value
+
+        return self.later_call(run)
 
     def subscriptions(self) -> Deferred[Sequence[str]]:
         return self.later(sorted(self.subscribed))

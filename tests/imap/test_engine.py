@@ -116,6 +116,8 @@ COMMANDS: dict[type[c.Command], bytes] = {
     c.GetAcl: b"GETACL x",
     c.ListRights: b"LISTRIGHTS x y",
     c.MyRights: b"MYRIGHTS x",
+    c.GetMetadata: b"GETMETADATA x /shared/comment",
+    c.SetMetadata: b"SETMETADATA x (/shared/comment NIL)",
     c.Check: b"CHECK",
     c.Close: b"CLOSE",
     c.Unselect: b"UNSELECT",

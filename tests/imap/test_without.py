@@ -26,6 +26,8 @@ SAMPLES = {
     "NOTIFY": ["NOTIFY NONE"],
     "ACL": ["MYRIGHTS INBOX", "GETACL INBOX", "SETACL INBOX bob lr", "DELETEACL INBOX bob"],
     "LIST-MYRIGHTS": ['LIST "" % RETURN (MYRIGHTS)'],
+    "METADATA": ["GETMETADATA INBOX /shared/comment", 'SETMETADATA INBOX (/shared/comment "x")'],
+    "LIST-METADATA": ['LIST "" % RETURN (METADATA (/shared/comment))'],
     "NAMESPACE": ["NAMESPACE"],
     "UIDPLUS": ["UID EXPUNGE 1"],
     "UNSELECT": ["UNSELECT"],
@@ -163,7 +165,8 @@ def test_rows_name_commands_that_there_are() -> None:
 
 
 def test_what_is_built_on_it_goes_with_it() -> None:
-    assert without(["LIST-EXTENDED"]) == {"LIST-EXTENDED", "LIST-STATUS", "LIST-MYRIGHTS", "IMAP4rev2"}
+    built = {"LIST-STATUS", "LIST-MYRIGHTS", "LIST-METADATA", "IMAP4rev2"}
+    assert without(["LIST-EXTENDED"]) == {"LIST-EXTENDED", *built}
     assert without([]) == frozenset()
 
 

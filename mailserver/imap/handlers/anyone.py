@@ -20,7 +20,7 @@ from mailserver.imap.session import Handler, Session
 
 IDENTITY = {"name": "mailserver"}  # no version: it helps attackers more than users (RFC 2971, 5)
 # What changes responses only when asked to (RFC 5161, 3.1).
-ENABLEABLE = {name.upper(): name for name in ("CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "IMAP4rev2")}
+ENABLEABLE = {name.upper(): name for name in ("CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "IMAP4rev2", "METADATA")}
 
 
 async def capability(session: Session, command: Capability) -> None:
@@ -65,6 +65,8 @@ async def enable(session: Session, command: Enable) -> None:
     if not {"CONDSTORE", "QRESYNC"}.isdisjoint(wanted):  # RFC 7162, 3.2.3
         session.enable_condstore()
     session.enabled.update(wanted)
+    if "METADATA" in wanted:
+        session.watch_metadata()
     if "IMAP4rev2" in wanted and session.selected is not None:
         session.selected.forget_recent()
     session.ok(command)

@@ -13,6 +13,7 @@ from mailserver.imap.handlers.mailboxes import status_values
 from mailserver.imap.handlers.names import liner
 from mailserver.imap.listing import Listed, list_folders, list_subscribed
 from mailserver.imap.listing_extended import list_extended
+from mailserver.imap.metadata import chosen
 from mailserver.imap.session import Handler, Session
 
 LINES_PER_TURN = 500  # of LIST, between two turns of the reactor
@@ -50,27 +51,33 @@ async def list_with_options(session: Session, command: ListExtended) -> None:
         entries = await session.in_thread(lambda: list_extended(folders, names, command))
     else:
         entries = list_extended(folders, names, command)
-    if command.status:
+    if command.status or command.metadata:
         for entry in entries:
-            await _send_with_status(session, command, entry)
+            await _send_with_more(session, command, entry)
     else:
         await _send_list(session, command, entries)
     session.ok(command)
 
 
-async def _send_with_status(session: Session, command: ListExtended, entry: Listed) -> None:
-    """LIST, then STATUS where the mailbox can be selected and was not only listed for what is below it. One
-    that has gone meanwhile is told so; other troubles only cost the STATUS (RFC 5819, 2)."""
-    status = b""
+async def _send_with_more(session: Session, command: ListExtended, entry: Listed) -> None:
+    """LIST, then STATUS and METADATA where the mailbox can be selected and was not only listed for what is
+    below it. One that has gone meanwhile is told so; other troubles only cost what was asked for beside LIST
+    (RFC 5819, 2; RFC 9590, 3)."""
+    more = b""
     if entry.selected:
         try:
-            values = await status_values(session, entry.name, command.status)
-            status = replies.status(entry.name, values, session.utf8)
+            if command.status:
+                values = await status_values(session, entry.name, command.status)
+                more += replies.status(entry.name, values, session.utf8)
+            if command.metadata:
+                entries = await session.owner.metadata(entry.name)
+                found, _ = chosen(entries, command.metadata, 0, None)
+                more += replies.metadata(entry.name, found, session.utf8)
         except NoSuchMailbox:
-            entry = evolve(entry, attributes=("\\NonExistent", *entry.attributes))
+            more, entry = b"", evolve(entry, attributes=("\\NonExistent", *entry.attributes))
         except MailError:
-            status = b""
-    session.send(_liner(session, command)(entry) + status)
+            pass
+    session.send(_liner(session, command)(entry) + more)
     await session.drained()
 
 
