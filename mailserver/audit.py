@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -105,11 +107,23 @@ class Audit:
         if not lines or self._fd < 0:
             return
         try:
-            os.write(self._fd, ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+            for piece in self._pieces("\n".join(lines).encode("utf-8", "backslashreplace") + b"\n"):
+                os.write(self._fd, piece)
         except OSError as error:
             if not self.lost:
                 _log.error("the event log cannot be written: {error}", error=error)
             self.lost += len(lines)
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        """Whole lines that no other process's come between: a file takes any number of them at once, a pipe
+        no more than PIPE_BUF."""
+        if len(data) > select.PIPE_BUF and stat.S_ISFIFO(os.fstat(self._fd).st_mode):
+            while len(data) > select.PIPE_BUF:
+                end = data.rfind(b"\n", 0, select.PIPE_BUF) + 1 or data.find(b"\n") + 1
+                yield data[:end]
+                data = data[end:]
+        if data:
+            yield data
 
     def close(self) -> None:
         self.flush()

@@ -60,6 +60,19 @@ class InstanceLock:
             self._fd = -1
 
 
+def hand_over(data_dir: Path) -> None:
+    """[disk] Started as root: what was made in data_dir before the privileges are given up belongs to whom
+    data_dir belongs to. Raises OSError."""
+    owner = os.stat(data_dir)
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    tls = data_dir / "tls"
+    made = [data_dir / NAME, data_dir / "salt", tls, *(tls.iterdir() if tls.is_dir() else ())]
+    for path in made:
+        if os.path.lexists(path) and os.lstat(path).st_uid == 0:
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def running(data_dir: Path) -> int | None:
     """[disk] The process id of the server that runs on `data_dir`, None where none does. Raises OSError where
     that cannot be told."""

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from mailserver.config.load import Loaded
 from mailserver.config.watch import Settings
 from mailserver.errors import MailError
-from mailserver.instance import NAME, InstanceLock
+from mailserver.instance import NAME, InstanceLock, hand_over
 from mailserver.interfaces import Listener
 from mailserver.net.listen import hold
 from mailserver.processes.assignment import Assignment, Inherited
@@ -56,6 +56,7 @@ class Master(Service):
         """Lock data_dir, bind the ports. Ends the launch with one line where one of these cannot be."""
         try:
             self._secret = claim(self.settings.now.data_dir, self._lock)
+            hand_over(self.settings.now.data_dir)
         except (MailError, OSError, ValueError) as error:
             raise SystemExit(f"mailserver: {told(error)}") from None
         self._parts = Parts(self.settings, self.reactor, self._secret, Team(run=self._run))

@@ -50,7 +50,7 @@ from mailserver.dns.resolver import Resolver, SystemServers, parse_server
 from mailserver.errors import MailError
 from mailserver.extensions import find_extension
 from mailserver.imap.protocol import ImapFactory
-from mailserver.instance import NAME, InstanceLock
+from mailserver.instance import NAME, InstanceLock, hand_over
 from mailserver.interfaces import ILocalDelivery, IRouter, Listener
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.listen import listen
@@ -187,6 +187,7 @@ class MailServer(Service):
         try:
             secret = claim(self.settings.now.data_dir, self._lock)
             self._tls = TlsContexts(self.settings, self.reactor)
+            hand_over(self.settings.now.data_dir)
         except (MailError, OSError, ValueError) as error:
             raise SystemExit(f"mailserver: {told(error)}") from None
         parts = self._make_parts(secret)

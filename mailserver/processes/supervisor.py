@@ -83,7 +83,10 @@ class Supervisor:
     def _start(self, number: int) -> None:
         self._pauses.pop(number, None)
         child = self._children[number] = Child(self, number)
-        self._launch(child)
+        try:
+            self._launch(child)
+        except OSError as error:  # no process, no memory, no descriptor left
+            self.ended(child, f"cannot be started: {error}")
 
     def ready(self, child: Child) -> None:
         self.log.info("worker {number} is process {pid}", number=child.number, pid=child.transport.pid)

@@ -64,9 +64,10 @@ def read_small(path: str) -> bytes | None:
     except OSError:
         return None
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             return None
-        return os.read(fd, _LARGEST)
+        return os.read(fd, min(status.st_size, _LARGEST))  # the room for the largest is dear
     except OSError:
         return None
     finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from pathlib import Path
+from select import PIPE_BUF
 from typing import Any
 
 import pytest
@@ -13,7 +15,9 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
+from mailserver.audit import Audit
 from mailserver.auth.penalty import Penalties
+from mailserver.instance import hand_over
 from mailserver.net.factory import ConnectionCounter
 from mailserver.net.listen import _Balance
 from mailserver.processes import records
@@ -282,6 +286,24 @@ def test_one_that_does_not_stay_is_started_less_and_less_often() -> None:
     assert len(scene.launched) == 16
 
 
+def test_one_that_cannot_be_started_is_tried_again() -> None:
+    scene = Supervised(1)
+    faults: list[OSError] = [OSError(11, "Resource temporarily unavailable")]
+    launch = scene.launch
+
+    def failing(child: Child) -> None:
+        if faults:
+            raise faults.pop()
+        launch(child)
+
+    scene.supervisor._launch = failing
+    scene.end(scene.launched[0])
+    scene.clock.advance(0)
+    assert len(scene.launched) == 1
+    scene.clock.advance(1)
+    assert len(scene.launched) == 2
+
+
 def test_all_are_told_to_stop_and_then_killed() -> None:
     scene = Supervised()
     stopped: list[None] = []
@@ -338,3 +360,31 @@ def test_a_log_that_nobody_reads_stops_nothing() -> None:
     other.close()
     records.send({"level": "info", "text": "x"}, one.fileno())
     one.close()
+
+
+def test_lines_in_a_pipe_are_not_torn(tmp_path: Path) -> None:
+    """By those of another worker: only so much of a pipe is written in one piece."""
+    reader, writer = os.pipe()
+    audit = Audit(None, "text", lambda call: None)
+    audit._fd = writer
+    for number in range(300):
+        audit.event("delivered", id=str(number), to="x" * 40)
+    pieces = list(audit._pieces("\n".join(audit._lines).encode() + b"\n"))
+    assert len(pieces) > 2 and all(len(piece) <= PIPE_BUF and piece.endswith(b"\n") for piece in pieces)
+    audit.flush()
+    assert os.read(reader, 1 << 16) == b"".join(pieces)
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_makes_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "tls").mkdir()
+    for name in ("salt", "tls/key.pem", "other"):
+        (tmp_path / name).write_text("x")
+    hand_over(tmp_path)
+    assert os.stat(tmp_path / "salt").st_uid == 0
+    os.chown(tmp_path, 4711, 4712)
+    hand_over(tmp_path)
+    found = {name: os.stat(tmp_path / name).st_uid for name in ("salt", "tls", "tls/key.pem", "other")}
+    assert found == {"salt": 4711, "tls": 4711, "tls/key.pem": 4711, "other": 0}
