@@ -171,7 +171,8 @@ class Client:
     def give(self, line: str) -> None:
         self.number += 1
         self.line, self.seen, self.told = line, 0, 0
-        self.heard: set[int] = set()
+        self.heard: set[int] = set()  # whose flags were told since the command was given
+        self.dated: set[int] = set()  # whose MODSEQ was
         self.silent: set[int] = set()
         if ".SILENT" in line:
             numbers = numbers_of(line.removeprefix("UID ").split()[1])
@@ -269,6 +270,7 @@ class Client:
         if modseq is not None:
             assert int(modseq[1]) >= self.modseqs.get(owner, 0), "MODSEQ fell"
             self.modseqs[owner] = int(modseq[1])
+            self.dated.add(owner)
             self.seen = max(self.seen, int(modseq[1]))
         if flags is not None:
             self.flags[owner] = frozenset(flags[1].split()) - {"\\Recent"}
@@ -336,6 +338,8 @@ class Client:
             if uid is not None:
                 assert self.modseqs.get(uid, since + 1) > since
                 failed.add(uid)
+        for uid in self.silent & self.dated - failed - self.heard:
+            self.world.passed(uid, self.modseqs[uid], since)
         return failed
 
 
@@ -397,6 +401,11 @@ class World:
 
     def at(self, uid: int, modseq: int, flags: frozenset[str]) -> None:
         assert self.history.setdefault((uid, modseq), flags) == flags, f"UID {uid} at MODSEQ {modseq}"
+
+    def passed(self, uid: int, modseq: int, since: int) -> None:
+        """A conditional STORE has changed it: what it was before is not newer than the condition."""
+        before = [when for one, when in self.history if one == uid and when < modseq]
+        assert max(before, default=0) <= since
 
     def text(self, uid: int, text: bytes) -> None:
         subject = text.partition(b"Subject: ")[2].partition(b"\r\n")[0]

@@ -83,6 +83,8 @@ class TwoProcesses(StoreMachine):
     @precondition(lambda self: os.path.exists(self.path + "/old-index"))
     @rule()
     def power_cut(self) -> None:
+        """What only the index knew of the last moments is lost: file names are brought up to date before."""
+        self.other[0].reactor.advance(1)
         self.close_other()
         super().power_cut()
 
