@@ -24,6 +24,7 @@ from mailserver.events import MetadataChanged
 from mailserver.store import files, folders, maildir
 from mailserver.store.index import Index
 from mailserver.store.ledger import Ledger
+from mailserver.store.operations import raise_modseq
 
 FILE = "mailserver-metadata"
 SERVER = "mailserver-metadata-server"
@@ -71,6 +72,8 @@ def put(
     use = None
     if SPECIAL_USE in values:
         use = _wanted_use(ledger, opened, name, values[SPECIAL_USE] or b"", user)
+    if name and (after != before or use is not None):
+        raise_modseq(ledger, opened, directory)
     if after != before:
         stored.write()
     changed = tuple(entry for entry in plain if before.get(entry) != after.get(entry))

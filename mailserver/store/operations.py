@@ -308,6 +308,16 @@ def take_recent(ledger: Ledger, opened: Index, directory: str, up_to: int) -> No
     ledger.tell(directory, modseq=folder.modseq, uidnext=folder.uidnext, recent_from=up_to)
 
 
+def raise_modseq(ledger: Ledger, opened: Index, directory: str) -> None:
+    """Something else than messages has changed that clients may keep (RFC 7162, 3.2: METADATA)."""
+    folder = ledger.folder(opened, directory)
+    ledger.reserve(folder)
+    folder.modseq += 1
+    with opened.transaction():
+        opened.save_folder(folder)
+    ledger.tell_of(folder)
+
+
 def expunged_since(ledger: Ledger, opened: Index, directory: str, modseq: int) -> Sequence[int] | None:
     return opened.expunged_since(ledger.folder(opened, directory), modseq)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,19 @@ def test_a_damaged_file_is_put_aside(store: MailStore, content: bytes) -> None:
     put(store, "INBOX", _shared_comment=b"new")
     assert get(store, "INBOX") == {COMMENT: b"new"}
     assert path.with_name(path.name + "-damaged").read_bytes() == content
+
+
+def test_a_change_raises_modseq(store: MailStore) -> None:
+    """RFC 7162, 3.2: a client that comes back sees that there is something new."""
+
+    def modseq() -> int:
+        return int(now(now(store.account(ALICE)).status("INBOX")).highestmodseq)
+
+    deliver(store)
+    seen = [modseq()]
+    for value in (b"mine", b"mine", b"yours", None, None):
+        put(store, "INBOX", _shared_comment=value)
+        seen.append(modseq())
+    assert [after - before for before, after in pairwise(seen)] == [1, 0, 1, 1, 0]
+    put(store, "", _private_comment=b"of the server")
+    assert modseq() == seen[-1]
