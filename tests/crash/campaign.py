@@ -23,16 +23,17 @@ NO_INDEX = 0.05  # how often the indexes are lost as well: UIDs are in the names
 
 
 class Campaign:
-    """kills: how many there were; early, lost: of them during a start, and before a loss of the indexes;
-    stops: ends by SIGTERM."""
+    """workers: processes of the server, all killed at once. kills: how many there were; early, lost: of them
+    during a start, and before a loss of the indexes; stops: ends by SIGTERM."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, workers: int = 1) -> None:
         self.dice = random.Random(seed)
         self.record = Record(random.Random(seed + 1))
         self.sink = Sink()
         self.server = Server(
             folder,
             services=("smtp", "imap", "pop3"),
+            keys={"workers": workers},
             relay={
                 "networks": ["127.0.0.0/8"],
                 "retry": ["1s"],
@@ -163,9 +164,16 @@ class Campaign:
             mailbox.check_imap(self.server, self.dice, bodies)
 
 
-def run(folder: Path, kills: int, seed: int, tell: Callable[[str], None] = lambda line: None) -> Campaign:
+def run(
+    folder: Path,
+    kills: int,
+    seed: int,
+    tell: Callable[[str], None] = lambda line: None,
+    *,
+    workers: int = 1,
+) -> Campaign:
     """So many kills, then the last look. `tell` is given a line of progress now and then."""
-    campaign = Campaign(folder, seed)
+    campaign = Campaign(folder, seed, workers)
     began = time.monotonic()
     try:
         while campaign.kills < kills:
