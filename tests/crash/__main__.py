@@ -1,4 +1,4 @@
-"""`python -m tests.crash [KILLS [SEED [WORKERS]]]`: the long form of tests/crash. What a failure left is kept."""
+"""`python -m tests.crash [KILLS [SEED [WORKERS]]]`: the long form of tests/crash. What failed is kept."""
 
 from __future__ import annotations
 
