@@ -9,11 +9,27 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import time
 from pathlib import Path
 
 NAME = "mailserver.pid"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _PATIENCE = 10.0  # seconds for the workers of a master that was killed
+
+
+def new_run() -> str:
+    """[disk] The name of a start of the server: the boot of the machine, and a name of its own."""
+    try:
+        boot = _BOOT.read_text("ascii").strip()
+    except (OSError, ValueError):
+        boot = ""
+    return f"{boot or secrets.token_hex(8)}/{secrets.token_hex(8)}"
+
+
+def same_boot(one: str, other: str) -> bool:
+    """Two starts of the server without a start of the machine between: what was written is there."""
+    return bool(one) and one.partition("/")[0] == other.partition("/")[0]
 
 
 class AlreadyRunning(OSError):

@@ -9,7 +9,6 @@ as well, so that a worker that has to be started again gets those in force, what
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -22,7 +21,7 @@ from twisted.logger import Logger
 from mailserver.config.load import Loaded
 from mailserver.config.watch import Settings
 from mailserver.errors import MailError
-from mailserver.instance import NAME, InstanceLock, hand_over
+from mailserver.instance import NAME, InstanceLock, hand_over, new_run
 from mailserver.interfaces import Listener
 from mailserver.net.listen import hold
 from mailserver.processes.assignment import Assignment, Inherited
@@ -45,7 +44,7 @@ class Master(Service):
         self.listeners: list[Listener] = []
         self._lock = InstanceLock(loaded.config.data_dir / NAME)
         self._secret = b""
-        self._run = secrets.token_hex(8)
+        self._run = new_run()
         self._count = loaded.config.workers
         self._parts: Parts | None = None
         self._pairs: dict[int, tuple[socket.socket, socket.socket]] = {}

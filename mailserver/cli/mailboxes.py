@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import click
 from mailserver.cli.common import config_option, fail, json_option, load_or_exit, print_json
 from mailserver.config.load import Loaded
 from mailserver.errors import BadAddress, MailError
+from mailserver.instance import new_run
 from mailserver.store import files, maildir, reindex, verify
 from mailserver.store.index import IndexDamaged
 from mailserver.store.ledger import Ledger, Surroundings
@@ -180,7 +180,7 @@ def _ledger(loaded: Loaded, address: str) -> Ledger:
         lambda change: None,
         lambda directory, name: None,
         enter=enter_folder,
-        run=(inbox.run if inbox is not None else "") or secrets.token_hex(8),
+        run=(inbox.run if inbox is not None else "") or new_run(),
     )
     if os.path.isdir(path) and os.stat(path).st_uid != os.geteuid():
         owner = os.stat(path).st_uid

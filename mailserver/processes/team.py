@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from attrs import field, frozen
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from mailserver.instance import new_run
 from mailserver.net.factory import ConnectionCounter
 from mailserver.processes.bus import Bus
 
@@ -21,7 +21,7 @@ class Team:
     """number: of this process, from 1; 0 where it is alone. run: names this start of the server."""
 
     number: int = 0
-    run: str = field(factory=lambda: secrets.token_hex(8))
+    run: str = field(factory=new_run)
     bus: Bus | None = None
     counter: ConnectionCounter = field(factory=ConnectionCounter)
 

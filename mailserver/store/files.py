@@ -16,7 +16,6 @@ are the first 26). `mailserver-last-uidvalidity` of the account keeps the greate
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 
@@ -44,17 +43,6 @@ class Uids:
 
     def reserved(self, uidnext: int, modseq: int, run: str = "") -> Uids:
         return evolve(self, uidnext=uidnext, modseq=modseq, run=run)
-
-
-def new_run() -> str:
-    """The name of a start of the server: the boot of the machine, and a name of its own."""
-    boot = (read_small("/proc/sys/kernel/random/boot_id") or b"").decode("ascii", "replace").strip()
-    return f"{boot or secrets.token_hex(8)}/{secrets.token_hex(8)}"
-
-
-def same_boot(one: str, other: str) -> bool:
-    """Two starts of the server without a start of the machine between: what was written is there."""
-    return bool(one) and one.partition("/")[0] == other.partition("/")[0]
 
 
 def read_small(path: str) -> bytes | None:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, evolve, field
 
+from mailserver.instance import same_boot
 from mailserver.store import dovecot, files, maildir
 from mailserver.store.adopt import adopt, rename_afresh
 from mailserver.store.files import Uids
@@ -260,7 +261,7 @@ def enter_folder(ledger: Ledger, opened: Index, directory: str) -> tuple[Folder,
     if not ours and (row.uidnext, row.modseq) != (uids.uidnext, uids.modseq):  # the last stop was not clean
         reconciling = _Reconciling(ledger, opened, row)
         row.uidnext, row.modseq = uids.uidnext, uids.modseq
-        if not files.same_boot(uids.run, ledger.around.run):
+        if not same_boot(uids.run, ledger.around.run):
             _begin_anew(ledger, opened, row)
         reconciling.run(_BOTH, {sub: files.directory_mtime(path, sub) for sub in _BOTH})
     return row, ledger.uids_of(directory)

@@ -21,8 +21,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailserver.errors import MailError
+from mailserver.instance import new_run
 from mailserver.interfaces import IAccount, IMailStore, QuotaUsage
-from mailserver.store import files, maildir, operations
+from mailserver.store import maildir, operations
 from mailserver.store.account import Account
 from mailserver.store.acl import Acls, identifiers
 from mailserver.store.changes import Changes
@@ -93,7 +94,7 @@ class MailStore:
             self.changes.post,
             self.watches.expect,
             enter=enter_folder,
-            run=run or files.new_run(),
+            run=run or new_run(),
         )
         self.read_news: Callable[[], None] = lambda: None  # what other processes have told
         self._accounts: dict[str, SharingAccount] = {}

@@ -9,7 +9,6 @@ inotify tells of the files, that another process was here, and brings its mailbo
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from mailserver.config.load import Loaded
 from mailserver.config.schema import Config, Users
 from mailserver.delivery.body import MemoryBody
 from mailserver.errors import CannotName, MailboxExists, NoSuchMailbox
+from mailserver.instance import new_run
 from mailserver.interfaces import KEYWORD, FolderInfo, NewMessage
 from mailserver.store import files, folders, maildir
 from mailserver.store.filing import SYSTEM_FLAGS, AccountPlace, Deposit
@@ -70,7 +70,7 @@ class LocalAccount:
             lambda change: None,
             lambda path, name: None,
             enter=enter_folder,
-            run=secrets.token_hex(8),
+            run=new_run(),
         )
         self.ledger = Ledger(maildir.account_path(str(config.mail_dir), user), user, around)
         self._place = AccountPlace(self.ledger, folders.prepare)

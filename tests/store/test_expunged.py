@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from mailserver.instance import new_run, same_boot
 from mailserver.interfaces import StoreMode
+from mailserver.processes.team import Team
 from mailserver.store import index
 from mailserver.store.files import UIDS
 from mailserver.store.store import MailStore
@@ -180,3 +182,10 @@ def test_index_and_numbers_lost(store: MailStore) -> None:
     assert mailbox.uidvalidity == validity
     assert mailbox.highestmodseq > latest > 2_000_000
     assert now(mailbox.expunged_since(latest)) is None
+
+
+def test_starts_of_one_boot_are_known_as_such() -> None:
+    """Where the kernel names its boot: else each kill would count as a power cut."""
+    assert same_boot(new_run(), new_run())
+    assert same_boot(Team().run, new_run())
+    assert not same_boot("", "")
