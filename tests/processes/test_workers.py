@@ -71,13 +71,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def pair(server: Server, user: str = "alice") -> tuple[Client, Client]:
-    """Sessions on different workers, which a few connections bring about."""
-    first = Client(server, user)
+    """Sessions on different workers, which a few connections bring about: the worker that has more of them
+    leaves new ones to the other."""
+    first, others = Client(server, user), []
     for _ in range(40):
-        second = Client(server, user)
-        if second.worker != first.worker:
+        others.append(Client(server, user))
+        if others[-1].worker != first.worker:
+            second = others.pop()
+            for client in others:
+                client.logout()
             return first, second
-        second.logout()
     raise AssertionError("all sessions are on one worker")
 
 
