@@ -14,6 +14,8 @@ import click
 
 from mailserver.config.load import Loaded, read
 from mailserver.config.problems import ConfigError, Problem
+from mailserver.errors import BadAddress
+from mailserver.wire.address import normalise
 
 DEFAULT_CONFIG = "/etc/mailserver/mailserver.toml"
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that look alike
@@ -83,3 +85,17 @@ def ask_password(from_stdin: bool, what: str = "Password") -> str:
     if "\0" in password:
         fail("a password cannot hold a NUL (RFC 4616)")
     return password
+
+
+def the_user(loaded: Loaded, written: str, way_out: str) -> str:
+    """The user's address; the local part will do where there is one domain. Ends the command for nobody.
+    `way_out`: the command that helps; {} in it stands for the address."""
+    domains = list(loaded.config.domains)
+    address = written if "@" in written or len(domains) != 1 else f"{written}@{domains[0]}"
+    try:
+        address = normalise(address)
+    except BadAddress:
+        fail(f"{written!r} is no address of a user")
+    if address not in loaded.users.users:
+        fail(f"{address} is no user ({way_out.format(address)})")
+    return address

@@ -10,15 +10,14 @@ from typing import Any
 import attrs
 import click
 
-from mailserver.cli.common import config_option, fail, json_option, load_or_exit, print_json
+from mailserver.cli.common import config_option, fail, json_option, load_or_exit, print_json, the_user
 from mailserver.config.load import Loaded
-from mailserver.errors import BadAddress, MailError
+from mailserver.errors import MailError
 from mailserver.instance import new_run
 from mailserver.store import files, maildir, reindex, verify
 from mailserver.store.index import IndexDamaged
 from mailserver.store.ledger import Ledger, Surroundings
 from mailserver.store.reconcile import enter_folder
-from mailserver.wire.address import normalise
 
 
 @click.command("list")
@@ -150,14 +149,7 @@ def _size(octets: float) -> str:
 
 def _account(loaded: Loaded, written: str) -> Ledger:
     """The account of a user, who must have mail. Ends the command for others."""
-    domains = list(loaded.config.domains)
-    address = written if "@" in written or len(domains) != 1 else f"{written}@{domains[0]}"
-    try:
-        address = normalise(address)
-    except BadAddress:
-        fail(f"{written!r} is no address of a user")
-    if address not in loaded.users.users:
-        fail(f"{address} is no user (mailserver user list)")
+    address = the_user(loaded, written, "mailserver user list")
     ledger = _ledger(loaded, address)
     if not files.is_directory(ledger.path):
         fail(f"{address} has no mail yet")

@@ -10,17 +10,15 @@ from typing import Any
 
 import click
 
-from mailserver.cli.common import fail, load_or_exit, print_json
+from mailserver.cli.common import fail, load_or_exit, print_json, the_user
 from mailserver.cli.progress import Progress
-from mailserver.config.load import Loaded
 from mailserver.config.schema import Config
-from mailserver.errors import BadAddress, MailError
+from mailserver.errors import MailError
 from mailserver.imap.listing import matcher
 from mailserver.transfer.account import LocalAccount
 from mailserver.transfer.importing import dry_run, import_all
 from mailserver.transfer.journal import Journal
 from mailserver.transfer.values import Folder, FolderReport, Report, Source, SourceError
-from mailserver.wire.address import normalise
 
 folder_option: Callable[[Any], Any] = click.option(
     "--folder",
@@ -46,19 +44,6 @@ def chosen(patterns: Sequence[str], excluded: Sequence[str] = ()) -> Callable[[s
     return lambda name: (not some or any(m(name) for m in some)) and not any(m(name) for m in none)
 
 
-def the_user(loaded: Loaded, written: str) -> str:
-    """The user's address; the local part will do where there is one domain. Ends the command for nobody."""
-    domains = list(loaded.config.domains)
-    address = written if "@" in written or len(domains) != 1 else f"{written}@{domains[0]}"
-    try:
-        address = normalise(address)
-    except BadAddress:
-        fail(f"{written!r} is no address of a user")
-    if address not in loaded.users.users:
-        fail(f"{address} is no user (mailserver user add {address})")
-    return address
-
-
 def check_owner(config: Config) -> None:
     """Files are made as the user that the server runs as, or the server could not read them."""
     try:
@@ -78,7 +63,7 @@ def check_owner(config: Config) -> None:
 def opened(config: Path, written: str, furnish: bool = True) -> Iterator[LocalAccount]:
     """The account of a user, told by the command line. What goes wrong in it ends the command."""
     loaded = load_or_exit(config)
-    account = LocalAccount(loaded, the_user(loaded, written))
+    account = LocalAccount(loaded, the_user(loaded, written, "mailserver user add {}"))
     check_owner(loaded.config)
     try:
         account.open(furnish)
