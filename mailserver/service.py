@@ -49,6 +49,7 @@ from mailserver.delivery.routes import Router
 from mailserver.dns.resolver import Resolver, SystemServers, parse_server
 from mailserver.errors import MailError
 from mailserver.extensions import find_extension
+from mailserver.group_commit import GroupWriter
 from mailserver.imap.protocol import ImapFactory
 from mailserver.instance import NAME, InstanceLock, hand_over
 from mailserver.interfaces import ILocalDelivery, IRouter, Listener
@@ -63,7 +64,7 @@ from mailserver.queue.spool import Spool as QueueSpool
 from mailserver.smtp.factory import SmtpFactory
 from mailserver.smtp.policy import Policy
 from mailserver.store.store import MailStore
-from mailserver.threads import GroupWriter, Inbox, OrderedPool
+from mailserver.threads import Inbox, OrderedPool
 from mailserver.tls import TlsContexts, verified_context
 
 SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")

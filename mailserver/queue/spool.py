@@ -22,12 +22,13 @@ from zope.interface import implementer
 
 from mailserver import durable
 from mailserver.errors import Busy, MailError, NoSpace, ServiceUnavailable, TemporaryFailure
+from mailserver.group_commit import Crew
 from mailserver.instance import AlreadyRunning, InstanceLock
 from mailserver.interfaces import Clock, Envelope, IMessageBody, IQueue, Recipient, Target
 from mailserver.queue import database
 from mailserver.queue.files import MessageFiles, Poison
 from mailserver.queue.values import Job, NewMessage, QueuedRecipient, Taken, Verdict
-from mailserver.threads import Crew, Inbox, as_mail_error
+from mailserver.threads import Inbox, as_mail_error
 
 T = TypeVar("T")
 BATCH = 300

@@ -16,12 +16,12 @@ from attrs import define, field, frozen
 from mailserver import durable
 from mailserver.durable import Exists
 from mailserver.errors import LimitReached, MailError, NoSuchMailbox, OverQuota, TemporaryFailure
+from mailserver.group_commit import Committing, Synced
 from mailserver.interfaces import KEYWORD, Flag
 from mailserver.store import files, maildir
 from mailserver.store.index import Index, IndexDamaged
 from mailserver.store.ledger import Ledger
 from mailserver.store.rows import Folder, Row
-from mailserver.threads import Committing, Synced
 
 SYSTEM_FLAGS = {
     "\\answered": int(Flag.ANSWERED),

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailserver.errors import MailError
+from mailserver.group_commit import GroupWriter
 from mailserver.instance import new_run
 from mailserver.interfaces import IAccount, IMailStore, QuotaUsage
 from mailserver.store import maildir, operations
@@ -38,7 +39,7 @@ from mailserver.store.shares import Shares
 from mailserver.store.sharing import SharingAccount
 from mailserver.store.spool import Spool
 from mailserver.store.watches import Watches
-from mailserver.threads import GroupWriter, Inbox, OrderedPool
+from mailserver.threads import Inbox, OrderedPool
 
 OPEN_INDEXES = 256
 KEPT_MAILBOXES = 64

@@ -19,6 +19,7 @@ from mailserver.config.load import Loaded
 from mailserver.config.schema import Config, Users
 from mailserver.delivery.body import MemoryBody
 from mailserver.errors import CannotName, MailboxExists, NoSuchMailbox
+from mailserver.group_commit import Crew, run_now
 from mailserver.instance import new_run
 from mailserver.interfaces import KEYWORD, FolderInfo, NewMessage
 from mailserver.store import files, folders, maildir
@@ -29,7 +30,6 @@ from mailserver.store.operations import locate
 from mailserver.store.quota import limit_of
 from mailserver.store.reconcile import enter_folder, refresh
 from mailserver.store.spool import AppendJob, Spool
-from mailserver.threads import Crew, run_now
 from mailserver.transfer.beside import Beside
 from mailserver.transfer.values import Message
 

@@ -13,6 +13,7 @@ from mailserver import durable
 from mailserver.delivery.body import MemoryBody
 from mailserver.delivery.local import _DeliveryJob
 from mailserver.errors import NoSuchMailbox
+from mailserver.group_commit import Crew, _Submission, run_batch
 from mailserver.interfaces import StoreMode
 from mailserver.store import files, operations
 from mailserver.store.changes import Change
@@ -20,7 +21,6 @@ from mailserver.store.files import read_uids
 from mailserver.store.filing import Deposit
 from mailserver.store.index import IndexDamaged
 from mailserver.store.store import MailStore
-from mailserver.threads import Crew, _Submission, run_batch
 from tests.helpers.store import (
     ALICE,
     BOB,

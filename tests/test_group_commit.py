@@ -1,0 +1,138 @@
+"""Batches, and failures that stay where they happened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults
+from twisted.trial import unittest
+
+from mailserver import durable
+from mailserver.errors import Busy, ServiceUnavailable, TemporaryFailure
+from mailserver.group_commit import Committing, Crew, GroupWriter, _Submission, run_batch
+from mailserver.threads import Inbox
+from tests.helpers.threads import ImmediateWriter, immediate_inbox
+
+
+@define(eq=False)
+class FolderPlace:
+    """Parts are (source, target): renamed, the folder synced."""
+
+    path: Path
+    commits: list[int] = field(factory=list)
+
+    @property
+    def order(self) -> str:
+        return str(self.path)
+
+    def commit(self, parts: Sequence[Any]) -> Committing:
+        self.commits.append(len(parts))
+        outcomes: list[Exception | None] = []
+        for source, target in parts:
+            try:
+                durable.rename_noreplace(source, target)
+                outcomes.append(None)
+            except TemporaryFailure as error:
+                outcomes.append(error)
+        synced = yield [str(self.path)]
+        return [outcome or synced[str(self.path)] for outcome in outcomes]
+
+
+@define(eq=False)
+class FileJob:
+    place: FolderPlace
+    name: str
+    broken: str = ""
+
+    def write(self) -> Sequence[int]:
+        if self.broken == "write":
+            raise OSError(28, "full")
+        return (durable.write_new(self._tmp, (b"x",)),)
+
+    @property
+    def _tmp(self) -> str:
+        return str(self.place.path / f"tmp-{self.name}")
+
+    def parts(self) -> Sequence[tuple[FolderPlace, Any]]:
+        if self.broken == "parts":
+            raise RuntimeError("parts")
+        return ((self.place, (self._tmp, str(self.place.path / self.name))),)
+
+    def finish(self, outcomes: Sequence[Exception | None]) -> str:
+        durable.unlink(self._tmp)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+        return self.name
+
+    def abandon(self) -> None:
+        durable.unlink(self._tmp)
+
+
+class GroupWriterTests(unittest.TestCase):
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.path.mkdir()
+        self.place = FolderPlace(self.path)
+        self.patch(durable, "calls", durable.Calls())
+
+    async def test_many_jobs_few_commits(self) -> None:
+        writer = GroupWriter(Inbox(reactor), helpers=2)  # type: ignore[arg-type]
+        jobs = [writer.submit(FileJob(self.place, f"m{n}")) for n in range(40)]
+        writer.start()
+        assert await gatherResults(jobs) == [f"m{n}" for n in range(40)]
+        assert self.place.commits == [40]
+        await writer.stop()
+        await self.assertFailure(writer.submit(FileJob(self.place, "late")), ServiceUnavailable)
+
+    def test_bounded(self) -> None:
+        writer = GroupWriter(Inbox(reactor), limit=1)  # type: ignore[arg-type]
+        writer.submit(FileJob(self.place, "a"))
+        self.failureResultOf(writer.submit(FileJob(self.place, "b")), Busy)
+
+    def test_F7_one_job_fails_alone(self) -> None:
+        (self.path / "taken").write_bytes(b"old")
+        names = ("a", "taken", "b", "c", "d")
+        broken = {"b": "write", "c": "parts"}
+        batch = [_Submission(FileJob(self.place, name, broken.get(name, ""))) for name in names]
+        run_batch(batch, Crew(0))
+        errors = {s.job.name: type(s.error).__name__ for s in batch if s.error}  # type: ignore[attr-defined]
+        assert errors == {"taken": "Exists", "b": "NoSpace", "c": "TemporaryFailure"}
+        assert sorted(os.listdir(self.path)) == ["a", "d", "taken"]
+        self.flushLoggedErrors(RuntimeError)
+
+    def test_F4_fsync_fails_the_job_that_wrote(self) -> None:
+        tries: list[int] = []
+
+        def fsync(fd: int) -> None:
+            tries.append(fd)
+            if len(tries) == 2:
+                raise OSError(5, "lost")
+            os.fsync(fd)
+
+        durable.calls.fsync = fsync
+        writer = ImmediateWriter(immediate_inbox())
+        writer.start()
+        writer.hold = True
+        jobs = [writer.submit(FileJob(self.place, name)) for name in "abc"]
+        writer.flush()
+        assert self.successResultOf(jobs[0]) == "a"
+        self.failureResultOf(jobs[1], TemporaryFailure)
+        assert self.successResultOf(jobs[2]) == "c"
+        assert sorted(os.listdir(self.path)) == ["a", "c"]
+        assert len(tries) == 4  # three files, one folder
+
+    def test_a_commit_that_raises_fails_its_parts(self) -> None:
+        def fsync(fd: int) -> None:
+            if os.path.isdir(f"/proc/self/fd/{fd}"):
+                raise OSError(5, "lost")
+
+        durable.calls.fsync = fsync
+        writer = ImmediateWriter(immediate_inbox())
+        writer.start()
+        self.failureResultOf(writer.submit(FileJob(self.place, "a")), TemporaryFailure)
