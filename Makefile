@@ -4,6 +4,7 @@
 # make lint      ruff and mypy --strict
 # make crash     kill the server 200 times during a load (KILLS=N for another number)
 # make model     ten random IMAP sessions at a time against a model, for 600 seconds (SECS=N for another time)
+# make fuzz      fuzz all that reads what strangers send, 600 seconds a target (SECS=N; TARGET=imap for one)
 # make bench     this server beside Debian's Postfix and Dovecot, which have to be installed; as root
 # make bench-imap IMAP over 100 000 messages and with many clients, the same way
 # make compare   ENVELOPE and BODYSTRUCTURE of odd messages beside Dovecot's; as root
@@ -19,6 +20,7 @@ VENV   ?= .venv
 ARGS   ?=
 KILLS  ?= 200
 SECS   ?= 600
+TARGET ?=
 
 BIN := $(VENV)/bin
 SOURCES := setup.cfg pyproject.toml $(shell find mailserver twisted -name '*.py')
@@ -26,7 +28,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test node crash bench bench-imap compare lint coverage coverage-report clean model
+.PHONY: help run test node crash fuzz bench bench-imap compare lint coverage coverage-report clean model
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -50,6 +52,10 @@ $(VENV)/.dev: setup.cfg | $(VENV)/.test
 	$(INSTALL) --no-build-isolation '.[test,dev]'
 	@touch $@
 
+$(VENV)/.fuzz: setup.cfg | $(VENV)/.test
+	$(INSTALL) --no-build-isolation '.[test,fuzz]'
+	@touch $@
+
 run: $(VENV)/.run
 	@$(BIN)/mailserver demo demo
 	@exec $(BIN)/twistd --nodaemon --pidfile= mailserver --config demo/mailserver.toml
@@ -68,6 +74,9 @@ crash: $(VENV)/.test
 
 model: $(VENV)/.test
 	$(BIN)/python -m tests.imap.model $(SECS)
+
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(SECS) $(TARGET)
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench $(ARGS)
@@ -91,5 +100,5 @@ coverage-report:
 	$(BIN)/python -m coverage report
 
 clean:
-	rm -rf $(VENV) .venv-node build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) .venv-node .fuzz build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

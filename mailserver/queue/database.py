@@ -282,11 +282,11 @@ def clamp(database: sqlite3.Connection, latest: float) -> int:
 
 
 def read_message(row: Row) -> QueuedMessage:
-    """From the message columns. Raises what a row that was tampered with brings."""
+    """From the message columns. Raises ValueError, TypeError where somebody has tampered with the row."""
     (number, name, file, offset, size, wire_size, eight_bit, checksum, *rest) = row[:_MESSAGE_WIDTH]
     (reverse_path, helo, user, ip, port, tls, protocol, received_at, smtputf8, *dsn) = rest
     body_type, ret, envid = dsn
-    peer = Peer(_text(ip), int(port), _text(tls), _text(protocol))
+    peer = Peer(_text(ip), _number(port), _text(tls), _text(protocol))
     envelope = Envelope(
         *(_text(name), _text(reverse_path), (), peer, _text(helo), _text(user), float(received_at)),
         smtputf8=bool(smtputf8),
@@ -294,10 +294,11 @@ def read_message(row: Row) -> QueuedMessage:
         ret=_text(ret),
         envid=_text(envid),
     )
-    place = Place(_text(file), int(offset), int(size), int(wire_size), bool(eight_bit), int(checksum))
+    at, octets, on_wire = map(_number, (offset, size, wire_size))
+    place = Place(_text(file), at, octets, on_wire, bool(eight_bit), _number(checksum))
     if place.offset < 0 or place.size < 0 or ".." in place.file:
         raise ValueError("a place that no file has")
-    return QueuedMessage(int(number), envelope, place)
+    return QueuedMessage(_number(number), envelope, place)
 
 
 def read_recipient(row: Row) -> QueuedRecipient:
@@ -305,22 +306,28 @@ def read_recipient(row: Row) -> QueuedRecipient:
     (number, address, target, user, domain, folder, notify, orcpt, state, *rest) = row[_MESSAGE_WIDTH:]
     attempts, next_try, first_attempt, last_attempt, code, status, reason, host, warned = rest
     return QueuedRecipient(
-        row=int(number),
+        row=_number(number),
         address=_text(address),
         target=Target(_text(target), _text(user), _text(domain), _text(folder)),
         notify=frozenset(filter(None, _text(notify).split(","))),
         orcpt=_text(orcpt),
         state=State(state),
-        attempts=int(attempts),
+        attempts=_number(attempts),
         next_try=float(next_try),
         first_attempt=float(first_attempt),
         last_attempt=float(last_attempt),
-        code=int(code),
+        code=_number(code),
         status=_text(status),
         reason=_text(reason),
         host=_text(host),
         warned=bool(warned),
     )
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):  # SQLite keeps in a column what it is given, also infinity
+        raise TypeError(f"{value!r} instead of a number")
+    return value
 
 
 def _text(value: object) -> str:
