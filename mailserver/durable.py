@@ -17,16 +17,16 @@ import ctypes
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from mailserver.errors import NoSpace, TemporaryFailure
+from mailserver.overlapped import Overlapped
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
-_SYNC_WRITE = 2  # SYNC_FILE_RANGE_WRITE
 _FS_IOC_GETFLAGS = 0x80086601
 _FS_IOC_SETFLAGS = 0x40086602
 _FS_TOPDIR_FL = 0x00020000
@@ -57,7 +57,6 @@ def _from_libc(name: str, *arguments: type) -> Callable[..., int] | None:
 _renameat2 = _from_libc(
     "renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
 )
-_sync_file_range = _from_libc("sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 
 
 def _rename_noreplace(source: str, target: str) -> None:
@@ -86,6 +85,22 @@ class Calls:
         self.unlink: Callable[[str], None] = os.unlink
         self.mkdir: Callable[[str, int], None] = os.mkdir
         self.rmdir: Callable[[str], None] = os.rmdir
+
+    def fsync_all(self, descriptors: Sequence[int], by: Overlapped) -> list[int]:
+        """An errno, or 0, for each. Whoever replaces `fsync` means these as well."""
+        real = self.fsync is os.fsync
+        outcomes = by.fsync(descriptors) if real else [None] * len(descriptors)
+        return [
+            self._errno_of_fsync(fd) if outcome is None else outcome
+            for fd, outcome in zip(descriptors, outcomes, strict=True)
+        ]
+
+    def _errno_of_fsync(self, fd: int) -> int:
+        try:
+            self.fsync(fd)
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
 
 
 calls = Calls()
@@ -148,20 +163,20 @@ def write_new(path: str, chunks: Iterable[bytes], mode: int = 0o600) -> int:
     return fd
 
 
-def begin_sync(fd: int) -> None:
-    """Have the kernel start to write what a `sync_file` will wait for. Of many files, all are then under way
-    when the first is waited for, and one commit of the file system's journal serves them all. Promises
-    nothing, and takes no error away from `sync_file`."""
-    if _sync_file_range is not None:
-        _sync_file_range(fd, 0, 0, _SYNC_WRITE)
-
-
 def sync_file(fd: int) -> None:
     """The file's content is on the disk when this returns."""
     try:
         calls.fsync(fd)
     except OSError as error:
         raise mail_error(error) from error
+
+
+def sync_side_by_side(descriptors: Sequence[int], by: Overlapped) -> list[Exception | None]:
+    """`sync_file` and `sync_dir` for many open files and folders at a time; an outcome for each."""
+    return [
+        None if number == 0 else mail_error(OSError(number, os.strerror(number)))
+        for number in calls.fsync_all(descriptors, by)
+    ]
 
 
 def sync_data(fd: int) -> None:
@@ -262,16 +277,15 @@ def unlink_quietly(path: str) -> None:
 # --- folders -------------------------------------------------------------------------------------
 
 
+def open_dir(path: str) -> int:
+    """A folder to be synced."""
+    with told():
+        return calls.open(path or ".", _FOLDER)
+
+
 def sync_dir(path: str) -> None:
     """The entries of the folder are on the disk when this returns."""
-    try:
-        fd = calls.open(path or ".", _FOLDER)
-        try:
-            calls.fsync(fd)
-        finally:
-            calls.close(fd)
-    except OSError as error:
-        raise mail_error(error) from error
+    sync_close(open_dir(path))
 
 
 def make_dir(path: str, mode: int = 0o700) -> bool:

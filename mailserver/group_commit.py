@@ -8,9 +8,10 @@ cost about as much as one; so it is never one job per message.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -18,7 +19,10 @@ from twisted.internet.defer import Deferred, fail
 
 from mailserver import durable
 from mailserver.errors import Busy, ServiceUnavailable
+from mailserver.overlapped import Overlapped, overlapped
 from mailserver.threads import Inbox, Promise, as_mail_error
+
+_OPEN_FOLDERS = 64  # at a time: descriptors are scarce
 
 Synced = Mapping[str, Exception | None]
 """Folders, each with what went wrong when it was synced."""
@@ -134,24 +138,17 @@ class _Submission(Promise):
         self.descriptors: Sequence[int] = ()
         self.outcomes: list[Exception | None] = []
 
-    def write(self, alone: bool) -> None:
+    def write(self) -> None:
         try:
             self.descriptors = self.job.write()
-            if not alone:
-                for fd in self.descriptors:
-                    durable.begin_sync(fd)
         except BaseException as error:
             self.error = as_mail_error(error)
 
-    def sync(self) -> None:
-        for fd in self.descriptors:
-            try:
-                if self.error is None:
-                    durable.sync_close(fd)
-                else:
-                    durable.close(fd)
-            except BaseException as error:
-                self.error = as_mail_error(error)
+    def written(self, synced: Iterable[Exception | None]) -> None:
+        """What came of the fsyncs of `descriptors`, which are closed."""
+        for fd, failed in zip(self.descriptors, synced, strict=True):
+            unclosed = _close(fd)
+            self.error = self.error or failed or unclosed
         if self.error is not None:
             self.abandon()
 
@@ -189,13 +186,13 @@ class _Commit:
         except BaseException as error:
             self._ended(error)
 
-    def end(self, synced: Synced) -> None:
+    def end(self, synced: Synced, crew: Crew) -> None:
         """From there to the outcomes; a place that has to begin anew has its folders synced here."""
         if self._running is None:
             return
         try:
             while True:
-                synced = {path: _sync_dir(path) for path in self._running.send(synced)}
+                synced = _sync_folders(self._running.send(synced), crew)
         except BaseException as error:
             self._ended(error)
 
@@ -209,12 +206,28 @@ class _Commit:
             submission.outcomes[index] = outcome
 
 
-def _sync_dir(path: str) -> Exception | None:
+def _close(fd: int) -> Exception | None:
     try:
-        durable.sync_dir(path)
+        durable.close(fd)
     except BaseException as error:
         return as_mail_error(error)
     return None
+
+
+def _sync_folders(paths: Iterable[str], crew: Crew) -> Synced:
+    outcomes: dict[str, Exception | None] = {}
+    ahead = iter(paths)
+    while some := list(islice(ahead, _OPEN_FOLDERS)):
+        opened: dict[str, int] = {}
+        for path in some:
+            try:
+                opened[path] = durable.open_dir(path)
+            except BaseException as error:
+                outcomes[path] = as_mail_error(error)
+        for (path, fd), failed in zip(opened.items(), crew.sync(list(opened.values())), strict=True):
+            unclosed = _close(fd)
+            outcomes[path] = failed or unclosed
+    return outcomes
 
 
 def _commit_all(commits: Sequence[_Commit], crew: Crew) -> None:
@@ -222,24 +235,19 @@ def _commit_all(commits: Sequence[_Commit], crew: Crew) -> None:
     commits = sorted(commits, key=lambda commit: commit.place.order)
     for commit in commits:
         commit.begin()
-    synced: dict[str, Exception | None] = {}
-
-    def sync(path: str) -> None:
-        synced[path] = _sync_dir(path)
-
-    folders = dict.fromkeys(path for commit in commits for path in commit.folders)
-    crew.run([partial(sync, path) for path in folders])
+    synced = _sync_folders(dict.fromkeys(path for commit in commits for path in commit.folders), crew)
     for commit in commits:
-        commit.end(synced)
+        commit.end(synced, crew)
 
 
 def run_batch(batch: Sequence[_Submission], crew: Crew) -> None:
     """All phases for a batch; a failure stays with its submission."""
-    alone = len(batch) == 1
     for submission in batch:
-        submission.write(alone)
+        submission.write()
     written = [submission for submission in batch if submission.error is None]
-    crew.run([submission.sync for submission in written])
+    synced = iter(crew.sync([fd for submission in written for fd in submission.descriptors]))
+    for submission in written:
+        submission.written(islice(synced, len(submission.descriptors)))
     commits: dict[int, _Commit] = {}
     safe = [submission for submission in written if submission.error is None]
     for submission in safe:
@@ -270,28 +278,50 @@ def run_now(jobs: Sequence[GroupJob], crew: Crew) -> list[Any]:
 
 
 class Crew:
-    """Threads that run the tasks of one batch side by side; tasks must not raise."""
+    """Threads that run the tasks of one batch side by side, and what syncs many files in one call where the
+    system knows how."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._shares: SimpleQueue[Sequence[Callable[[], None]] | None] = SimpleQueue()
         self._done = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
+        self._overlapped: Overlapped | None = None
 
     def start(self) -> None:
+        self._overlapped = overlapped()
         for number in range(self._size):
             thread = threading.Thread(target=self._work, name=f"writer-{number}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def stop(self) -> None:
+        """After the last `run` or `sync`."""
         for _ in self._threads:
             self._shares.put(None)
         self._threads.clear()
+        if self._overlapped is not None:
+            self._overlapped.close()
+            self._overlapped = None
+
+    def sync(self, descriptors: Sequence[int]) -> list[Exception | None]:
+        """fsync of all, side by side; an outcome for each."""
+        if self._overlapped is not None and len(descriptors) > 1:
+            return durable.sync_side_by_side(descriptors, self._overlapped)
+        outcomes: list[Exception | None] = [None] * len(descriptors)
+
+        def sync(number: int) -> None:
+            try:
+                durable.sync_file(descriptors[number])
+            except BaseException as error:
+                outcomes[number] = as_mail_error(error)
+
+        self.run([partial(sync, number) for number in range(len(descriptors))])
+        return outcomes
 
     def run(self, tasks: Sequence[Callable[[], None]]) -> None:
-        """Returns when all are done. Each thread gets a share, and the caller's thread the first one: waking
-        a thread costs more than most tasks."""
+        """Returns when all are done; tasks must not raise. Each thread gets a share, and the caller's thread
+        the first one: waking a thread costs more than most tasks."""
         shares = min(len(tasks), len(self._threads) + 1)
         for number in range(1, shares):
             self._shares.put(tasks[number::shares])
