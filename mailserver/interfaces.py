@@ -255,12 +255,40 @@ class MailboxStatus:
 
 
 @frozen
+class Quota:
+    """How many octets and messages an account may hold (RFC 9208, 5.1, 5.2); 0: no limit."""
+
+    octets: int = 0
+    messages: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.octets or self.messages)
+
+    def allows(self, octets: int, messages: int) -> bool:
+        """May an account hold so much?"""
+        return not (0 < self.octets < octets or 0 < self.messages < messages)
+
+    def replacing(self, octets: int) -> Quota:
+        """The same for who frees one message of this size right after (RFC 8508, 3.4)."""
+        if not octets:
+            return self
+        return Quota(self.octets and self.octets + octets, self.messages and self.messages + 1)
+
+
+NO_QUOTA = Quota()
+
+
+@frozen
 class QuotaUsage:
-    """Octets and messages used, and the limit in octets (0: none) (RFC 9208)."""
+    """Octets and messages used, and how many there may be (RFC 9208)."""
 
     used: int
     messages: int
-    limit: int
+    limit: Quota
+
+    def fits(self, octets: int, messages: int = 1) -> bool:
+        """Is there room for so much more?"""
+        return self.limit.allows(self.used + octets, self.messages + messages)
 
 
 @frozen
@@ -330,7 +358,14 @@ class IAccount(Interface):
         caller frees right after, which do not count against the quota (RFC 8508, 3.4)."""
 
     def quota(name: str = "INBOX") -> Deferred[QuotaUsage]:
-        """Of the account that holds this mailbox."""
+        """Of the account that holds this mailbox, for who may read it."""
+
+    def quota_of(user: str) -> Deferred[QuotaUsage]:
+        """Of any account, for an administrator. Fails with NoSuchUser, NotPermitted."""
+
+    def set_quota(user: str, quota: Quota) -> Deferred[None]:
+        """In force when fired; for an administrator. Fails as `quota_of`, and with a MailError where the
+        limits of this user cannot be written."""
 
     def rights(name: str) -> Deferred[str]:
         """What this user may do with a mailbox, letters of RFC 4314 in the order of `rights.ALL`."""

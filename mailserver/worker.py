@@ -130,6 +130,8 @@ class Worker(MailServer):
         parts.store.read_news = bus.doRead
         parts.queue.enqueued = lambda domains: bus.tell("enqueued", domains)
         penalties.told = lambda network, seconds: bus.tell("failed login", (network, seconds))
+        self.settings.tell = lambda user: bus.tell("user", user)
+        bus.on("user", self.settings.hear)
         bus.on("change", parts.store.changes.arrived)
         bus.on("enqueued", self._enqueued_elsewhere)
         bus.on("failed login", lambda value: penalties.failed_elsewhere(*value))

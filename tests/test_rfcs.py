@@ -77,7 +77,7 @@ class Wire:
     output_full = False
 
     def __init__(self, mechanisms: tuple[str, ...]) -> None:
-        self.settings = make_settings()
+        self.settings = make_settings(imap={"administrators": ("alice@example.org",)})
         self._mechanisms = mechanisms
 
     @property
@@ -101,6 +101,7 @@ def test_what_CAPABILITY_announces() -> None:
     sessions = [Session(wire) for wire in wires]
     inside = Session(wires[0])
     inside.account = FakeAccount()  # type: ignore[assignment]
+    inside.user = "alice@example.org"
     found = {name for session in (*sessions, inside) for name in capabilities(session)}
     words = {re.sub(r"^(APPENDLIMIT)=.*|^(AUTH=).*", r"\1\2", name) for name in found}
     assert words == listed("CAPABILITY")

@@ -20,10 +20,10 @@ from mailserver.cli.common import (
     print_json,
     show_problems,
 )
-from mailserver.cli.replace import edit_file
-from mailserver.config.edit import CannotEdit, add_user, has_user, remove_user, set_password
+from mailserver.config.edit import CannotEdit, add_user, has_user, remove_user, set_password, set_values
 from mailserver.config.load import read, read_without_users
 from mailserver.config.problems import ConfigError
+from mailserver.config.replace import edit_file
 from mailserver.config.schema import Config
 from mailserver.config.units import format_size, parse_size
 from mailserver.errors import MailError
@@ -31,6 +31,14 @@ from mailserver.wire.address import normalise
 
 stdin_option = click.option(
     "--password-stdin", is_flag=True, help="Read the password from the first line of stdin."
+)
+quota_option = click.option(
+    "--quota", metavar="SIZE", help='As "5 GiB", "0": no limit; default: limits.quota of the configuration.'
+)
+messages_option = click.option(
+    "--quota-messages",
+    type=click.IntRange(0),
+    help="Number of messages, 0: any; default: limits.quota_messages.",
 )
 generate_option = click.option("--generate", is_flag=True, help="Make a password up and print it.")
 
@@ -55,14 +63,15 @@ def user() -> None:
 @config_option
 @json_option
 def list_users(config: Path, as_json: bool) -> None:
-    """List the users: address, quota, aliases."""
+    """List the users: address, quota in octets and in messages, aliases."""
     loaded = load_or_exit(config)
-    default = loaded.config.limits.quota
+    limits = loaded.config.limits
     rows: list[dict[str, Any]] = [
         {
             "address": one.address,
             "aliases": list(one.aliases),
-            "quota": default if one.quota is None else one.quota,
+            "quota": limits.quota if one.quota is None else one.quota,
+            "quota_messages": (limits.quota_messages if one.quota_messages is None else one.quota_messages),
             "disabled": one.disabled,
         }
         for one in loaded.users.users.values()
@@ -73,8 +82,10 @@ def list_users(config: Path, as_json: bool) -> None:
     width = max((len(row["address"]) for row in rows), default=0)
     for row in rows:
         quota = format_size(row["quota"]) if row["quota"] else "-"
+        if row["quota_messages"]:
+            quota += f" {row['quota_messages']}"
         note = " disabled" if row["disabled"] else ""
-        click.echo(f"{row['address']:<{width}}  {quota:>10}{note}  {' '.join(row['aliases'])}".rstrip())
+        click.echo(f"{row['address']:<{width}}  {quota:>18}{note}  {' '.join(row['aliases'])}".rstrip())
 
 
 @user.command("add")
@@ -83,7 +94,8 @@ def list_users(config: Path, as_json: bool) -> None:
 @click.option(
     "--alias", "aliases", multiple=True, metavar="ADDRESS", help="Another address; may be repeated."
 )
-@click.option("--quota", metavar="SIZE", help='As "5 GiB"; default: limits.quota of the configuration.')
+@quota_option
+@messages_option
 @stdin_option
 @generate_option
 @json_option
@@ -93,6 +105,7 @@ def add(
     address: str,
     aliases: tuple[str, ...],
     quota: str | None,
+    quota_messages: int | None,
     password_stdin: bool,
     generate: bool,
     as_json: bool,
@@ -111,8 +124,7 @@ def add(
     fields: dict[str, Any] = {"password": ""}
     if aliases:
         fields["aliases"] = [_address(alias) for alias in aliases]
-    if quota is not None:
-        fields["quota"] = _quota(quota)
+    fields |= _quotas(quota, quota_messages)
     password = _password(password_stdin, generate)
     fields["password"] = _hash(password)
     site.edit(site.config.users_files[0], lambda text: add_user(text, key, fields))
@@ -142,6 +154,32 @@ def passwd(config: Path, address: str, password_stdin: bool, generate: bool, as_
     hashed = _hash(password)
     site.edit(file, lambda text: set_password(text, key, hashed))
     _done("changed", key, password if generate else None, as_json)
+
+
+@user.command("quota")
+@config_option
+@click.argument("address")
+@quota_option
+@messages_option
+@json_option
+def quota(config: Path, address: str, quota: str | None, quota_messages: int | None, as_json: bool) -> None:
+    """Change how much a user may keep. In force within five seconds.
+
+    \b
+    Examples:
+      mailserver user quota carol@example.org --quota "10 GiB"
+      mailserver user quota carol@example.org --quota-messages 0
+    """
+    fields = _quotas(quota, quota_messages)
+    if not fields:
+        raise click.UsageError("--quota, --quota-messages or both")
+    site = _Site(config)
+    key = _address(address)
+    file = site.find(key)
+    if file is None:
+        fail(f"{key} is not there")
+    site.edit(file, lambda text: set_values(text, key, fields))
+    _done("changed", key, None, as_json)
 
 
 @user.command("remove")
@@ -211,12 +249,18 @@ def _address(written: str) -> str:
         raise click.UsageError(f"{written!r} is not an address (local-part@domain)") from None
 
 
-def _quota(written: str) -> str:
-    try:
-        parse_size(written)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    return written
+def _quotas(size: str | None, messages: int | None) -> dict[str, str | int]:
+    """What a users file says of what was asked for."""
+    fields: dict[str, str | int] = {}
+    if size is not None:
+        try:
+            parse_size(size)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        fields["quota"] = size
+    if messages is not None:
+        fields["quota_messages"] = messages
+    return fields
 
 
 def _password(from_stdin: bool, generate: bool) -> str:

@@ -11,15 +11,14 @@ import copy
 import json
 import re
 import tomllib
+from collections.abc import Mapping
 from typing import Any
 
 from mailserver.errors import MailError
 from mailserver.wire.address import normalise
 
 _HEADER = re.compile(r"\s*\[.*\]\s*(?:#.*)?", re.DOTALL)
-_PASSWORD = re.compile(
-    r"(\s*(?:password|\"password\"|'password')\s*=\s*)(\"[^\"\\]*\"|'[^']*')(.*)", re.DOTALL
-)
+_VALUE = r"(\s*(?:{0}|\"{0}\"|'{0}')\s*=\s*)(\"[^\"\\]*\"|'[^']*'|[0-9_]+)(.*)"
 
 
 class CannotEdit(Exception):
@@ -47,18 +46,36 @@ def add_user(text: str, address: str, fields: dict[str, Any]) -> str:
 
 
 def set_password(text: str, address: str, password: str) -> str:
-    """Another value of `password` in the user's table; a comment behind it stays."""
+    return set_values(text, address, {"password": password})
+
+
+def set_values(text: str, address: str, values: Mapping[str, str | int]) -> str:
+    """Other values of these keys in the user's table; comments behind them stay. A key that is not there yet
+    comes behind the last one."""
     tables, name, lines, first, last = _locate(text, address)
     expected = copy.deepcopy(tables)
-    expected["users"][name]["password"] = password
-    for number in range(first + 1, last):
-        match = _PASSWORD.fullmatch(lines[number])
-        if match:
-            lines[number] = match[1] + _string(password) + match[3]
-            break
-    else:
-        lines.insert(first + 1, f"password = {_string(password)}\n")
+    expected["users"][name].update(values)
+    for key, value in values.items():
+        pattern = re.compile(_VALUE.format(re.escape(key)), re.DOTALL)
+        for number in range(first + 1, last):
+            match = pattern.fullmatch(lines[number])
+            if match:
+                lines[number] = match[1] + _value(value) + match[3]
+                break
+        else:
+            at = _end_of_table(lines, first, last)
+            if not lines[at - 1].endswith("\n"):
+                lines[at - 1] += "\n"
+            lines.insert(at, f"{key} = {_value(value)}\n")
+            last += 1
     return _proved("".join(lines), expected)
+
+
+def _end_of_table(lines: list[str], first: int, last: int) -> int:
+    """The line behind the last one that says something; blank ones and comments belong to what follows."""
+    while last > first + 1 and (not lines[last - 1].strip() or lines[last - 1].lstrip().startswith("#")):
+        last -= 1
+    return last
 
 
 def remove_user(text: str, address: str) -> str:
@@ -66,9 +83,7 @@ def remove_user(text: str, address: str) -> str:
     tables, name, lines, first, last = _locate(text, address)
     expected = copy.deepcopy(tables)
     del expected["users"][name]
-    while last > first + 1 and (not lines[last - 1].strip() or lines[last - 1].lstrip().startswith("#")):
-        last -= 1  # blank lines and comments before the next table belong to that
-    rest = lines[last:]
+    rest = lines[_end_of_table(lines, first, last) :]
     if first and not lines[first - 1].strip():
         while rest and not rest[0].strip():
             rest.pop(0)

@@ -1,4 +1,4 @@
-"""[[imap.without]]: capabilities that some users or clients are better off without."""
+"""[imap]: who administers, and capabilities that some users or clients are better off without."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def read_imap(table: Table | None) -> Imap:
     """The whole section."""
     if table is None:
         return Imap()
+    administrators = table.items("administrators", _user)
     rules: list[Without] = []
     for number, raw in enumerate(table.items("without", _as_table)):
         rule = _rule(Table(raw, table.report, table.file, *table.path, "without", number))
@@ -27,7 +28,7 @@ def read_imap(table: Table | None) -> Imap:
             rules.append(rule)
     literals = table.value("literals", one_of("LITERAL+", "LITERAL-"), "LITERAL+")
     table.finish()
-    return Imap(tuple(rules), literals)
+    return Imap(tuple(rules), literals, administrators)
 
 
 def _as_table(value: object) -> Mapping[str, Any]:
@@ -83,6 +84,10 @@ def _client(value: object) -> str:
 def warn_of_strangers(config: Config, users: Users, report: Report) -> None:
     """A rule for somebody who is no user does nothing, which its author would not notice."""
     file = config.path or Path("mailserver.toml")
+    for address in config.imap.administrators:
+        if address not in users.users:
+            table = Table({}, report, file, "imap")
+            table.warn(f"{address} is no user and administers nothing", "administrators")
     for number, rule in enumerate(config.imap.without):
         for address in rule.users:
             if address not in users.users:

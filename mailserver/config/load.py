@@ -48,6 +48,7 @@ _LIMITS: dict[str, Reader[Any]] = {
     "message_size": size(64 * 1024),  # RFC 5321, 4.5.3.1.7
     "recipients": count(100),  # RFC 5321, 4.5.3.1.8
     "quota": size(),
+    "quota_messages": count(0),
     "line": size(8192),
     "min_free": size(),
     "metadata_size": size(1024),  # RFC 5464, 4.1
@@ -91,10 +92,10 @@ def read_without_users(path: Path | str) -> Config:
     return config
 
 
-def read_users_again(config: Config) -> Users:
-    """The users files alone, against a configuration in force. Raises ConfigError."""
+def read_users_again(config: Config, contents: Mapping[Path, bytes] | None = None) -> Users:
+    """The users files alone, against a configuration in force; contents as in `read`. Raises ConfigError."""
     report = Report()
-    users = _read_users(config, report)
+    users = _read_users(config, report, contents)
     if report.problems:
         raise ConfigError(report.problems)
     return users

@@ -108,6 +108,7 @@ class Imap:
 
     without: tuple[Without, ...] = ()
     literals: str = "LITERAL+"  # or "LITERAL-": at most 4096 octets without asking (RFC 7888, 5)
+    administrators: tuple[str, ...] = ()  # users who may look at and set the quota of every user
 
 
 @frozen
@@ -123,6 +124,7 @@ class Limits:
     pop3_timeout: float = 10 * MINUTE  # RFC 1939, 3
     login_timeout: float = MINUTE  # until a log-in on IMAP and POP3
     quota: int = 0  # default quota of a user, 0: none
+    quota_messages: int = 0  # default number of messages that a user may keep, 0: any
     line: int = 64 * KIB  # IMAP: a command line after log-in (8 KiB before)
     errors: int = 20  # wrong commands per session, then it closes (3 before an IMAP log-in)
     junk_commands: int = 100  # NOOP, RSET, VRFY … in a row without a message, then it closes
@@ -187,6 +189,7 @@ class User:
     password: str = field(repr=False)  # a hash, see auth.passwords
     aliases: tuple[str, ...] = ()
     quota: int | None = None  # None: limits.quota
+    quota_messages: int | None = None  # None: limits.quota_messages
     disabled: bool = False
     search_index: bool | None = None  # None: search.index
     certificates: tuple[str, ...] = ()  # SHA-256 fingerprints, lower case, without colons

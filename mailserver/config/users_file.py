@@ -1,7 +1,7 @@
 """users.toml: users and aliases of all files together, checked against one another and the domains.
 
-[users."ADDRESS"] has password, aliases, quota, disabled, search_index, certificates; [aliases] maps addresses
-to lists of targets.
+[users."ADDRESS"] has password, aliases, quota, quota_messages, disabled, search_index, certificates;
+[aliases] maps addresses to lists of targets.
 An address means one thing only: a user, or a user's alias, or an entry of [aliases].
 """
 
@@ -16,7 +16,7 @@ from mailserver.auth.passwords import check_hash
 from mailserver.config.problems import Report, dotted, kind
 from mailserver.config.schema import User, Users
 from mailserver.config.secrets import others_may_read
-from mailserver.config.structure import Table, boolean, size, text
+from mailserver.config.structure import Table, boolean, count, size, text
 from mailserver.config.toml import parse_toml
 from mailserver.errors import MailError
 from mailserver.wire.address import normalise
@@ -88,6 +88,7 @@ class _Reader:
         password = table.value("password", _password, "")
         aliases = table.items("aliases", _address)
         quota = table.value("quota", size(), None)
+        messages = table.value("quota_messages", count(0), None)
         disabled = table.value("disabled", boolean, False)
         search_index = table.value("search_index", boolean, None)
         certificates = table.items("certificates", _fingerprint)
@@ -101,7 +102,9 @@ class _Reader:
             return None
         if not self._take(table, address, "a user"):
             return None
-        user = User(address, password, aliases, quota, disabled, search_index, certificates)
+        user = User(
+            address, password, aliases, quota, messages, disabled, search_index, certificates=certificates
+        )
         self.users[address] = user
         self.own_aliases.append((table, address, aliases))
         return user

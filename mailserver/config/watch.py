@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
+from mailserver.config.change import change_user
 from mailserver.config.load import Loaded, read, read_users_again
 from mailserver.config.problems import ConfigError, Problem
-from mailserver.config.schema import Config, Users
+from mailserver.config.schema import Config, User, Users
 
 POLL_SECONDS = 2.0
 TICK_SECONDS = 2.0
@@ -41,6 +42,7 @@ class Settings:
 
     now, users: frozen values; look at them when needed, never keep them.
     run: `run(function, *arguments)` calls it in a thread; by default in the reactor's pool.
+    tell: tells the other processes of a user who was changed here.
     """
 
     log = Logger()
@@ -55,6 +57,8 @@ class Settings:
         self._run = run or self._in_thread
         self._lock = DeferredLock()
         self._subscribers: list[Callable[[], object]] = []
+        self.tell: Callable[[User], object] = _nobody
+        self._heard = 0
         self._seen: Signature | None = None
         self._waiting: Deferred[list[Problem]] | None = None
         self._polling = LoopingCall(self._poll)
@@ -90,7 +94,7 @@ class Settings:
                 return
             first = self._seen is None
             self._seen = found if settled else ()
-            users = await self._run(read_users_again, self.now)
+            users = await self._read(read_users_again, self.now)
         except ConfigError as error:
             if self._tell_again(error):
                 self._log_problems(error.problems, "the users stay as they were")
@@ -103,6 +107,34 @@ class Settings:
             self.users = users
             if not first:
                 self.log.info("users files read again: {count} users", count=len(users.users))
+            self._changed()
+
+    async def _read(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """In a thread; once more where a change came meanwhile that it may have missed."""
+        while True:
+            before = self._heard
+            found = await self._run(function, *arguments)
+            if self._heard == before:
+                return found
+
+    # --- changes from here -------------------------------------------------------------------------
+
+    def change_user(self, address: str, values: Mapping[str, str | int]) -> Deferred[None]:
+        """Write these values into the users file that has this user; they are in force when it fires, in the
+        other processes as soon as these have heard. Fails with MailError, and nothing was changed."""
+        return self._lock.run(lambda: Deferred.fromCoroutine(self._change_user(address, values)))
+
+    async def _change_user(self, address: str, values: Mapping[str, str | int]) -> None:
+        users = await self._run(change_user, self.now, address, values)
+        self.users = users
+        self._changed()
+        self.tell(users.users[address])
+
+    def hear(self, user: User) -> None:
+        """Another process has written this user's values into a users file."""
+        self._heard += 1
+        if self.users.users.get(user.address) not in (None, user):
+            self.users = evolve(self.users, users={**self.users.users, user.address: user})
             self._changed()
 
     _told = ""
@@ -136,7 +168,7 @@ class Settings:
         assert waiting is not None
         problems: list[Problem] = []
         try:
-            loaded: Loaded = await self._run(read, self._path)
+            loaded: Loaded = await self._read(read, self._path)
             self._seen = None
             self._take(loaded)
         except ConfigError as error:
@@ -172,6 +204,10 @@ class Settings:
         for problem in problems:
             self.log.error("{problem}", problem=str(problem))
         self.log.error("{consequence}", consequence=consequence)
+
+
+def _nobody(user: User) -> None:
+    """This process is alone."""
 
 
 def _also(answer: Deferred[list[Problem]]) -> Callable[[list[Problem]], list[Problem]]:

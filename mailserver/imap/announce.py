@@ -21,6 +21,7 @@ def capabilities(session: Session) -> list[str]:
     if session.account is None:
         names += _before_login(session)
     else:
+        names += ["QUOTASET"] if session.administers else []
         names += ["UNAUTHENTICATE"] if session.wire.compressed else ["COMPRESS=DEFLATE", "UNAUTHENTICATE"]
     shown = (name for name in names if session.has(name))
     return [_WRITTEN[name](session) if name in _WRITTEN else name for name in shown]

@@ -238,8 +238,10 @@ def _set_quota(cursor: Cursor, tag: bytes) -> c.Command:
         if limits:
             cursor.space()
         name = cursor.word()
+        if name in dict(limits):
+            raise BadSyntax("A resource is named twice")
         cursor.space()
-        limits.append((name, cursor.number(1 << 63)))
+        limits.append((name, cursor.number((1 << 63) - 1)))
     return c.SetQuota(tag, root, tuple(limits))
 
 

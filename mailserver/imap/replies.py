@@ -12,7 +12,6 @@ from mailserver.rights import ALL, OTHERS, told
 from mailserver.wire import utf7
 
 _ATOM = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
-QUOTA_ROOT = b'""'  # the one quota root of an account (RFC 9208, 4.2.2)
 
 
 def astring(value: bytes) -> bytes:
@@ -113,20 +112,26 @@ def list_rights(name: str, identifier: str, always: str, utf8: bool = False) -> 
     return b"* LISTRIGHTS %b %b %b\r\n" % (mailbox(name, utf8), astring(identifier.encode("utf-8")), rights)
 
 
-def quota(usage: QuotaUsage, root: bytes = QUOTA_ROOT) -> bytes:
-    """STORAGE in units of 1024 octets, rounded up; no resource where there is no limit (RFC 9208, 4.2.1)."""
-    if not usage.limit:
-        return b"* QUOTA %b ()\r\n" % root
-    used, limit = -(-usage.used // 1024), -(-usage.limit // 1024)
-    return b"* QUOTA %b (STORAGE %d %d)\r\n" % (root, used, limit)
+def quota(usage: QuotaUsage, root: str = "", utf8: bool = False) -> bytes:
+    """STORAGE in units of 1024 octets, rounded up; what has no limit is not there (RFC 9208, 4.2.1)."""
+    told = []
+    if usage.limit.octets:
+        told.append(b"STORAGE %d %d" % (-(-usage.used // 1024), -(-usage.limit.octets // 1024)))
+    if usage.limit.messages:
+        told.append(b"MESSAGE %d %d" % (usage.messages, usage.limit.messages))
+    return b"* QUOTA %b (%b)\r\n" % (_root(root, utf8), b" ".join(told))
 
 
-def root_of(name: str, utf8: bool = False) -> bytes:
-    """The quota root of a mailbox: another user's is named after that user."""
+def root_of(name: str) -> str:
+    """The quota root of a mailbox: another user's is named after that user, one's own is ""."""
     if not name.startswith(OTHERS):
-        return QUOTA_ROOT
-    return mailbox(OTHERS + name[len(OTHERS) :].partition("/")[0], utf8)
+        return ""
+    return OTHERS + name[len(OTHERS) :].partition("/")[0]
+
+
+def _root(root: str, utf8: bool) -> bytes:
+    return mailbox(root, utf8) if root else b'""'
 
 
 def quota_root(name: str, utf8: bool = False) -> bytes:
-    return b"* QUOTAROOT %b %b\r\n" % (mailbox(name, utf8), root_of(name, utf8))
+    return b"* QUOTAROOT %b %b\r\n" % (mailbox(name, utf8), _root(root_of(name), utf8))

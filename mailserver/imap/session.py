@@ -153,6 +153,11 @@ class Session:
             raise NotPermitted("Not logged in")
         return self.account
 
+    @property
+    def administers(self) -> bool:
+        """May this user look at and set everybody's quota?"""
+        return self.user in self.settings.now.imap.administrators
+
     # --- what a client is (RFC 2971), and what it is spared ---------------------------------------
 
     @property

@@ -145,7 +145,7 @@ class Quota(Policy):
 
     def _is_full(self, target: Target, size: int) -> bool:
         usage = self._usage(target.user) if target.user else None
-        return usage is not None and 0 < usage.limit < usage.used + size
+        return usage is not None and not usage.fits(size)
 
 
 # --- MX ------------------------------------------------------------------------------------------

@@ -136,11 +136,12 @@ class Account:
         except MailError as error:
             return fail(error)
         self.store.used(self)
+        self.store.read_news()
         limit = limit_of(self.store.settings, self.user)
         deposit = Deposit(
             directory,
             (),
-            limit + replacing if limit else 0,
+            limit.replacing(replacing),
             keywords=self.store.settings.now.limits.keywords,
         )
         job = AppendJob(self.store.spool, self.place, deposit, list(messages))
@@ -156,6 +157,7 @@ class Account:
         return self.store.changes.watch(self.user, watcher)
 
     def quota(self, name: str = maildir.INBOX) -> Deferred[QuotaUsage]:
+        self.store.read_news()  # another process may have set it
         return self.run(_usage).addCallback(lambda _: usage_of(self.store.settings, self.ledger))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from mailserver import durable
 from mailserver.durable import Exists, Missing
 from mailserver.errors import MessageGone, OverQuota, TemporaryFailure
-from mailserver.interfaces import KEYWORD, CopyResult, IMailboxListener
+from mailserver.interfaces import KEYWORD, NO_QUOTA, CopyResult, IMailboxListener, Quota
 from mailserver.store import maildir
 from mailserver.store.filing import link_or_copy
 from mailserver.store.index import Index
@@ -28,7 +28,7 @@ def copy(
     uids: Sequence[int],
     *,
     target: str,
-    limit: int = 0,
+    limit: Quota = NO_QUOTA,
     move: bool = False,
     by: IMailboxListener | None = None,
 ) -> CopyResult:
@@ -40,8 +40,9 @@ def copy(
         return CopyResult(into.uidvalidity, (), ())
     if limit and not move:
         ledger.count_all(opened)
-    if limit and not move and opened.usage()[0] + sum(row.wire for row in rows) > limit:
-        raise OverQuota()
+        used, kept = opened.usage()
+        if not limit.allows(used + sum(row.wire for row in rows), kept + len(rows)):
+            raise OverQuota
     ledger.reserve(into, len(rows))
     into.modseq += 1
     copies = _place_all(ledger, source, into, rows, move)

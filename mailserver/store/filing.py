@@ -17,7 +17,7 @@ from mailserver import durable
 from mailserver.durable import Exists
 from mailserver.errors import LimitReached, MailError, NoSuchMailbox, OverQuota, TemporaryFailure
 from mailserver.group_commit import Committing, Synced
-from mailserver.interfaces import KEYWORD, Flag
+from mailserver.interfaces import KEYWORD, NO_QUOTA, Flag, Quota
 from mailserver.store import files, maildir
 from mailserver.store.index import Index, IndexDamaged
 from mailserver.store.ledger import Ledger
@@ -49,12 +49,12 @@ class Paper:
 
 @define(eq=False)
 class Deposit:
-    """Messages for one folder: all or none. `limit`: the account's quota (0: none). `or_inbox`: what has no
+    """Messages for one folder: all or none. `limit`: the account's quota. `or_inbox`: what has no
     folder of that name goes to the inbox. After the commit: the folder's UIDVALIDITY and the UIDs."""
 
     directory: str
     papers: Sequence[Paper]
-    limit: int = 0
+    limit: Quota = NO_QUOTA
     or_inbox: bool = False
     keywords: int | None = None  # how many different keywords the folder may have
     uidvalidity: int = 0
@@ -67,21 +67,22 @@ def file_deposits(ledger: Ledger, opened: Index, deposits: Sequence[Deposit]) ->
     """One commit; one outcome for each deposit."""
     outcomes: list[Exception | None] = [None] * len(deposits)
     folders: dict[str, tuple[Folder, list[int]]] = {}
-    used = 0
+    used = kept = 0
     if any(deposit.limit for deposit in deposits):
         ledger.count_all(opened)
-        used = opened.usage()[0]
+        used, kept = opened.usage()
     with ExitStack() as mtimes:
         try:
             for number, deposit in enumerate(deposits):
                 try:
                     size = sum(paper.wire for paper in deposit.papers)
-                    if deposit.limit and used + size > deposit.limit:
+                    if not deposit.limit.allows(used + size, kept + len(deposit.papers)):
                         raise OverQuota
                     folder = _folder(ledger, opened, deposit, folders, mtimes)
                     folders[folder.dir][1].append(number)
                     _place(ledger, folder, deposit)
                     used += size
+                    kept += len(deposit.papers)
                 except MailError as error:
                     outcomes[number] = error
                     undo(deposit)

@@ -1,23 +1,25 @@
 """How much an account may hold and holds (RFC 9208).
 
 The use is the sum over the rows of its folders, which are changed in the commit that changes the messages:
-a recount gives the same. The limit is the user's own, or `limits.quota`.
+a recount gives the same. The limits are the user's own, or those of `[limits]`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from mailserver.interfaces import QuotaUsage
+from mailserver.interfaces import Quota, QuotaUsage
 from mailserver.store.ledger import Ledger
 
 
-def limit_of(settings: Any, user: str) -> int:
-    """In octets, 0 for none."""
+def limit_of(settings: Any, user: str) -> Quota:
     known = settings.users.users.get(user)
-    if known is not None and known.quota is not None:
-        return int(known.quota)
-    return int(settings.now.limits.quota)
+    octets, messages = (None, None) if known is None else (known.quota, known.quota_messages)
+    limits = settings.now.limits
+    return Quota(
+        limits.quota if octets is None else octets,
+        limits.quota_messages if messages is None else messages,
+    )
 
 
 def usage_of(settings: Any, ledger: Ledger) -> QuotaUsage:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from attrs import evolve, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
+from mailserver.config.units import format_size
 from mailserver.errors import CannotName, MailboxExists, MailError, NoSuchMailbox, NoSuchUser, NotPermitted
 from mailserver.events import AccountEvent
 from mailserver.interfaces import (
@@ -25,6 +26,7 @@ from mailserver.interfaces import (
     IMailboxListener,
     MailboxStatus,
     NewMessage,
+    Quota,
     QuotaUsage,
 )
 from mailserver.rights import ALL, ANYONE, OTHERS, Acl
@@ -293,6 +295,32 @@ class SharingAccount(Account):
         place = self._place(name)
         await self._need(place, "r")
         return await place.account.quota()
+
+    def quota_of(self, user: str) -> Deferred[QuotaUsage]:
+        try:
+            return self._administered(user).quota()
+        except MailError as error:
+            return fail(error)
+
+    def set_quota(self, user: str, quota: Quota) -> Deferred[None]:
+        try:
+            self._administered(user)
+        except MailError as error:
+            return fail(error)
+        values: dict[str, str | int] = {
+            "quota": format_size(quota.octets),
+            "quota_messages": quota.messages,
+        }
+        changed: Deferred[None] = self.store.settings.change_user(user, values)
+        return changed
+
+    def _administered(self, user: str) -> Account:
+        """Raises NotPermitted, NoSuchUser."""
+        if self.user not in self.store.settings.now.imap.administrators:
+            raise NotPermitted
+        if user not in self.store.settings.users.users:
+            raise NoSuchUser
+        return self.store.get(user)
 
     def watch(self, watcher: Callable[[AccountEvent], None]) -> Callable[[], None]:
         return OthersWatch(self, watcher).start()

@@ -90,12 +90,22 @@ def test_user_list(site: Path) -> None:
     ]
 
 
+def test_user_quota(site: Path) -> None:
+    run("user", "quota", "alice@example.org", "-c", site, "--quota", "2 GiB", "--quota-messages", "7")
+    alice = json.loads(run("user", "list", "-c", site, "--json").stdout)[0]
+    assert (alice["quota"], alice["quota_messages"]) == (2 << 30, 7)
+    assert "2 GiB 7" in run("user", "list", "-c", site).stdout
+    assert run("user", "quota", "alice@example.org", "-c", site).exit_code == 2
+    assert run("user", "quota", "nobody@example.org", "-c", site, "--quota", "1").exit_code == 1
+
+
 def test_user_list_json(site: Path) -> None:
     alice = json.loads(run("user", "list", "-c", site, "--json").stdout)[0]
     assert alice == {
         "address": "alice@example.org",
         "aliases": ["al@example.org"],
         "quota": 0,
+        "quota_messages": 0,
         "disabled": False,
     }
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.config.edit import CannotEdit, add_user, has_user, remove_user, set_password
+from mailserver.config.edit import CannotEdit, add_user, has_user, remove_user, set_password, set_values
 
 FILE = """\
 # Staff of example.org.   (keep sorted)
@@ -69,7 +69,20 @@ def test_a_password_changes_and_nothing_else() -> None:
 
 def test_a_password_that_was_missing_is_added() -> None:
     text = '[users."a@b.c"]\nquota = 5\n'
-    assert set_password(text, "a@b.c", "h") == '[users."a@b.c"]\npassword = "h"\nquota = 5\n'
+    assert set_password(text, "a@b.c", "h") == '[users."a@b.c"]\nquota = 5\npassword = "h"\n'
+
+
+def test_values_are_changed_and_added_and_comments_stay() -> None:
+    text = (
+        '[users."a@b.c"]\npassword = "h"\nquota = 5_000 # little\n# quota_messages: none\n\n'
+        '[users."d@b.c"]\npassword = "h"\n'
+    )
+    assert set_values(text, "a@b.c", {"quota": "1 MiB", "quota_messages": 7}) == text.replace(
+        "5_000 # little\n", '"1 MiB" # little\nquota_messages = 7\n'
+    )
+    assert set_values(text, "d@b.c", {"quota": 0}) == text + "quota = 0\n"
+    cut = '[users."a@b.c"]\npassword = "h"'
+    assert set_values(cut, "a@b.c", {"quota": "0"}) == cut + '\nquota = "0"\n'
 
 
 def test_remove_takes_the_table_and_leaves_comments() -> None:

@@ -48,7 +48,7 @@ def test_addresses_are_normalised(tmp_path: Path) -> None:
         """,
     )
     assert users.users["alice@example.org"] == User(
-        "alice@example.org", "{PLAIN}x", ("al@example.org",), 5 * 1024**3, True
+        "alice@example.org", "{PLAIN}x", ("al@example.org",), 5 * 1024**3, disabled=True
     )
 
 

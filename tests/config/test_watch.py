@@ -16,7 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailserver.config import watch
 from mailserver.config.load import read
+from mailserver.config.schema import User
 from mailserver.config.watch import POLL_SECONDS, Settings
+from mailserver.errors import MailError
 from tests.helpers.files import CONFIG, USERS, write_certificate, write_site, write_users
 
 CAROL = '\n[users."carol@example.org"]\npassword = "{PLAIN}x"\n'
@@ -52,6 +54,64 @@ class Case(SynchronousTestCase):
 
     def wait(self, seconds: float = POLL_SECONDS) -> None:
         self.clock.advance(seconds)
+
+
+class Changing(Case):
+    """A user is given other values while the server runs."""
+
+    def test_it_is_in_force_when_it_is_done_and_told_to_others(self) -> None:
+        told: list[User] = []
+        self.settings.tell = told.append
+        users = self.folder / "users.toml"
+        users.write_text("# staff\n" + users.read_text())
+        self.successResultOf(self.settings.change_user("alice@example.org", {"quota": "5 MiB"}))
+        assert self.settings.users.users["alice@example.org"].quota == 5 << 20
+        assert told == [self.settings.users.users["alice@example.org"]]
+        assert self.changes == 1
+        assert users.read_text().startswith("# staff\n") and 'quota = "5 MiB"' in users.read_text()
+        self.settings.start()
+        self.wait(10 * POLL_SECONDS)
+        assert self.changes == 1  # the file says what is in force already
+
+    def test_what_the_server_would_not_take_is_not_written(self) -> None:
+        users = self.folder / "users.toml"
+        text = users.read_text()
+        for address, values in (
+            ("alice@example.org", {"quota": "much"}),
+            ("nobody@example.org", {"quota": 5}),
+        ):
+            error = self.failureResultOf(self.settings.change_user(address, values), MailError)
+            assert error.value.imap == "CANNOT" and str(self.folder) not in error.value.text
+        assert users.read_text() == text and self.changes == 0
+
+    def test_another_process_has_changed_one(self) -> None:
+        alice = evolve(self.settings.users.users["alice@example.org"], quota_messages=3)
+        self.settings.hear(alice)
+        assert self.settings.users.users["alice@example.org"] is alice and self.changes == 1
+        self.settings.hear(alice)
+        self.settings.hear(evolve(alice, address="stranger@example.org"))
+        assert self.changes == 1 and "stranger@example.org" not in self.settings.users.users
+
+    def test_what_was_read_before_a_change_was_heard_is_read_again(self) -> None:
+        users = self.folder / "users.toml"
+        old = self.settings.users.users["alice@example.org"]
+        reads: list[str] = []
+
+        def run(function: Any, *arguments: Any) -> Deferred[Any]:
+            found = maybeDeferred(function, *arguments)
+            if function.__name__ == "read_users_again":
+                reads.append("read")
+                if len(reads) == 2:  # it has read what the file said before
+                    users.write_text(users.read_text().replace("# x\n", "quota_messages = 3\n"))
+                    self.settings.hear(evolve(old, quota_messages=3))
+            return found
+
+        self.settings._run = run
+        self.settings.start()
+        table = '[users."alice@example.org"]\n'
+        users.write_text(users.read_text().replace(table, table + "# x\n"))
+        self.wait()
+        assert len(reads) == 3 and self.settings.users.users["alice@example.org"].quota_messages == 3
 
 
 class Watching(Case):

@@ -22,6 +22,7 @@ from mailserver.errors import (
     MailError,
     MessageGone,
     NoSuchMailbox,
+    NoSuchUser,
     NotPermitted,
 )
 from mailserver.interfaces import (
@@ -36,6 +37,7 @@ from mailserver.interfaces import (
     IMessageFile,
     MailboxStatus,
     NewMessage,
+    Quota,
     QuotaUsage,
     StoreMode,
     StoreResult,
@@ -390,7 +392,7 @@ class FakeAccount:
         self.user = user
         self.clock: Clock | None = None
         self.failing: MailError | None = None
-        self.limit = 0
+        self.limit = self.limit_messages = 0
         self.open_files = 0
         self._uidvalidity = 1_600_000_000
         self.boxes: dict[str, FakeMailbox] = {}
@@ -577,9 +579,16 @@ class FakeAccount:
             QuotaUsage(
                 sum(sum(box.sizes) for box in self.boxes.values()),
                 sum(len(box.uids) for box in self.boxes.values()),
-                self.limit,
+                Quota(self.limit, self.limit_messages),
             )
         )
+
+    def quota_of(self, user: str) -> Deferred[QuotaUsage]:
+        return self.quota() if user == self.user else fail(NoSuchUser())
+
+    def set_quota(self, user: str, quota: Quota) -> Deferred[None]:
+        self.limit, self.limit_messages = quota.octets, quota.messages
+        return self.later(None)
 
 
 @implementer(IMailStore)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
+from twisted.internet.defer import Deferred, succeed
 
 from mailserver.config.schema import (
     Auth,
@@ -26,6 +27,7 @@ from mailserver.config.schema import (
     User,
     Users,
 )
+from mailserver.config.units import parse_size
 
 _SECTIONS: dict[str, type] = {
     "listen": Listen,
@@ -51,6 +53,14 @@ class StubSettings:
         """Call `callback` after each change; the answer ends the subscription."""
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback)
+
+    def change_user(self, address: str, values: Mapping[str, Any]) -> Deferred[None]:
+        """As if they had been written into the users file."""
+        changed = evolve(self.users.users[address], **values)
+        size = changed.quota if changed.quota is None else parse_size(changed.quota)
+        users = {**self.users.users, address: evolve(changed, quota=size)}
+        self.users = evolve(self.users, users=users)
+        return succeed(None)
 
     def change(self, users: Mapping[str, Any] | None = None, **overrides: Any) -> None:
         """New values in force, then the subscribers are told."""

@@ -54,18 +54,30 @@ def workers(server: Server) -> list[int]:
     return children(server.process.pid)
 
 
+def quota(client: Client, root: str) -> str:
+    """What is told of it, without the root's name."""
+    _, answer = client.getquota(root)
+    return answer[0].decode().partition("(")[2].rstrip(")")
+
+
 def deliver(server: Server, to: str = ALICE, text: bytes = TEXT) -> None:
     with smtplib.SMTP(server.host, server.ports["smtp"], timeout=20) as smtp:
         smtp.sendmail("x@elsewhere.example", [to], text)
 
 
 def settings(**more: Any) -> dict[str, Any]:
-    return {"services": ("smtp", "imap"), "keys": {"workers": 2}} | more
+    return {
+        "services": ("smtp", "imap"),
+        "keys": {"workers": 2},
+        "imap": {"administrators": ["alice@example.org"]},
+    } | more
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("workers"), **settings(users=("alice", "bob", "carol"))) as running:
+    with Server(
+        tmp_path_factory.mktemp("workers"), **settings(users=("alice", "bob", "carol", "dave"))
+    ) as running:
         eventually(lambda: running.log().count(" is process ") == 2, 20, "two workers are ready")
         yield running
 
@@ -90,6 +102,27 @@ def test_connections_are_shared_out(server: Server) -> None:
     assert len(counts) == 2 and counts[0] >= 4, counts
     for client in clients:
         client.logout()
+
+
+def test_a_quota_that_is_set_counts_in_every_worker(server: Server) -> None:
+    """At once, and it stands in the users file, whose comments are still there."""
+    admin, other = pair(server)
+    root = '"Other Users/dave@example.org"'
+    file = server.folder / "users.toml"
+    file.write_text("# Who is here\n" + file.read_text())
+    for number in range(2, 12):
+        admin.setquota(root, f"(STORAGE 1000 MESSAGE {number})")
+        assert quota(other, root) == quota(admin, root) == f"STORAGE 0 1000 MESSAGE 0 {number}"
+    admin.setquota(root, "(MESSAGE 1)")
+    for client in (one for user in ("dave",) for one in pair(server, user)):
+        kind, answer = client.append("INBOX", "", "", TEXT)
+        assert (kind == "OK") or b"OVERQUOTA" in answer[0]
+        assert client.uids() == [1] and quota(client, '""') == "MESSAGE 1 1"
+        with pytest.raises((smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError), match="Mailbox is full"):
+            deliver(server, "dave@example.org")
+    assert file.read_text().startswith("# Who is here\n") and "quota_messages = 1\n" in file.read_text()
+    admin.setquota(root, "()")
+    assert quota(other, root) == ""
 
 
 def test_sessions_of_two_workers_see_each_other(server: Server) -> None:

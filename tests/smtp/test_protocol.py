@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailserver.errors import NoSpace
-from mailserver.interfaces import QuotaUsage
+from mailserver.interfaces import Quota, QuotaUsage
 
 from .service import Transport, World
 
@@ -110,7 +110,7 @@ class MxTests(SynchronousTestCase):
 
     def test_G20_a_full_mailbox_is_told_at_rcpt(self) -> None:
         world = World()
-        world.usage["alice@example.org"] = QuotaUsage(used=1000, messages=1, limit=1000)
+        world.usage["alice@example.org"] = QuotaUsage(used=1000, messages=1, limit=Quota(1000))
         client = world.connect().hello()
         client.line("MAIL FROM:<>")
         self.assertEqual(client.line("RCPT TO:<alice@example.org>")[:10], "452 4.2.2 ")

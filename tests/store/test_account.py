@@ -24,7 +24,7 @@ from mailserver.errors import (
     OverQuota,
     TemporaryFailure,
 )
-from mailserver.interfaces import NewMessage, QuotaUsage, StoreMode, Target
+from mailserver.interfaces import NewMessage, Quota, QuotaUsage, StoreMode, Target
 from mailserver.store.store import MailStore
 from tests.helpers.store import (
     ALICE,
@@ -301,7 +301,7 @@ def test_I14_quota(store: MailStore, account: Any) -> None:
         deliver(store)
     with pytest.raises(OverQuota):
         append(account, "Sent", b"a: b\n\n")
-    assert now(account.quota()) == QuotaUsage(116, 2, 120) == store.quota(ALICE)
+    assert now(account.quota()) == QuotaUsage(116, 2, Quota(120)) == store.quota(ALICE)
     message = NewMessage(MemoryBody(b"a: b\n\n"))
     with pytest.raises(OverQuota):
         now(account.append("Sent", [message], replacing=3))
@@ -310,12 +310,12 @@ def test_I14_quota(store: MailStore, account: Any) -> None:
     now(sent.remove([1], None))
     store.settings.change(users={ALICE: {"quota": 1000}})
     deliver(store)
-    assert now(account.quota()) == QuotaUsage(174, 3, 1000)
+    assert now(account.quota()) == QuotaUsage(174, 3, Quota(1000))
     mailbox = now(account.open("INBOX", Listener()))
     now(mailbox.remove([1, 2], None))
     assert now(account.quota()).used == 58
     store.settings.change(users={ALICE: {"quota": 0}})  # none, whatever the default is
-    assert now(account.quota()).limit == 0
+    assert not now(account.quota()).limit
     assert store.quota("nobody@example.org") is None
 
 

@@ -20,6 +20,7 @@ from mailserver.imap.handlers import (
     metadata,
     multisearch,
     notify,
+    quota,
     search,
     select,
 )
@@ -30,6 +31,7 @@ HANDLERS: dict[type[Command], Handler] = {
     **login.TABLE,
     **select.TABLE,
     **mailboxes.TABLE,
+    **quota.TABLE,
     **lists.TABLE,
     **metadata.TABLE,
     **notify.TABLE,

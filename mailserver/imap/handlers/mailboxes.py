@@ -1,22 +1,17 @@
-"""Commands on mailboxes as such: CREATE, STATUS, quota (RFC 3501, 6.3; RFC 2342; RFC 9208)."""
+"""Commands on mailboxes as such: CREATE, STATUS (RFC 3501, 6.3; RFC 2342)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import evolve
-
-from mailserver.errors import CannotName, MailError, NotPermitted
+from mailserver.errors import CannotName
 from mailserver.imap import replies
 from mailserver.imap.commands import (
     Command,
     Create,
     Delete,
-    GetQuota,
-    GetQuotaRoot,
     Namespace,
     Rename,
-    SetQuota,
     Status,
     Subscribe,
     Unsubscribe,
@@ -26,7 +21,6 @@ from mailserver.imap.listing import SEPARATOR, SPECIAL_USES
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import Flag, IMailboxListener, MailboxStatus
-from mailserver.rights import OTHERS
 
 # --- names -----------------------------------------------------------------------------------------
 
@@ -127,41 +121,6 @@ async def _deleted_octets(session: Session, name: str, counters: MailboxStatus) 
         mailbox.close(listener)
 
 
-# --- QUOTA (RFC 9208, 4.1) -------------------------------------------------------------------------
-
-
-async def get_quota(session: Session, command: GetQuota) -> None:
-    """An account has one quota root, which is called ""; another user's is told to who may read a mailbox
-    of that user."""
-    name = "INBOX"
-    if command.root:
-        folders = await session.owner.folders()
-        readable = [folder.name for folder in folders if "r" in folder.rights]
-        name = next((one for one in readable if one.startswith(f"{command.root}/")), "")
-        if not (name and command.root.startswith(OTHERS) and command.root.count("/") == 1):
-            raise MailError("No such quota root", imap="NONEXISTENT")
-    session.send(await _quota(session, name))
-    session.ok(command)
-
-
-async def get_quota_root(session: Session, command: GetQuotaRoot) -> None:
-    """The mailbox need not exist (RFC 9208, 4.1.2)."""
-    root = replies.quota_root(command.mailbox, session.utf8)
-    session.send(root + await _quota(session, command.mailbox))
-    session.ok(command)
-
-
-async def _quota(session: Session, name: str) -> bytes:
-    usage = await session.owner.quota(name)
-    told = usage if session.has("QUOTA=RES-STORAGE") else evolve(usage, limit=0)
-    return replies.quota(told, replies.root_of(name, session.utf8))
-
-
-async def set_quota(session: Session, command: SetQuota) -> None:
-    """Quotas are the administrator's (`users.toml`); QUOTASET is not announced."""
-    raise NotPermitted
-
-
 TABLE: dict[type[Command], Handler] = {
     Create: create,
     Delete: delete,
@@ -170,7 +129,4 @@ TABLE: dict[type[Command], Handler] = {
     Unsubscribe: unsubscribe,
     Namespace: namespace,
     Status: status,
-    GetQuota: get_quota,
-    GetQuotaRoot: get_quota_root,
-    SetQuota: set_quota,
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.error import ConnectionLost
 
@@ -151,8 +151,10 @@ class Upload:
         if octets.size > SMALL:
             size = sum(each.size for each in self._messages)
             usage = await self._quota(command.mailbox)
-            if usage is not None and usage.limit and usage.used + size > usage.limit + self.replacing:
-                raise OverQuota
+            if usage is not None:
+                usage = evolve(usage, limit=usage.limit.replacing(self.replacing))
+                if not usage.fits(size, len(self._messages)):
+                    raise OverQuota
         if octets.binary:
             message.binary = True
             message.body.discard()
