@@ -88,6 +88,13 @@ class TooManyConnections(ServiceUnavailable):
     text = "Too many connections from your address"
 
 
+class TooManyOfUser(TemporaryFailure):
+    """More connections of one user than `limits.connections_per_user` (RFC 5530 LIMIT)."""
+
+    code, enhanced, imap = 454, "4.7.0", "LIMIT"
+    text = "Too many connections of this user"
+
+
 # --- mailboxes and messages ----------------------------------------------------------------------
 
 

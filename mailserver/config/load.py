@@ -50,6 +50,9 @@ _LIMITS: dict[str, Reader[Any]] = {
     "quota": size(),
     "quota_messages": count(0),
     "line": size(8192),
+    "min_rate": size(),
+    "before_login": size(80 * 1024),  # a refused literal may have 64 KiB
+    "commands": count(1000),
     "min_free": size(),
     "metadata_size": size(1024),  # RFC 5464, 4.1
     "metadata_entries": count(10),

@@ -133,6 +133,7 @@ class ImapConnection(Connection):
         self.engine = Engine(limits.line, 2 * limits.message_size, limits.errors, asking)
         self.engine.off = self.session.off
         self.audit.event("connected", service=self.peer.protocol, ip=self.peer.ip, tls=self.peer.tls)
+        self.allowance.guarded = True
         self.set_deadline(limits.login_timeout)
         self.send(
             f"* OK [{capability_code(self.session)}] {self.settings.now.hostname} ready\r\n".encode("ascii")
@@ -143,11 +144,26 @@ class ImapConnection(Connection):
         self.set_deadline(self.settings.now.limits.login_timeout)
 
     def _start_deadline(self) -> None:
+        self.allowance.begin_pace()
+        self.set_deadline(self._patience())
+
+    def _patience(self) -> float:
+        """Seconds until something must have come."""
         limits = self.settings.now.limits
-        self.set_deadline(limits.login_timeout if self.session.account is None else limits.idle_timeout)
+        if self.session.account is None:
+            return float(limits.login_timeout)
+        return float(limits.idle_timeout if self._upload is None else limits.smtp_timeout)
+
+    def _sign_of_life(self) -> None:
+        if self.session.account is not None:
+            self._start_deadline()
 
     def received(self, data: bytes) -> None:
-        if self.session.account is not None:  # before log-in the time is not prolonged (CASES E1)
+        """Only a whole command is a sign of life, or as much of one as `limits.min_rate` wants; before log-in
+        not even that (CASES E1)."""
+        if self.session.account is not None and self.allowance.in_pace(
+            len(data), self._patience(), self.settings.now.limits
+        ):
             self._start_deadline()
         self.engine.receive(data)
         self._pump()
@@ -169,7 +185,7 @@ class ImapConnection(Connection):
 
     def deadline_passed(self) -> None:
         """RFC 3501, 5.4. A command that takes long is no idleness, unless the client does not read."""
-        busy = self.session.running is not None and self._line is None
+        busy = self._upload_full() or (self.session.running is not None and self._line is None)
         if busy and (self._progress or not self.output_full):
             self._progress = False
             self._start_deadline()
@@ -177,6 +193,10 @@ class ImapConnection(Connection):
             self.abort()
         else:
             self.end(b"* BYE Idle for too long\r\n")
+
+    def too_much(self, text: str) -> None:
+        self._drop_upload()
+        self.end(f"* BYE {text}\r\n".encode("ascii"))
 
     def shut_down(self) -> None:
         """A command that is being executed ends first: its effect may be durable already."""
@@ -239,11 +259,13 @@ class ImapConnection(Connection):
     def _dispatch(self, event: Event) -> None:
         match event:
             case CommandReceived():
-                self._execute(event.command)
+                if self.count_command():
+                    self._execute(event.command)
             case AppendChunk():
                 if self._upload is not None:
                     self._upload.write(event.data)
             case LineReceived():
+                self._sign_of_life()
                 line, self._line = self._line, None
                 if line is not None:
                     line.callback(event.line)
@@ -256,8 +278,9 @@ class ImapConnection(Connection):
                 self.close()
 
     def _execute(self, command: Command) -> None:
+        upload, self._upload = self._upload, None
+        self._sign_of_life()
         if isinstance(command, Append):
-            upload, self._upload = self._upload, None
             self._run(command, append(self.session, command, upload))
         else:
             self._run(command, HANDLERS[type(command)](self.session, command))
@@ -374,11 +397,13 @@ class ImapConnection(Connection):
         else:
             self.session.answered = True
             self.engine.accept_literal()
+            self._sign_of_life()
 
     def _drop_upload(self) -> None:
         upload, self._upload = self._upload, None
         if upload is not None:
             upload.discard()
+            self._sign_of_life()
 
 
 class ImapFactory(ConnectionFactory):

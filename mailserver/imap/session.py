@@ -46,6 +46,9 @@ class Wire(Protocol):
     @property
     def audit(self) -> Audit: ...
 
+    def belongs_to(self, user: str) -> None:
+        """Count the connection as this user's, "" for nobody's. Raises TooManyOfUser."""
+
     def send(self, data: bytes) -> None: ...
 
     def drained(self) -> Awaitable[None]: ...
@@ -181,7 +184,8 @@ class Session:
         self._off = None
 
     def belongs_to(self, account: IAccount | None, user: str) -> None:
-        """A user has logged in (None: is gone)."""
+        """A user has logged in (None: is gone). Raises TooManyOfUser."""
+        self.wire.belongs_to(user)
         self.account = account
         self.user = user
         self._off = None

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.interfaces import Peer
+from mailserver.net.allowance import Allowance
 from mailserver.net.channel import TlsChannel
 from mailserver.net.deflate import Deflated
 from mailserver.net.factory import ConnectionFactory
@@ -54,6 +55,8 @@ class Connection(Protocol):
         self._begun = False
         self._shaking_hands = False
         self._deflated: Deflated | None = None
+        self.allowance = Allowance()
+        self._unread: IDelayedCall | None = None  # runs while the client reads nothing
 
     # --- for subclasses ---------------------------------------------------------------------------
 
@@ -78,6 +81,10 @@ class Connection(Protocol):
 
     def undecodable(self) -> None:
         """What comes is no DEFLATE: nothing more can be read."""
+        self.abort()
+
+    def too_much(self, text: str) -> None:
+        """The client is over a limit of its `allowance`: say so in the protocol's words, then `close`."""
         self.abort()
 
     def shut_down(self) -> None:
@@ -164,6 +171,26 @@ class Connection(Protocol):
         (CASES B10)."""
         self.set_deadline(HANDSHAKE_SECONDS)
         self._shaking_hands = True
+
+    # --- log-in and limits ------------------------------------------------------------------------
+
+    def belongs_to(self, user: str) -> None:
+        """Who has logged in, "" for nobody any more. Raises TooManyOfUser."""
+        if user:
+            self.allowance.log_in(user, self.factory.counter, self._limits)
+        else:
+            self.allowance.log_out(self.factory.counter)
+
+    def count_command(self) -> bool:
+        """To be called for each command; False where the session ends for it."""
+        if self.allowance.command(self._limits):
+            return True
+        self.too_much("Too many commands in one session")
+        return False
+
+    @property
+    def _limits(self) -> Any:
+        return self.factory.settings.now.limits
 
     # --- compression ------------------------------------------------------------------------------
 
@@ -269,23 +296,39 @@ class Connection(Protocol):
             self._take(data)
 
     def _take(self, data: bytes) -> None:
-        if not self._closing:
+        if self._closing:
+            return
+        if self.allowance.guarded and not self.allowance.received(len(data), self._limits):
+            self._safely(self.too_much, "Too much was sent before a log-in")
+        else:
             self._safely(self.received, data)
 
     def pauseProducing(self) -> None:
         if not self.output_full:
             self.output_full = True
+            self._unread = self.factory.reactor.callLater(self._limits.output_timeout, self._not_read)
             self._adjust_reading()
+
+    def _not_read(self) -> None:
+        """What was sent is still not read (CASES E6)."""
+        self._unread = None
+        self.abort()
 
     def resumeProducing(self) -> None:
         if not self.output_full:
             return
         self.output_full = False
+        self._read_again()
         self._adjust_reading()
         waiting, self._drained = self._drained, []
         for deferred in waiting:
             deferred.callback(None)
         self.output_drained()
+
+    def _read_again(self) -> None:
+        unread, self._unread = self._unread, None
+        if unread is not None and unread.active():
+            unread.cancel()
 
     def stopProducing(self) -> None:
         """The transport gives up on us; `connectionLost` follows."""
@@ -295,6 +338,7 @@ class Connection(Protocol):
             return
         self._shaking_hands = False
         self.set_deadline(None)
+        self._read_again()
         self.open = False
         self._pending.clear()
         if self._deflated is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import resource
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from mailserver.interfaces import Peer
 if TYPE_CHECKING:
     from mailserver.net.connection import Connection
 
+KEPT_DESCRIPTORS = 2048
 STOP_SECONDS = 20.0  # how long open sessions may take to end when the server stops
 
 
@@ -27,6 +30,15 @@ def network_of(ip: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+
+
+def room_for_connections() -> int:
+    """How many connections this process has descriptors for, when a quarter of them (but not more than
+    `KEPT_DESCRIPTORS`) is left for files: who opens the last one must not be a client (CASES E4)."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return limit - min(KEPT_DESCRIPTORS, limit // 4)
 
 
 class ConnectionCounter:
@@ -41,6 +53,11 @@ class ConnectionCounter:
         return self._total
 
     @property
+    def own(self) -> int:
+        """Of this process alone."""
+        return self._total
+
+    @property
     def ahead(self) -> int:
         """How many more connections this process has than the one of the server with the fewest."""
         return 0
@@ -49,16 +66,24 @@ class ConnectionCounter:
         return self._per_network.get(network, 0)
 
     def add(self, network: str) -> None:
+        """A connection is open."""
         self._total += 1
-        self._per_network[network] = self._per_network.get(network, 0) + 1
+        self.join(network)
 
     def remove(self, network: str) -> None:
         self._total -= 1
-        left = self._per_network[network] - 1
+        self.leave(network)
+
+    def join(self, group: str) -> None:
+        """An open connection counts here too (of a user, for one)."""
+        self._per_network[group] = self._per_network.get(group, 0) + 1
+
+    def leave(self, group: str) -> None:
+        left = self._per_network[group] - 1
         if left:
-            self._per_network[network] = left
+            self._per_network[group] = left
         else:
-            del self._per_network[network]
+            del self._per_network[group]
 
 
 class _Refused(Protocol):
@@ -118,7 +143,8 @@ class ConnectionFactory(Factory):
         network = network_of(peer.ip)
         limits = self.settings.now.limits
         used = self.counter.of(network)
-        if self.stopping or self.counter.total >= limits.connections or used >= limits.connections_per_ip:
+        full = self.counter.total >= limits.connections or self.counter.own >= room_for_connections()
+        if self.stopping or full or used >= limits.connections_per_ip:
             self.audit.event("refused", service=self.service, ip=peer.ip, connections=used)
             return _Refused(b"" if self.implicit_tls else self.refusal(peer))
         connection = self.make(peer)
@@ -131,6 +157,7 @@ class ConnectionFactory(Factory):
         """The connection is closed."""
         if connection in self.connections:
             self.connections.discard(connection)
+            connection.allowance.log_out(self.counter)
             self.counter.remove(network_of(connection.peer.ip))
         if not self.connections:
             waiting, self._all_gone = self._all_gone, []

@@ -41,6 +41,7 @@ from mailserver.pop3.events import (
     AuthOffered,
     AuthResponse,
     Closing,
+    Listed,
     LoginOffered,
     Maildrop,
     MessageRequested,
@@ -111,6 +112,7 @@ class Pop3Connection(Connection):
         factory.audit.event("connected", service=factory.service, ip=self.peer.ip, tls=self.peer.tls)
         self._login_by = factory.reactor.seconds() + factory.settings.now.limits.login_timeout
         self._engine = Pop3Engine(self._options())
+        self.allowance.guarded = True
         self.send(self._engine.data_to_send())
         self._arm()
 
@@ -128,6 +130,10 @@ class Pop3Connection(Connection):
 
     def deadline_passed(self) -> None:
         """Silent, and without the UPDATE state (RFC 1939, 3)."""
+        self.close()
+
+    def too_much(self, text: str) -> None:
+        self.send(self._engine.data_to_send() + replies.err(text))
         self.close()
 
     def shut_down(self) -> None:
@@ -187,6 +193,8 @@ class Pop3Connection(Connection):
             if event is None:
                 break
             count += 1
+            if type(event) is not Listed and not self.count_command():
+                break
             handler = _HANDLERS.get(type(event))
             if handler is not None:
                 handler(self, event)
@@ -294,6 +302,7 @@ class Pop3Connection(Connection):
 
     async def _open(self, account: IAccount) -> None:
         """Take the snapshot: arrays of a mailbox only grow, or are replaced by new ones."""
+        self.belongs_to(account.user)
         mailbox = await account.open("INBOX", self)
         if not self.open:
             mailbox.close(self)

@@ -1,8 +1,8 @@
-"""Numbers that all processes of a server see: the open connections of each, by network and in all.
+"""Numbers that all processes of a server see: the open connections of each, by network, by user and in all.
 
 A piece of memory without a lock. Each worker has a row and writes to that one only; it is emptied when the
-worker starts or has ended. Networks are hashed into the columns with a secret key, so two of them may share
-one, which nobody can bring about.
+worker starts or has ended. Networks and users are hashed into the columns with a secret key, so two of them
+may share one, which nobody can bring about.
 """
 
 from __future__ import annotations
@@ -60,13 +60,23 @@ class SharedCounter(ConnectionCounter):
         column = self._column(network)
         return sum(self._memory[row + column] for row in self._rows)
 
+    @property
+    def own(self) -> int:
+        return self._memory[self._own]
+
     def add(self, network: str) -> None:
         self._memory[self._own] += 1
-        self._memory[self._own + self._column(network)] += 1
+        self.join(network)
 
     def remove(self, network: str) -> None:
         self._memory[self._own] -= 1
-        self._memory[self._own + self._column(network)] -= 1
+        self.leave(network)
+
+    def join(self, group: str) -> None:
+        self._memory[self._own + self._column(group)] += 1
+
+    def leave(self, group: str) -> None:
+        self._memory[self._own + self._column(group)] -= 1
 
     @property
     def ahead(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,9 +18,12 @@ TOO_MANY_FAILURES = ("Too many failed log-ins", 421, "4.7.0")
 class LogIn:
     """`begin` and `go_on` answer the engine when the exchange has answered; failures go to `failed`."""
 
-    def __init__(self, authenticator: IAuthenticator, engine: SmtpEngine) -> None:
+    def __init__(
+        self, authenticator: IAuthenticator, engine: SmtpEngine, belongs_to: Callable[[str], None]
+    ) -> None:
         self._authenticator = authenticator
         self._engine = engine
+        self._belongs_to = belongs_to  # raises where the user may not have the connection
         self._exchange: IExchange | None = None
         self._success: Success | None = None
         self._failures = 0
@@ -44,6 +48,7 @@ class LogIn:
         if isinstance(step, Challenge):
             self._engine.challenge(step.data)
             return
+        self._belongs_to(step.user)
         self._exchange, self._success = None, step
         if step.data is None:
             self._engine.accept()

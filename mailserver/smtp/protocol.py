@@ -36,7 +36,6 @@ MAX_WAITING = 64 * 1024  # octets that wait behind an open question before readi
 EVENTS_AT_ONCE = 100  # then other connections have their turn
 TARPIT_AFTER = 5  # refused commands of a stranger, after which each refused recipient costs time (CASES D9)
 TARPIT_SECONDS = 2.0
-MIN_PROGRESS = 4096  # octets of a message that count as a sign of life (CASES E1)
 
 TIMEOUT = MailError("Timeout, closing connection", code=421, enhanced="4.4.2")
 
@@ -52,7 +51,6 @@ class SmtpConnection(Connection):
         self._stopping = False
         self._transaction: Transaction | None = None
         self._body: Body | None = None
-        self._progress = 0
         self._later: IDelayedCall | None = None
 
     # --- the connection ---------------------------------------------------------------------------
@@ -61,7 +59,8 @@ class SmtpConnection(Connection):
         factory = self.factory
         self.sender: Any = factory.authenticator.anonymous(self.peer)
         self.engine = SmtpEngine(self._options())
-        self._log_in = LogIn(factory.authenticator, self.engine)
+        self._log_in = LogIn(factory.authenticator, self.engine, self.belongs_to)
+        self.allowance.guarded = factory.rules.log_in
         factory.audit.event("connected", service=factory.service, ip=self.peer.ip, tls=self.peer.tls)
         self.engine.greet()
         self._run()
@@ -70,14 +69,19 @@ class SmtpConnection(Connection):
         if self.factory.settings.now is not self._config:  # reloaded
             self.engine.options = self._options()
         self.engine.receive(data)
-        if self.engine.state in IN_A_MESSAGE:
-            self._progress += len(data)
-            if self._progress >= MIN_PROGRESS:
-                self._arm()
+        limits = self._config.limits
+        if self.engine.state in IN_A_MESSAGE and self.allowance.in_pace(
+            len(data), limits.smtp_timeout, limits
+        ):
+            self._arm()
         self._run()
 
     def deadline_passed(self) -> None:
         self.engine.close(TIMEOUT)
+        self._run()
+
+    def too_much(self, text: str) -> None:
+        self.engine.close(MailError(text, code=421, enhanced="4.7.0"))
         self._run()
 
     def shut_down(self) -> None:
@@ -89,6 +93,7 @@ class SmtpConnection(Connection):
 
     def secured(self) -> None:
         """All that was said in clear is void (RFC 3207, 4.2)."""
+        self.belongs_to("")
         self.sender = self.factory.authenticator.anonymous(self.peer)
         self.engine.options = self._options()
         self.engine.tls_started()
@@ -118,7 +123,7 @@ class SmtpConnection(Connection):
         )
 
     def _arm(self) -> None:
-        self._progress = 0
+        self.allowance.begin_pace()
         self.set_deadline(self.factory.settings.now.limits.smtp_timeout)
 
     # --- the loop ---------------------------------------------------------------------------------
@@ -155,6 +160,8 @@ class SmtpConnection(Connection):
             event = engine.next_event()
             if event is None:
                 return
+            if isinstance(event, _COUNTED) and not self.count_command():
+                continue
             _HANDLERS[type(event)](self, event)
         if self._later is None:
             self._later = self.factory.reactor.callLater(0, self._go_on)
@@ -370,6 +377,7 @@ class SmtpConnection(Connection):
         self.close()
 
 
+_COUNTED = (events.MailOffered, events.RecipientOffered, events.AuthOffered)  # others are counted as junk
 _HANDLERS: dict[type, Callable[[SmtpConnection, Any], None]] = {
     events.MailOffered: SmtpConnection._on_mail,
     events.RecipientOffered: SmtpConnection._on_recipient,

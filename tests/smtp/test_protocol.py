@@ -434,7 +434,7 @@ class TimeTests(SynchronousTestCase):
         client.line("RCPT TO:<alice@example.org>")
         client.line("DATA")
         for _ in range(3):
-            client.say((b"x" * 70 + b"\r\n") * 100)
+            client.say((b"x" * 70 + b"\r\n") * 450)  # 100 octets a second in five minutes
             world.clock.advance(200)
         self.assertFalse(client.transport.disconnecting)
         for _ in range(6):
