@@ -80,16 +80,22 @@ class Envelope:
     ret: str = ""
     envid: str = ""
 
+    @property
+    def binary(self) -> bool:
+        """The message is kept as it came, not as lines of text (RFC 3030, 3)."""
+        return self.body_type == "BINARYMIME"
+
 
 class IMessageBody(Interface):
-    """A message's bytes with LF line ends, in memory or in a temporary file of the spool."""
+    """A message's bytes with LF line ends, in memory or in a temporary file of the spool. Where the envelope
+    is `binary` they are as they came instead: CRLF line ends, and any octets (RFC 3030)."""
 
-    size = Attribute("octets with LF line ends: int")
+    size = Attribute("octets as `chunks` gives them: int")
     wire_size = Attribute("octets with CRLF line ends: int")
     path = Attribute("the spool file that holds the body, or None where it is in memory: str | None")
 
     def chunks() -> Iterable[bytes]:
-        """The bytes, LF line ends. [disk] where `path` is set: then only in a thread."""
+        """The bytes. [disk] where `path` is set: then only in a thread."""
 
     def head(limit: int) -> bytes:
         """At most the first `limit` octets; kept in memory, never touches the disk."""

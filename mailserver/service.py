@@ -41,6 +41,7 @@ from mailserver.config.load import Loaded
 from mailserver.config.schema import Config
 from mailserver.config.watch import Settings
 from mailserver.delivery.accept import Acceptor
+from mailserver.delivery.binary import TextDelivery
 from mailserver.delivery.body import Spool as BodySpool
 from mailserver.delivery.local import LocalDelivery
 from mailserver.delivery.mx import HostFinder, names_of_hosts_file
@@ -115,12 +116,13 @@ class Parts:
             find_extension(name)(self)
         settings, reactor = self.settings, self.reactor
         reporter = Reporter(settings, self.router)
-        self.acceptor = Acceptor(self.local, self.queue, reporter, self.audit, reactor)
+        local = TextDelivery(self.local, self.threads)
+        self.acceptor = Acceptor(local, self.queue, reporter, self.audit, reactor)
         self.manager = QueueManager(
             settings,
             self.queue,
             relay=Relay(settings, reactor, self._host_finder()),
-            local=self.local,
+            local=local,
             reporter=reporter,
             audit=self.audit,
             reactor=reactor,

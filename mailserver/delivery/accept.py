@@ -53,7 +53,8 @@ class Acceptor:
         else:
             taken = self._deliver(envelope, trace, body, pairs)
         if lists:
-            taken.addCallback(lambda _: self._report_lists(envelope, trace + body.head(HEAD), lists))
+            head = trace + body.head(HEAD).replace(b"\r\n", b"\n")
+            taken.addCallback(lambda _: self._report_lists(envelope, head, lists))
         return taken.addBoth(_discard, body)
 
     def _report_lists(

@@ -95,7 +95,8 @@ class Body:
                 fails `finish`.
     on_drained: called when `full` has become false
     memory:     octets that may stay in memory, where it is less than `Spool.memory`
-    raw:        line ends stay as they come: what is no message yet (`message.transfer.storable`)
+    raw:        line ends stay as they come: a binary message, or what is no message yet
+                (`message.transfer.storable`)
     """
 
     def __init__(
@@ -165,9 +166,12 @@ class Body:
         self.path = self._spool.new_path()
         self._to_file(data)
 
+    def _wire_size(self, data: bytes) -> int:
+        return len(data) if self._raw else len(data) + data.count(b"\n")
+
     def _to_file(self, data: bytes) -> None:
         self.size += len(data)
-        self.wire_size += len(data) + data.count(b"\n")
+        self.wire_size += self._wire_size(data)
         self._unwritten += len(data)
         self.full = self._unwritten > BACKLOG
         written = self._spool.pool.run(self, self._write, data)
@@ -216,7 +220,7 @@ class Body:
         if self.path is None:
             data = self._data = self._take_pieces()
             self.size = len(data)
-            self.wire_size = self.size + data.count(b"\n")
+            self.wire_size = self._wire_size(data)
             return None
         closed = self._spool.pool.run(self, self._close)
         return closed.addBoth(self._finished)

@@ -7,7 +7,7 @@ message are kept for a moment and used again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from attrs import evolve, frozen
@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 from mailserver.delivery.mx import HostFinder, MailHost, Unroutable
 from mailserver.delivery.next_hop import NextHop, next_hop
 from mailserver.delivery.tls_policy import TlsPolicies, TlsPolicy
+from mailserver.errors import MailError
 from mailserver.smtp.answers import Reply, local_reply
 from mailserver.smtp.client_values import ClientOptions, Mail, State, TlsUse
 from mailserver.smtp.sender import Sender, SessionFailed, Source, connect
@@ -28,12 +29,15 @@ IDLE_SECONDS = 3.0
 
 @frozen
 class Parcel:
-    """A message for the recipients of one remote domain. `open` gives the body, afresh for each attempt."""
+    """A message for the recipients of one remote domain. `open` gives the body, afresh for each attempt.
+    as_text: makes another of a binary message, for servers that take no such; the argument says whether they
+    take 8-bit text. Fails with a MailError."""
 
     id: str
     domain: str
     mail: Mail
     open: Callable[[], Source]
+    as_text: Callable[[bool], Awaitable[Parcel]] | None = None
 
 
 @frozen
@@ -180,12 +184,16 @@ class Relay:
         while work.left and sender.usable:
             work.reached = True
             chunk = work.left[:PER_TRANSACTION]
-            part = work.parcel.mail.part(chunk)
             try:
-                source = work.parcel.open()
+                parcel = await work.parcel_for(sender)
+                source = parcel.open()
+            except MailError as error:
+                work.fail(Outcome(local_reply(error.code, error.enhanced, error.text), host))
+                return
             except OSError:
                 work.fail(Outcome(local_reply(451, "4.3.0", "this server could not read the message")))
                 return
+            part = parcel.mail.part(chunk)
             replies = await sender.send(part, source)
             reports = sender.reports
             work.take(chunk, [Outcome(reply, host, reports) for reply in replies], sender)
@@ -242,6 +250,16 @@ class _Work:
         self.last = Outcome(local_reply(451, "4.4.1", "not tried"))
         self.outcomes = [self.last] * len(self.left)
         self.reached = False
+        self._texts: dict[bool, Parcel] = {}
+
+    async def parcel_for(self, sender: Sender) -> Parcel:
+        """The message in the form that this server takes (RFC 3030, 3). Fails with MailError, OSError."""
+        if not self.parcel.mail.binary or sender.takes_binary or self.parcel.as_text is None:
+            return self.parcel
+        eight_bit = sender.takes_eight_bit
+        if eight_bit not in self._texts:
+            self._texts[eight_bit] = await self.parcel.as_text(eight_bit)
+        return self._texts[eight_bit]
 
     def fail(self, outcome: Outcome) -> None:
         """All that are left end so."""

@@ -116,14 +116,8 @@ def storable(message: bytes) -> Iterator[bytes]:
     root = scan(message)
     for part in _binary_leaves(message, root):
         yield _without_nul(message[at : part.start])
-        header = _ENCODING.sub(b"", message[part.start : part.body])
-        blank = header.rfind(b"\n", 0, max(0, len(header) - 1)) + 1
-        yield _without_nul(header[:blank])
-        if part is root and b"mime-version" not in header.lower():
-            yield b"MIME-Version: 1.0\r\n"
-        yield b"Content-Transfer-Encoding: base64\r\n"
-        yield header[blank:] or b"\r\n"
-        yield _base64(decode(encoding_of(part), message[part.body : part.end]))
+        yield _without_nul(with_encoding(message[part.start : part.body], b"base64", whole=part is root))
+        yield base64_lines(decode(encoding_of(part), message[part.body : part.end]))
         at = part.end
     yield _without_nul(message[at:])
 
@@ -150,7 +144,17 @@ def _without_nul(text: bytes) -> bytes:
     return text
 
 
-def _base64(data: bytes) -> bytes:
+def with_encoding(header: bytes, encoding: bytes, *, whole: bool) -> bytes:
+    """The header of a part (CRLF) with another content transfer encoding. whole: it is that of the message,
+    which says that it is MIME."""
+    header = _ENCODING.sub(b"", header)
+    blank = header.rfind(b"\n", 0, max(0, len(header) - 1)) + 1
+    version = b"" if not whole or b"mime-version" in header.lower() else b"MIME-Version: 1.0\r\n"
+    label = b"Content-Transfer-Encoding: " + encoding
+    return b"%b%b%b\r\n%b" % (header[:blank], version, label, header[blank:] or b"\r\n")
+
+
+def base64_lines(data: bytes) -> bytes:
     """Lines of base64, the last one without its end: that belongs to what follows."""
     lines = [binascii.b2a_base64(data[at : at + _LINE], newline=False) for at in range(0, len(data), _LINE)]
     return b"\r\n".join(lines)

@@ -211,13 +211,15 @@ class _File:
     def _append(self, message: NewMessage) -> Place:
         checksum = size = lines = 0
         ascii_only = True
+        binary = message.envelope.binary
         for chunk in _chunks(message):
             durable.write_all(self._fd, chunk)
             checksum = zlib.crc32(chunk, checksum)
             size += len(chunk)
             lines += chunk.count(b"\n")
             ascii_only = ascii_only and chunk.isascii()
-        place = Place(self._name, self.size, size, size + lines, not ascii_only, checksum)
+        wire_size = size if binary else size + lines
+        place = Place(self._name, self.size, size, wire_size, not ascii_only, checksum)
         self.size += size
         return place
 
@@ -244,9 +246,12 @@ class _File:
 
 
 def _chunks(message: NewMessage) -> Iterator[bytes]:
+    trace = message.trace
+    if message.envelope.binary:  # the whole of it is as it will be sent
+        trace = trace.replace(b"\n", b"\r\n")
     if message.body.size <= SMALL:
-        yield message.trace + b"".join(message.body.chunks())
+        yield trace + b"".join(message.body.chunks())
         return
-    if message.trace:
-        yield message.trace
+    if trace:
+        yield trace
     yield from message.body.chunks()

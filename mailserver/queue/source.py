@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,7 +14,7 @@ from zope.interface import implementer
 
 from mailserver.delivery.body import file_chunks
 from mailserver.interfaces import IMessageBody
-from mailserver.queue.files import Poison
+from mailserver.queue.files import WHOLE, Poison
 from mailserver.queue.values import Job
 
 SLICE = 256 * 1024
@@ -39,7 +40,7 @@ class JobSource:
         """The next slice, b"" at the end. Fails with OSError, Poison."""
         self._busy = True
         pool = self._reactor.getThreadPool()
-        reading: Deferred[bytes] = deferToThreadPool(self._reactor, pool, self._read)
+        reading: Deferred[bytes] = deferToThreadPool(self._reactor, pool, self.read_now)
         return reading.addBoth(self._idle)
 
     def close(self) -> None:
@@ -49,7 +50,8 @@ class JobSource:
             os.close(self._fd)
             self._fd = -1
 
-    def _read(self) -> bytes:
+    def read_now(self) -> bytes:
+        """[disk] As `read`, in the caller's thread."""
         place = self._place
         left = place.size - self._offset
         data = os.pread(self._fd, min(SLICE, left), place.offset + self._offset) if left else b""
@@ -64,6 +66,54 @@ class JobSource:
         if self._closed:
             self.close()
         return result
+
+
+class TextSource:
+    """A text that was made of a queued message: in memory where it is small, else in a file without a name,
+    in `folder`. [disk] to make; may be read several times, one after the other."""
+
+    def __init__(self, text: bytes, folder: str, reactor: Any) -> None:
+        self.size = len(text)
+        self.whole = text if self.size <= WHOLE else None
+        self._reactor = reactor
+        self._offset = 0
+        if self.whole is None:
+            # Closed, and with that gone, when nobody needs it any more.
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+            self._file.write(text)
+            self._file.flush()
+
+    def again(self) -> TextSource:
+        """From the beginning."""
+        self._offset = 0
+        return self
+
+    def read(self) -> Deferred[bytes]:
+        """See JobSource."""
+        pool = self._reactor.getThreadPool()
+        reading: Deferred[bytes] = deferToThreadPool(self._reactor, pool, self._read)
+        return reading
+
+    def close(self) -> None:
+        """Another attempt may read it."""
+
+    def _read(self) -> bytes:
+        data = os.pread(self._file.fileno(), SLICE, self._offset)
+        self._offset += len(data)
+        return data
+
+
+def checked_chunks(job: Job, reactor: Any) -> Iterator[bytes]:
+    """[disk] The message in slices. Raises OSError, Poison."""
+    if job.whole is not None:
+        yield job.whole
+        return
+    source = JobSource(job, reactor)
+    try:
+        while data := source.read_now():
+            yield data
+    finally:
+        source.close()
 
 
 @implementer(IMessageBody)

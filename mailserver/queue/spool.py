@@ -342,6 +342,8 @@ class Spool:
                 )
                 continue
             loaded += len(head)
+            if message.envelope.binary:  # reports quote it
+                head = head.replace(b"\r\n", b"\n")
             path = self._files.path(message.place)
             jobs.append(Job(message, tuple(recipients), head, whole, path))
         active = [(recipient.row,) for job in jobs for recipient in job.recipients]

@@ -77,7 +77,8 @@ class Job:
     """A message for those of its recipients that go the same way, taken out for delivery.
 
     head: the beginning of the message, with its whole header block where that is sane.
-    whole: the message itself, LF line ends, where it is small; else it is read from `path`.
+    whole: the message itself as it is kept (LF line ends, a binary one CRLF), where it is small; else it is
+    read from `path`.
     """
 
     message: QueuedMessage

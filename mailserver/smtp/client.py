@@ -1,4 +1,4 @@
-"""SMTP client engine (RFC 5321; RFC 2920 PIPELINING, 3207 STARTTLS, 4954 AUTH, 1870 SIZE, 6152 8BITMIME).
+"""SMTP client engine (RFC 5321; 2920 PIPELINING, 3207 STARTTLS, 4954 AUTH, 1870 SIZE, 6152 8BITMIME, 3030).
 
 Pure: `receive` takes bytes, `next_event` gives events, `data_to_send` the bytes to write. The driver
 answers `StartTls` with `tls_established` or `failed`, `Ready` with `transact` or `quit`, `SendBody` with
@@ -72,6 +72,11 @@ class ClientEngine:
         if self.state is State.ENVELOPE and len(self._awaiting) == 1 and self._awaiting[0].verb == "DATA":
             return DATA_TIMEOUT
         return TIMEOUTS[self.state]
+
+    @property
+    def takes_binary(self) -> bool:
+        """Can this server be given a binary message as it is (RFC 3030, 3)?"""
+        return "BINARYMIME" in self.extensions and "CHUNKING" in self.extensions
 
     @property
     def usable(self) -> bool:
@@ -255,7 +260,11 @@ class ClientEngine:
             return local_reply(552, "5.3.4", f"Message of {mail.size} octets exceeds the limit {limit}")
         if needs_utf8(mail) and "SMTPUTF8" not in self.extensions:
             return local_reply(553, "5.6.7", "The next host does not support SMTPUTF8 (RFC 6531)")
-        if mail.eight_bit and "8BITMIME" not in self.extensions:  # RFC 6152, 3
+        if mail.binary and not self.takes_binary:
+            return local_reply(
+                554, "5.6.1", "A binary message, and the next host does not support BINARYMIME"
+            )
+        if mail.eight_bit and not mail.binary and "8BITMIME" not in self.extensions:  # RFC 6152, 3
             return local_reply(554, "5.6.3", "8-bit content, and the next host does not support 8BITMIME")
         return None
 
@@ -267,7 +276,8 @@ class ClientEngine:
         for index, own in enumerate(self._replies):
             if own is None:
                 self._to_send.append(_Step("RCPT", rcpt_command(mail, index, self.extensions), index))
-        self._to_send.append(_Step("DATA", b"DATA"))
+        last = _Step("BDAT", b"BDAT %d LAST" % mail.size) if mail.binary else _Step("DATA", b"DATA")
+        self._to_send.append(last)
         self._dirty = True
 
     def _pump(self) -> None:
@@ -275,13 +285,26 @@ class ClientEngine:
         pipelining = "PIPELINING" in self.extensions
         while self._to_send and (pipelining or not self._awaiting):
             step = self._to_send[0]
-            if step.verb == "DATA" and not self._awaiting and not self._accepted():
+            if step.verb in ("DATA", "BDAT") and not self._awaiting and not self._accepted():
                 self._to_send.clear()
                 self._finish(_NO_REPLY)
+                return
+            if step.verb == "BDAT":
+                self._begin_chunk(step)
                 return
             self._to_send.popleft()
             self._awaiting.append(step)
             self._send(step.line)
+
+    def _begin_chunk(self, step: _Step) -> None:
+        """The whole message as one chunk, once all other commands are answered (RFC 3030, 2)."""
+        if self._awaiting or self._mail is None:
+            return
+        self._to_send.clear()
+        self._send(step.line)
+        self.state = State.BODY
+        self.body_started = True
+        self._events.append(SendBody(self._mail.size))
 
     def _accepted(self) -> list[int]:
         """Recipients that were accepted and wait for the end of the data."""
@@ -327,7 +350,8 @@ class ClientEngine:
             self._finish(_negative(reply, "DATA"))
 
     def _end_answered(self, reply: Reply) -> None:
-        self._dirty = False
+        # RFC 3030, 2: what state a failed BDAT leaves behind, nobody knows.
+        self._dirty = self._mail is not None and self._mail.binary and not reply.positive
         self._finish(reply if reply.positive else _negative(reply, "end of data"))
 
     def _body_interrupted(self, reply: Reply) -> None:

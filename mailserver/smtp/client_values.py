@@ -76,13 +76,14 @@ class Wishes:
 
 @frozen
 class Mail:
-    """One transaction. size: octets of the body on the wire, before dot-stuffing. wishes: one for each
-    recipient, or none at all. ret, envid: RFC 3461, 4.3, 4.4."""
+    """One transaction. size: octets of the body on the wire, before dot-stuffing. binary: the body goes as it
+    is, by BDAT (RFC 3030). wishes: one for each recipient, or none at all. ret, envid: RFC 3461, 4.3, 4.4."""
 
     reverse_path: str
     recipients: tuple[str, ...]
     size: int = 0
     eight_bit: bool = False
+    binary: bool = False
     utf8: bool = False
     wishes: tuple[Wishes, ...] = ()
     ret: str = ""
@@ -111,7 +112,10 @@ class Ready:
 
 @frozen
 class SendBody:
-    """354 came: write the body and its final dot, then call `body_sent`."""
+    """354 came: write the body and its final dot, then call `body_sent`. chunk: BDAT has announced so many
+    octets instead: write just these."""
+
+    chunk: int | None = None
 
 
 @frozen

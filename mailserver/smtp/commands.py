@@ -54,10 +54,15 @@ class Mail:
 
     path: Mailbox | None
     size: int | None = None  # RFC 1870
-    body: str = "7BIT"  # RFC 6152
+    body: str = "7BIT"  # RFC 6152, RFC 3030
     smtputf8: bool = False  # RFC 6531
     ret: str = ""  # RFC 3461
     envid: str = ""  # RFC 3461
+
+    @property
+    def binary(self) -> bool:
+        """The message comes by BDAT and may hold any octets (RFC 3030, 3)."""
+        return self.body == "BINARYMIME"
 
     @property
     def reverse_path(self) -> str:

@@ -55,6 +55,7 @@ class SmtpEngine(Speaking):
         self.secured = secured
         self.authenticated = False
         self._utf8 = False
+        self._binary = False
         self._offered_recipients = 0
         self._last_word = False  # SASL: an empty line confirms the server's last word
         self._body = IncomingBody(options.max_size)
@@ -199,6 +200,8 @@ class SmtpEngine(Speaking):
         return self._ask(events.RecipientOffered(command))
 
     def _data(self, command: commands.Data) -> None:
+        if self._binary:  # RFC 3030, 3
+            raise CommandError("A binary message comes by BDAT", code=503, enhanced="5.5.1")
         self._body = IncomingBody(self.options.max_size)
         self._done(command, replies.START_DATA)
 
@@ -206,7 +209,7 @@ class SmtpEngine(Speaking):
         """A chunk of the message (RFC 3030, 2)."""
         body = self._body
         if self.state is not State.CHUNKED or not isinstance(body, ChunkedBody):
-            body = ChunkedBody(self.options.max_size)
+            body = ChunkedBody(self.options.max_size, binary=self._binary)
         self._read_chunk(body, command)
 
     def _read_chunk(self, body: ChunkedBody, command: commands.Bdat) -> None:
@@ -336,7 +339,7 @@ class SmtpEngine(Speaking):
         question = self._answer()
         if isinstance(question, events.MailOffered):
             self._offered_recipients = 0
-            self._utf8 = question.command.smtputf8
+            self._utf8, self._binary = question.command.smtputf8, question.command.binary
             self._done(question.command, replies.SENDER_OK)
         elif isinstance(question, events.RecipientOffered):
             self._done(question.command, replies.RECIPIENT_OK)

@@ -66,10 +66,10 @@ def _size(value: str | None) -> dict[str, Any]:
 
 
 def _body(value: str | None) -> dict[str, Any]:
-    """BODY=7BIT or 8BITMIME (RFC 6152, 2)."""
+    """BODY=7BIT, 8BITMIME (RFC 6152, 2) or BINARYMIME (RFC 3030, 3)."""
     kind = (value or "").upper()
-    if kind not in ("7BIT", "8BITMIME"):
-        raise bad_arguments("BODY is 7BIT or 8BITMIME")
+    if kind not in ("7BIT", "8BITMIME", "BINARYMIME"):
+        raise bad_arguments("BODY is 7BIT, 8BITMIME or BINARYMIME")
     return {"body": kind}
 
 
@@ -138,6 +138,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension(lambda options: "8BITMIME", mail={"BODY": _body}),  # RFC 6152
     Extension(lambda options: "ENHANCEDSTATUSCODES"),  # RFC 2034
     Extension(lambda options: "CHUNKING"),  # RFC 3030
+    Extension(lambda options: "BINARYMIME"),  # RFC 3030, 3: another value of BODY
     Extension(lambda options: "SMTPUTF8", mail={"SMTPUTF8": _smtputf8}),  # RFC 6531
     Extension(  # RFC 3461
         lambda options: "DSN",

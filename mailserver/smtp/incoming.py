@@ -79,12 +79,14 @@ class ChunkedBody(IncomingBody):
 
     last:    the chunk that `begin` announced is the last one
     refusal: why it is not wanted, where its octets are only read to be thrown away
+    binary:  any octets will do, and are kept as they are (BODY=BINARYMIME)
     """
 
-    def __init__(self, max_size: int, refusal: MailError | None = None) -> None:
+    def __init__(self, max_size: int, refusal: MailError | None = None, *, binary: bool = False) -> None:
         super().__init__(max_size)
         self.last = False
         self._refusal = refusal
+        self._binary = binary
         self._left = 0
         self._cr = b""  # a CR that waits for what follows it
 
@@ -99,6 +101,9 @@ class ChunkedBody(IncomingBody):
     def take(self, buffer: LineBuffer) -> bytes:
         taken = buffer.take(self._left)
         self._left -= len(taken)
+        if self._binary:
+            self.size += len(taken)
+            return taken
         piece, self._cr = self._cr + taken, b""
         if piece.endswith(b"\r") and not (self.last and not self._left):
             piece, self._cr = piece[:-1], b"\r"

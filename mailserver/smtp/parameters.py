@@ -8,11 +8,13 @@ from mailserver.smtp.client_values import Mail, Wishes
 
 
 def mail_command(mail: Mail, extensions: Mapping[str, str]) -> bytes:
-    """MAIL with SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET and ENVID (RFC 3461)."""
+    """MAIL with SIZE (RFC 1870), BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), RET and ENVID (RFC 3461)."""
     line = b"MAIL FROM:<" + mail.reverse_path.encode() + b">"
     if "SIZE" in extensions and mail.size:
         line += b" SIZE=%d" % mail.size
-    if mail.eight_bit:
+    if mail.binary:
+        line += b" BODY=BINARYMIME"
+    elif mail.eight_bit:
         line += b" BODY=8BITMIME"
     if "SMTPUTF8" in extensions and needs_utf8(mail):
         line += b" SMTPUTF8"

@@ -65,6 +65,20 @@ def ask(policies: Sequence[Policy], method: str, *args: Any) -> Answer:
     return None
 
 
+def edit_binary(edit: Callable[[bytes], bytes], data: bytes) -> bytes:
+    """`on_header` for a message that is kept as it comes (RFC 3030, 3): only the header block is looked at,
+    in the form that policies know, and that has to be text."""
+    end = data.find(b"\r\n\r\n") + 4
+    if data.startswith(b"\r\n"):
+        end = 2
+    elif end < 4:
+        end = len(data)
+    header = data[:end]
+    if b"\0" in header or not header.count(b"\r\n") == header.count(b"\n") == header.count(b"\r"):
+        raise MailError("The message header is not text", code=550, enhanced="5.6.0")
+    return edit(header.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n") + data[end:]
+
+
 def _then(
     answer: Deferred[None], rest: Sequence[Policy], method: str, args: tuple[Any, ...]
 ) -> Deferred[None]:

@@ -8,6 +8,7 @@ by going away in the middle of a message is that message, and nothing is left of
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -25,7 +26,7 @@ from mailserver.smtp import events
 from mailserver.smtp.engine import SmtpEngine
 from mailserver.smtp.extensions import Options
 from mailserver.smtp.login import LogIn
-from mailserver.smtp.policy import ask
+from mailserver.smtp.policy import ask, edit_binary
 from mailserver.smtp.transaction import Transaction
 from mailserver.smtp.transitions import IN_A_MESSAGE
 
@@ -289,7 +290,9 @@ class SmtpConnection(Connection):
     def _open_body(self) -> Body:
         body = self._body
         if body is None:
-            body = self._body = self.factory.spool.body(self._edit, self._run)
+            binary = self._transaction is not None and self._transaction.mail.binary
+            edit = partial(edit_binary, self._edit) if binary else self._edit
+            body = self._body = self.factory.spool.body(edit, self._run, raw=binary)
         return body
 
     def _edit(self, data: bytes) -> bytes:

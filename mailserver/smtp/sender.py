@@ -38,7 +38,8 @@ CONNECT_SECONDS = 30.0
 
 
 class Source(Shape):
-    """A body to send, any line ends. `whole` is all of it where it is small."""
+    """A body to send, any line ends; a binary one as it shall be on the wire. `whole` is all of it where it
+    is small."""
 
     whole: bytes | None
 
@@ -56,6 +57,24 @@ class SessionFailed(Exception):
         super().__init__(str(reply))
         self.reply = reply
         self.stage = stage  # None: no connection
+
+
+class _Chunk:
+    """The octets of a chunk (RFC 3030), which have to be as many as were announced."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def feed(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError("a body that is longer than it was said to be")
+        return data
+
+    def finish(self) -> bytes:
+        if self._left:
+            raise ValueError("a body that is shorter than it was said to be")
+        return b""
 
 
 @implementer(IPushProducer, IHandshakeListener)
@@ -88,6 +107,15 @@ class Sender(Protocol):
     def usable(self) -> bool:
         """Can a transaction be started?"""
         return not self.closed and self.engine.usable
+
+    @property
+    def takes_binary(self) -> bool:
+        """Can the server be given a binary message as it is?"""
+        return self.engine.takes_binary
+
+    @property
+    def takes_eight_bit(self) -> bool:
+        return "8BITMIME" in self.engine.extensions
 
     @property
     def reports(self) -> bool:
@@ -151,7 +179,8 @@ class Sender(Protocol):
             self._done(event.replies)
         elif isinstance(event, SendBody):
             assert self._source is not None
-            Deferred.fromCoroutine(self._send_body(self._source))
+            stuffer = DotStuffer(normalise=True) if event.chunk is None else _Chunk(event.chunk)
+            Deferred.fromCoroutine(self._send_body(self._source, stuffer))
         elif isinstance(event, Ready):
             if not self.opened.called:
                 self.opened.callback(self)
@@ -172,9 +201,8 @@ class Sender(Protocol):
         if outcome is not None:
             outcome.callback(replies)
 
-    async def _send_body(self, source: Source) -> None:
-        """The whole body with its final dot, then wait for the last reply."""
-        stuffer = DotStuffer(normalise=True)
+    async def _send_body(self, source: Source, stuffer: DotStuffer | _Chunk) -> None:
+        """The whole body to its end, then wait for the last reply."""
         try:
             if source.whole is not None:
                 write_now(self.transport, stuffer.feed(source.whole) + stuffer.finish())

@@ -109,6 +109,7 @@ class _Session(Protocol):
         self.peer = peer
         self.buffer = b""
         self.reader: DotReader | None = None
+        self.chunk = -1  # octets of a BDAT that are still to come
         self.current: Received | None = None
         self.secured = peer.implicit_tls
 
@@ -131,6 +132,10 @@ class _Session(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.buffer += data
         while self.buffer:
+            if self.chunk >= 0:
+                if not self.chunked():
+                    return
+                continue
             if self.reader is not None:
                 if not self.body():
                     return
@@ -158,6 +163,18 @@ class _Session(Protocol):
         self.peer.messages.append(self.current)
         return self.say(self.peer.reply(".", "250 2.0.0 taken"))
 
+    def chunked(self) -> bool:
+        """Octets of a chunk, which is the last one."""
+        assert self.current is not None
+        data, self.buffer = self.buffer[: self.chunk], self.buffer[self.chunk :]
+        self.current.body += data
+        self.chunk -= len(data)
+        if self.chunk:
+            return False
+        self.chunk = -1
+        self.peer.messages.append(self.current)
+        return self.say(self.peer.reply(".", "250 2.0.0 taken"))
+
     def command(self, line: str) -> bool:
         self.peer.lines.append(line)
         verb = line.split(" ", maxsplit=1)[0].split(":", maxsplit=1)[0].upper()
@@ -169,6 +186,10 @@ class _Session(Protocol):
             lines = ["peer.example", *extensions]
             text = "\r\n".join(f"250-{one}" for one in lines[:-1]) + f"\r\n250 {lines[-1]}"
             return self.say(self.peer.reply(line, text.lstrip("\r\n")))
+        if verb == "BDAT":
+            assert line.endswith(" LAST")
+            self.chunk = int(line.split()[1])
+            return True
         reply = self.peer.reply(line, default.get(verb, "250 ok"))
         if verb == "STARTTLS" and reply == "250 ok":
             self.transport.write(b"220 go\r\n" + self.peer.after_starttls)

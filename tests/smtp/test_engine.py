@@ -36,6 +36,7 @@ class DialogTests(SynchronousTestCase):
                 "250-8BITMIME",
                 "250-ENHANCEDSTATUSCODES",
                 "250-CHUNKING",
+                "250-BINARYMIME",
                 "250-SMTPUTF8",
                 "250-DSN",
                 "250 STARTTLS",
@@ -205,7 +206,8 @@ class ParameterTests(SynchronousTestCase):
     def test_other_parameters(self) -> None:
         expected = {
             "BODY=7bit": "250 ",
-            "BODY=BINARYMIME": "501 ",
+            "BODY=BINARYMIME": "250 ",
+            "BODY=BINARY": "501 ",
             "SMTPUTF8": "250 ",
             "SMTPUTF8=1": "501 ",
             "RET=HDRS": "250 ",

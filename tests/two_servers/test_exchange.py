@@ -50,6 +50,24 @@ def test_mail_both_ways(a: Server, b: Server) -> None:
     eventually(lambda: queue_is_empty(a) and queue_is_empty(b))
 
 
+def test_a_binary_message(a: Server, b: Server) -> None:
+    """RFC 3030, 3: as it is from server to server, and as text into both mailboxes; no octet is lost."""
+    octets = bytes(range(256)) * 5000 + b"\r\n.\r\n\n\r"
+    head = b"From: alice@a.example\r\nSubject: octets\r\nContent-Type: image/png\r\n"
+    message = head + b"Content-Transfer-Encoding: binary\r\n\r\n" + octets
+    with smtplib.SMTP(A, a.ports["submission"], timeout=30) as client:
+        client.login("alice@a.example", PASSWORD)
+        client.docmd("MAIL", "FROM:<alice@a.example> BODY=BINARYMIME")
+        client.docmd("RCPT", "TO:<bob@b.example>")
+        client.docmd("RCPT", "TO:<carol@a.example>")
+        client.send(b"BDAT %d LAST\r\n%b" % (len(message), message))
+        assert client.getreply()[0] == 250
+    for server, user in ((b, "bob"), (a, "carol")):
+        found = arrived(server, user, "octets")
+        assert found["Content-Transfer-Encoding"] == "base64"
+        assert found.get_content() == octets
+
+
 def test_local_and_remote_recipients_of_one_message(a: Server, b: Server) -> None:
     submit(a, "alice", "bob@b.example", "carol@a.example", subject="both")
 
