@@ -185,6 +185,8 @@ ROWS: tuple[Row, ...] = (
         },
         needs=("CONDSTORE", "ENABLE"),
     ),
+    Row("INPROGRESS"),
+    Row("UIDONLY", needs=("ENABLE",)),
     Row("MULTIAPPEND", options=_appends("MULTIAPPEND")),
     Row("CATENATE", options=_appends("CATENATE")),
     Row("REPLACE", ("Replace",)),

@@ -55,10 +55,12 @@ class Dialect:
 
     utf8:     UTF-8 in quoted strings and mailbox names, no modified UTF-7 (RFC 9755, 3; RFC 9051, 5.1)
     charsets: SEARCH may name another charset than UTF-8 (RFC 9755, 3: not with UTF8=ACCEPT)
+    numbers:  messages may be named by their numbers (RFC 9586: not with UIDONLY)
     """
 
     utf8: bool = False
     charsets: bool = True
+    numbers: bool = True
 
 
 PLAIN = Dialect()

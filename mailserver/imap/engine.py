@@ -29,6 +29,7 @@ from mailserver.imap.fragments import (
     StreamChunk,
 )
 from mailserver.imap.grammar import begin_append, parse_command, parse_tag
+from mailserver.imap.numbers import REQUIRED, names_numbers
 
 ERRORS_BEFORE_LOGIN = 3  # CASES H6
 SKIP_BEFORE_LOGIN = 64 * 1024  # octets of a refused literal that are read rather than the connection closed
@@ -283,7 +284,11 @@ class Engine:
         except MailError as error:
             return self._no(parts[0], error)
         lacking = self.off and refusal(command, self.off)
-        return self._bad(parts[0], lacking) if lacking else self._admit(command)
+        if lacking:
+            return self._bad(parts[0], lacking)
+        if not self.dialect.numbers and names_numbers(command):
+            return self._bad(parts[0], REQUIRED, "UIDREQUIRED")
+        return self._admit(command)
 
     def _admit(self, command: c.Command) -> Event | None:
         if self.state not in ALLOWED[type(command)]:
@@ -375,6 +380,8 @@ class Engine:
         lacking = self.off and refusal(append.command, self.off)
         if lacking:
             raise BadSyntax(lacking)
+        if not self.dialect.numbers and names_numbers(append.command):
+            raise MailError(REQUIRED, code=BAD, imap="UIDREQUIRED")
         self._append = append
         self._offered = announced.size
         self._doing = _Doing.EXECUTING

@@ -8,7 +8,7 @@ always comes first, whatever the order asked for. No I/O here: `handlers/fetch.p
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import gmtime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
@@ -68,7 +68,7 @@ class Plan:
 
     cached: items of `IMailbox.rendered`; headers: what is cut from the cached header, and with `thread`
     THREADID comes of it too; contents: what needs the message itself. `seen`: \\Seen is set on what is
-    fetched. `lazy`: a PREVIEW that is not made yet is NIL.
+    fetched. `lazy`: a PREVIEW that is not made yet is NIL. `named`: the client asked for UID.
     """
 
     uid: bool = False
@@ -84,6 +84,11 @@ class Plan:
     emailid: bool = False
     thread: bool = False
     lazy: bool = False
+    named: bool = False
+
+    def tells_uid(self, uidonly: bool) -> bool:
+        """Is UID an item of the response? Of one that begins with it only where the client asked."""
+        return self.named if uidonly else self.uid
 
 
 def compile_plan(items: Sequence[FetchItem], uid: bool) -> Plan:
@@ -110,6 +115,7 @@ def compile_plan(items: Sequence[FetchItem], uid: bool) -> Plan:
         emailid="EMAILID" in names,
         thread="THREADID" in names,
         lazy=all(item.lazy for item in items if item.name == "PREVIEW"),
+        named="UID" in names,
     )
 
 
@@ -271,24 +277,31 @@ class FlagFragments(dict[int, bytes]):
         return made
 
 
+def heads(numbers: Iterable[int], uids: Sequence[int], with_uid: bool, uidonly: bool) -> list[bytes]:
+    """`* n FETCH (`, `* n FETCH (UID u `, or with UIDFETCH, where a UID takes the place of the number
+    (RFC 9586, 3.3)."""
+    if uidonly:
+        form = b"* %d UIDFETCH (UID %d " if with_uid else b"* %d UIDFETCH ("
+        return [form % (uid, uid) for uid in uids] if with_uid else [form % uid for uid in uids]
+    if with_uid:
+        return [b"* %d FETCH (UID %d " % row for row in zip(numbers, uids, strict=True)]
+    return [b"* %d FETCH (" % number for number in numbers]
+
+
 class Prefixes:
-    """`* n FETCH (` and `* n FETCH (UID u ` for the messages of one array of UIDs, kept and extended as
-    the array grows: the sessions that share a view share them."""
+    """The `heads` of the messages of one array of UIDs, kept and extended as the array grows: the sessions
+    that share a view share them."""
 
     def __init__(self, uids: Sequence[int]) -> None:
         self.uids = uids
-        self._plain: list[bytes] = []
-        self._with_uid: list[bytes] = []
+        self._kept: dict[tuple[bool, bool], list[bytes]] = {}
 
-    def get(self, with_uid: bool, stop: int) -> list[bytes]:
+    def get(self, with_uid: bool, stop: int, uidonly: bool = False) -> list[bytes]:
         """The prefixes of at least the first `stop` messages."""
-        lines = self._with_uid if with_uid else self._plain
+        lines = self._kept.setdefault((with_uid, uidonly), [])
         start = len(lines)
         if start < stop:
-            if with_uid:
-                lines += [b"* %d FETCH (UID %d " % row for row in enumerate(self.uids[start:stop], start + 1)]
-            else:
-                lines += [b"* %d FETCH (" % number for number in range(start + 1, stop + 1)]
+            lines += heads(range(start + 1, stop + 1), self.uids[start:stop], with_uid, uidonly)
         return lines
 
 

@@ -257,7 +257,7 @@ def _numbers(cursor: Cursor) -> SequenceSet:
 
 def _fetch(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
     numbers = _numbers(cursor)
-    items = fetch_items(cursor, uid)
+    items = fetch_items(cursor)
     modifiers = fetch_modifiers(cursor, uid)
     since = modifiers.changed_since
     if since is not None:

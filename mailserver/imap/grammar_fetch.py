@@ -37,7 +37,7 @@ _MACROS = {
 }
 
 
-def fetch_items(cursor: Cursor, uid: bool) -> tuple[FetchItem, ...]:
+def fetch_items(cursor: Cursor) -> tuple[FetchItem, ...]:
     """A macro, one item or a list; each item once, UID among them for UID FETCH (RFC 3501, 6.4.8)."""
     items: list[FetchItem] = []
     if cursor.skip(b"("):
@@ -53,8 +53,6 @@ def fetch_items(cursor: Cursor, uid: bool) -> tuple[FetchItem, ...]:
             items.extend(_ITEMS[item] for item in _MACROS[name])
         else:
             items.append(_item(cursor, name))
-    if uid:
-        items.append(_ITEMS["UID"])
     return tuple(dict.fromkeys(items))
 
 

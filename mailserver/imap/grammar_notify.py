@@ -89,7 +89,7 @@ def _items(cursor: Cursor, event: str) -> tuple[FetchItem, ...]:
     if event != _NEW or not cursor.skip(b" ("):
         return ()
     cursor.pos -= 1
-    return fetch_items(cursor, False)
+    return fetch_items(cursor)
 
 
 def _check(which: str, events: frozenset[str], items: tuple[FetchItem, ...]) -> None:

@@ -87,6 +87,9 @@ class ImapConnection(Connection):
     def now(self) -> float:
         return self.factory.clock()
 
+    def call_later(self, seconds: float, function: Callable[[], None]) -> Any:
+        return self.factory.reactor.callLater(seconds, function)
+
     def in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
         reactor = self.factory.reactor
         return deferToThreadPool(reactor, reactor.getThreadPool(), function)

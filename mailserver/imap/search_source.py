@@ -51,6 +51,9 @@ class Source(Protocol):
     async def indexed(self, key: SearchText, rows: Rows) -> tuple[Rows, Rows]:
         """Messages that have a text, and those that must be read to know; without a look at any."""
 
+    def reading(self, count: int) -> None:
+        """So many messages are going to be read by `containing`."""
+
     async def containing(self, key: SearchText, rows: Rows) -> Rows:
         """Those of a few messages that have a text; each is read."""
 

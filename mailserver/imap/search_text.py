@@ -21,6 +21,7 @@ async def by_text(key: SearchText, rows: Rows, source: Source) -> Rows:
     unsure = rows
     if len(rows) > FEW:
         found, unsure = await source.indexed(key, rows)
+    source.reading(len(unsure))
     part: Rows = []
     octets = 0
     for row in unsure:

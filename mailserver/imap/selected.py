@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from zope.interface import implementer
 
 from mailserver.imap.contexts import Contexts
-from mailserver.imap.fetch import FlagFragments, Prefixes, interleave, modseq_column, prefixes_of
+from mailserver.imap.fetch import FlagFragments, Prefixes, heads, interleave, modseq_column, prefixes_of
 from mailserver.imap.flags import FlagNames
 from mailserver.imap.resync import runs, vanished_lines
 from mailserver.imap.values import SequenceSet
@@ -132,6 +132,14 @@ class Selected:
         """The client has just enabled IMAP4rev2."""
         self.recent.clear()
 
+    def forget_numbers(self) -> list[bytes]:
+        """The client has just enabled UIDONLY: results that it knows by number are updated no more. The tags
+        of these searches."""
+        tags = [context.tag for context in self.contexts if not context.uid]
+        for tag in tags:
+            self.contexts.cancel(tag)
+        return tags
+
     @property
     def condstore(self) -> bool:
         """Are UID and MODSEQ told with every change (RFC 7162, 3.2.4)?"""
@@ -141,6 +149,11 @@ class Selected:
     def qresync(self) -> bool:
         """Is VANISHED told instead of EXPUNGE (RFC 7162, 3.2.3)?"""
         return "QRESYNC" in self.enabled and self.keeps_modseqs
+
+    @property
+    def uidonly(self) -> bool:
+        """Are messages told by UID instead of by number (RFC 9586)?"""
+        return "UIDONLY" in self.enabled
 
     @property
     def current(self) -> bool:
@@ -267,9 +280,9 @@ class Selected:
         told.extend(self.contexts.removed(self._removed, self.number_of))
         removed = sorted(self._removed)
         indices = self.indices_of(removed)
-        if self.qresync:
+        if self.qresync or self.uidonly:
             told.extend(vanished_lines(runs(removed), b""))
-            self._vanished_told = True
+            self._vanished_told = self.qresync
         else:
             told.extend([b"* %d EXPUNGE\r\n" % (index + 1) for index in reversed(indices)])
         self.told -= len(indices)
@@ -344,20 +357,19 @@ class Selected:
             rows = [row for _, row in found if row >= 0]
         if not indices:
             return []
-        columns = [self._heads(indices, with_uid or condstore or self.rev2), self._flags(indices, rows)]
+        with_uid = not self.uidonly and (with_uid or condstore or self.rev2)
+        columns = [self._heads(indices, with_uid), self._flags(indices, rows)]
         if condstore:
             modseqs = mailbox.modseqs
             columns += [[b" "] * len(rows), modseq_column([modseqs[row] for row in rows], b"")]
         return interleave([*columns, [b")\r\n"] * len(rows)])
 
     def _heads(self, indices: Sequence[int], with_uid: bool) -> list[bytes]:
-        view = self.uids
         if len(indices) > MANY:
-            lines = prefixes_of(self).get(with_uid, indices[-1] + 1)
+            lines = prefixes_of(self).get(with_uid, indices[-1] + 1, self.uidonly)
             return [lines[index] for index in indices]
-        if with_uid:
-            return [b"* %d FETCH (UID %d " % (index + 1, view[index]) for index in indices]
-        return [b"* %d FETCH (" % (index + 1) for index in indices]
+        uids = [self.uids[index] for index in indices]
+        return heads([index + 1 for index in indices], uids, with_uid, self.uidonly)
 
     def _flags(self, indices: Sequence[int], rows: Sequence[int]) -> list[bytes]:
         recent, view, flags = self.recent, self.uids, self.mailbox.flags

@@ -22,6 +22,7 @@ from mailserver.imap.commands import Command, Expunge, Move, Replace
 from mailserver.imap.cursor import Dialect
 from mailserver.imap.metadata import MetadataWatch
 from mailserver.imap.notify import Notifier
+from mailserver.imap.progress import Progress
 from mailserver.imap.rules import MAX_CLIENT, rules_for, switched_off
 from mailserver.imap.selected import Selected
 from mailserver.interfaces import IAccount, IAuthenticator, IExchange, IMessageFile, Peer
@@ -57,6 +58,9 @@ class Wire(Protocol):
 
     def now(self) -> float:
         """Seconds since the epoch."""
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> Any:
+        """A call that can be cancelled."""
 
     def in_thread(self, function: Callable[[], Any]) -> Awaitable[Any]:
         """Call in a thread; the result, or what it raised."""
@@ -203,7 +207,11 @@ class Session:
     @property
     def dialect(self) -> Dialect:
         """How the client's commands are to be read."""
-        return Dialect(self.utf8, charsets="UTF8=ACCEPT" not in self.enabled)
+        return Dialect(
+            self.utf8,
+            charsets="UTF8=ACCEPT" not in self.enabled,
+            numbers="UIDONLY" not in self.enabled,
+        )
 
     def forget_user(self) -> None:
         """Back to the state before log-in, with nothing left of it (RFC 8437, 3)."""
@@ -243,6 +251,16 @@ class Session:
         """Let the reactor have a turn (between slices of long work), then wait for room in the output."""
         await self.wire.breathe()
         await self.drained()
+
+    def progress(self) -> Progress:
+        """Around work of the command being executed that may take long (RFC 9585)."""
+        tag = self.running.tag if self.running is not None else b""
+        told = self._tell_progress if self.has("INPROGRESS") else None
+        return Progress(tag, told, self.wire.call_later)
+
+    def _tell_progress(self, response: bytes) -> None:
+        if not self.wire.output_full:
+            self.send(response)
 
     async def in_thread(self, function: Callable[[], T]) -> T:
         """Long work on bytes, which would hold the reactor; `function` touches nothing of the session."""

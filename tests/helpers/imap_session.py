@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
 
 from mailserver.errors import MailError
 from mailserver.imap.commands import Noop
@@ -34,6 +35,7 @@ class FakeWire:
         self.audit: Any = None
         self.output_full = False
         self.time = 1_000_000_000.0
+        self.timers = Clock()
         self.compressed = False
         self.stalled = False
         self.sent: list[bytes] = []
@@ -81,6 +83,9 @@ class FakeWire:
 
     def now(self) -> float:
         return self.time
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> Any:
+        return self.timers.callLater(seconds, function)
 
     def in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
         return succeed(function())

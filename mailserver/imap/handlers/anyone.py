@@ -20,7 +20,8 @@ from mailserver.imap.session import Handler, Session
 
 IDENTITY = {"name": "mailserver"}  # no version: it helps attackers more than users (RFC 2971, 5)
 # What changes responses only when asked to (RFC 5161, 3.1).
-ENABLEABLE = {name.upper(): name for name in ("CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "IMAP4rev2", "METADATA")}
+_ENABLEABLE = ("CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "IMAP4rev2", "METADATA", "UIDONLY")
+ENABLEABLE = {name.upper(): name for name in _ENABLEABLE}
 
 
 async def capability(session: Session, command: Capability) -> None:
@@ -69,6 +70,9 @@ async def enable(session: Session, command: Enable) -> None:
         session.watch_metadata()
     if "IMAP4rev2" in wanted and session.selected is not None:
         session.selected.forget_recent()
+    if "UIDONLY" in wanted and session.selected is not None:
+        for tag in session.selected.forget_numbers():
+            session.send(b'* NO [NOUPDATE "%b"] Message numbers are not used any more\r\n' % tag)
     session.ok(command)
 
 

@@ -41,7 +41,8 @@ async def store(session: Session, command: Store) -> None:
     uids = uids_of(view, ranges)
     code = ""
     if uids:
-        result = await mailbox.store(uids, command.mode, mask, command.unchanged_since, view)
+        with session.progress():
+            result = await mailbox.store(uids, command.mode, mask, command.unchanged_since, view)
         session.send(view.tell_keywords())
         await _tell_stored(session, command, ranges, result)
         code = _modified(view, command, result)
@@ -119,10 +120,11 @@ async def _transfer(session: Session, command: Copy | Move) -> CopyResult | None
         session.ok(command, "Nothing to do: no such message")
         return None
     try:
-        if isinstance(command, Move):
-            result = await view.mailbox.move(uids, command.mailbox, view)
-        else:
-            result = await view.mailbox.copy(uids, command.mailbox)
+        with session.progress():
+            if isinstance(command, Move):
+                result = await view.mailbox.move(uids, command.mailbox, view)
+            else:
+                result = await view.mailbox.copy(uids, command.mailbox)
     except NoSuchMailbox as error:
         session.no(command, error.text, "TRYCREATE")  # RFC 3501, 6.4.7
         return None
@@ -159,7 +161,8 @@ async def expunge(session: Session, command: Expunge) -> None:
         return
     uids = None if command.uids is None else _known(view, command.uids)
     if uids is None or uids:
-        await view.mailbox.expunge(uids, view)
+        with session.progress():
+            await view.mailbox.expunge(uids, view)
     session.ok(command)
 
 
@@ -172,7 +175,8 @@ async def close(session: Session, command: Close) -> None:
     view = session.mailbox
     try:
         if not (view.read_only or view.gone) and "e" in view.mailbox.rights:  # RFC 4314, 4: CLOSE
-            await view.mailbox.expunge(None, view)
+            with session.progress():
+                await view.mailbox.expunge(None, view)
     finally:
         session.unselect()
     session.ok(command)

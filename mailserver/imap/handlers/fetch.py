@@ -179,7 +179,9 @@ class RowSender:
         """What lies in memory, as it is now."""
         plan, view, numbers, rows = self.plan, self.view, messages.numbers, messages.rows
         mailbox = view.mailbox
-        columns: list[Sequence[bytes]] = [take(prefixes_of(view).get(plan.uid, numbers[-1] + 1), numbers)]
+        uid = plan.tells_uid(view.uidonly)
+        lines = prefixes_of(view).get(uid, numbers[-1] + 1, view.uidonly)
+        columns: list[Sequence[bytes]] = [take(lines, numbers)]
         if plan.flags:
             told = view.tell_keywords()
             if told:

@@ -63,8 +63,9 @@ async def _search_selected(session: Session, command: Esearch) -> None:
     view = session.mailbox
     returning = returning_of(command)
     async with Updating(session, command, _correlators(session, view)) as updating:
-        source = MailboxSource(session, view)
-        rows = await search(command.key, source.rows, source)
+        with session.progress() as progress:
+            source = MailboxSource(session, view, progress)
+            rows = await search(command.key, source.rows, source)
         updating.found(source, rows)
     await _tell(session, command, view, source, rows)
     if "SAVE" in returning.options:
@@ -74,13 +75,16 @@ async def _search_selected(session: Session, command: Esearch) -> None:
 async def _search_other(session: Session, command: Esearch, name: str) -> None:
     view = Selected(read_only=True)
     try:
-        mailbox = await session.owner.open(name, view, True)
+        with session.progress():
+            mailbox = await session.owner.open(name, view, True)
     except (NoSuchMailbox, NotPermitted):
         return
     view.attach(mailbox)
     try:
-        source = MailboxSource(session, view)
-        await _tell(session, command, view, source, await search(command.key, source.rows, source))
+        with session.progress() as progress:
+            source = MailboxSource(session, view, progress)
+            rows = await search(command.key, source.rows, source)
+        await _tell(session, command, view, source, rows)
     finally:
         view.close()
 

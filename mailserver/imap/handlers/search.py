@@ -13,6 +13,7 @@ from mailserver.imap.commands import Command, Search, Sort, Thread
 from mailserver.imap.handlers.contexts import Updating, reuses_tag
 from mailserver.imap.handlers.fetch import OUTPUT
 from mailserver.imap.handlers.source import MailboxSource
+from mailserver.imap.progress import Progress
 from mailserver.imap.search import search
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
@@ -36,7 +37,8 @@ async def search_messages(session: Session, command: Search) -> None:
     if command.returning is None and session.rev2:  # RFC 9051, 6.4.4: always ESEARCH
         command = evolve(command, returning=ALL)
     async with Updating(session, command) as updating:
-        source, rows = await find(session, command)
+        with session.progress() as progress:
+            source, rows = await find(session, command, progress)
         updating.found(source, rows)
         await answer(session, command, source, rows)
     session.ok(command)
@@ -47,8 +49,9 @@ async def sort_messages(session: Session, command: Sort) -> None:
     if refused(session, command):
         return
     async with Updating(session, command) as updating:
-        source, found = await find(session, command)
-        rows = await source.ordered(found, command.criteria)
+        with session.progress() as progress:
+            source, found = await find(session, command, progress)
+            rows = await source.ordered(found, command.criteria)
         updating.found(source, rows)
         await answer(session, command, source, rows)
     session.ok(command)
@@ -58,8 +61,9 @@ async def thread_messages(session: Session, command: Thread) -> None:
     """RFC 5256, 3."""
     if refused(session, command):
         return
-    source, rows = await find(session, command)
-    tree = await source.threads(rows, command.algorithm)
+    with session.progress() as progress:
+        source, rows = await find(session, command, progress)
+        tree = await source.threads(rows, command.algorithm)
     await send_pieces(session, thread.rendered(tree, lambda: numbers(command, source, rows), command.uid))
     session.ok(command)
 
@@ -82,13 +86,15 @@ def returning_of(command: Search) -> Returning:
     return command.returning or ALL
 
 
-async def find(session: Session, command: Search) -> tuple[MailboxSource, list[int]]:
+async def find(
+    session: Session, command: Search, progress: Progress | None = None
+) -> tuple[MailboxSource, list[int]]:
     """The messages that fit, in the order of the mailbox. A search that fails with SAVE leaves nothing saved
     (RFC 5182, 2.1)."""
     view, returning = session.mailbox, command.returning
     try:
         check_charset(command.charset)
-        source = MailboxSource(session, view)
+        source = MailboxSource(session, view, progress)
         return source, await search(command.key, source.rows, source)
     except MailError:
         if returning is not None and "SAVE" in returning.options:

@@ -31,7 +31,8 @@ async def select(session: Session, command: Select | Examine) -> None:
     if command.condstore:
         session.enable_condstore()
     selected = Selected(isinstance(command, Examine), session.wake, session.enabled)
-    mailbox = await session.owner.open(command.mailbox, selected, selected.read_only)
+    with session.progress():
+        mailbox = await session.owner.open(command.mailbox, selected, selected.read_only)
     selected.attach(mailbox)
     session.select(selected)
     session.send(_selection(selected, session.has("OBJECTID")))
@@ -57,10 +58,10 @@ async def _resynchronize(session: Session, view: Selected, resync: QuickResync) 
 
 def _selection(selected: Selected, ids: bool) -> bytes:
     """The untagged responses of SELECT; `ids`: with MAILBOXID (RFC 8474, 4.2). RFC 9051, 6.3.2 has no RECENT
-    and no UNSEEN."""
+    and no UNSEEN, which is a message number (RFC 9586, 3)."""
     mailbox = selected.mailbox
     lines = [selected.flags_responses(), selected.exists_response()]
-    unseen = 0 if selected.rev2 else first_unseen(mailbox.flags)
+    unseen = 0 if selected.rev2 or selected.uidonly else first_unseen(mailbox.flags)
     if 0 < unseen <= selected.told:
         lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % unseen)
     lines.append(b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uidvalidity)

@@ -11,6 +11,7 @@ from mailserver.imap import thread
 from mailserver.imap.columns import columns_of
 from mailserver.imap.handlers.batches import Batch, batch
 from mailserver.imap.handlers.fetch import read_whole
+from mailserver.imap.progress import Progress
 from mailserver.imap.search_source import REST, Rows
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
@@ -28,8 +29,9 @@ ALGORITHMS = {"ORDEREDSUBJECT": thread.ordered_subject, "REFERENCES": thread.ref
 class MailboxSource:
     """`rows`: the messages to look at, as indices of the view; those that are gone are not among them."""
 
-    def __init__(self, session: Session, view: Selected) -> None:
+    def __init__(self, session: Session, view: Selected, progress: Progress | None = None) -> None:
         self._session = session
+        self._progress = progress
         self._view = view
         self._looked_at = 0
         mailbox = view.mailbox
@@ -193,9 +195,15 @@ class MailboxSource:
         found = await self._view.mailbox.indexed(key.text, key.header, uids)
         return _rows_of(found.sure, uids, rows), _rows_of(found.unsure, uids, rows)
 
+    def reading(self, count: int) -> None:
+        if self._progress is not None:
+            self._progress.begin(count)
+
     async def containing(self, key: SearchText, rows: Rows) -> Rows:
         uids = [self.uids[row] for row in rows]
         found = await self._view.mailbox.containing(key.text, key.header, uids)
+        if self._progress is not None:
+            self._progress.done += len(rows)
         return _rows_of(found, uids, rows)
 
     async def rest(self, octets: int) -> None:
