@@ -3,6 +3,7 @@
 # make node      ImapFlow for the tests that run it, into .venv-node (npm; Node.js 18 or later)
 # make lint      ruff and mypy --strict
 # make crash     kill the server 200 times during a load (KILLS=N for another number)
+# make faults    each system call of deliveries, IMAP, POP3 and the queue fails, once and for long (ten minutes)
 # make model     ten random IMAP sessions at a time against a model, for 600 seconds (SECS=N for another time)
 # make fuzz      fuzz all that reads what strangers send, 600 seconds a target (SECS=N; TARGET=imap for one)
 # make bench     this server beside Debian's Postfix and Dovecot, which have to be installed; as root
@@ -28,7 +29,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test node crash fuzz bench bench-imap compare lint coverage coverage-report clean model
+.PHONY: help run test node crash faults fuzz bench bench-imap compare lint coverage coverage-report clean model
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -71,6 +72,9 @@ node: .venv-node/node_modules/imapflow
 
 crash: $(VENV)/.test
 	$(BIN)/python -m tests.crash $(KILLS)
+
+faults: $(VENV)/.test
+	$(BIN)/python -m tests.faults
 
 model: $(VENV)/.test
 	$(BIN)/python -m tests.imap.model $(SECS)

@@ -32,13 +32,17 @@ def _replace(path: Path, data: bytes, old: os.stat_result | None) -> None:
     durable.unlink(beside)
     fd = durable.write_new(beside, (data,))
     try:
-        if old is not None:
-            with suppress(PermissionError):
-                os.fchown(fd, old.st_uid, old.st_gid)
-            os.fchmod(fd, stat.S_IMODE(old.st_mode) & 0o660)
-    finally:
-        durable.sync_close(fd)
-    durable.rename(beside, str(path))
+        try:
+            if old is not None:
+                with suppress(PermissionError):
+                    os.fchown(fd, old.st_uid, old.st_gid)
+                os.fchmod(fd, stat.S_IMODE(old.st_mode) & 0o660)
+        finally:
+            durable.sync_close(fd)
+        durable.rename(beside, str(path))
+    except BaseException:
+        durable.unlink_quietly(beside)
+        raise
     durable.sync_dir(str(path.parent))
 
 

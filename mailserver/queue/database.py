@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,8 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        database.execute("ROLLBACK")
+        if database.in_transaction:  # SQLite has rolled back by itself where the disk failed
+            database.execute("ROLLBACK")
         raise
     try:
         database.execute("COMMIT")
@@ -197,8 +198,19 @@ def drop(database: sqlite3.Connection, message: int) -> list[str]:
     row = database.execute("DELETE FROM messages WHERE id = ? RETURNING file", (message,)).fetchone()
     if row is None:
         return []
-    shared = database.execute("SELECT 1 FROM messages WHERE file = ? LIMIT 1", row).fetchone()
-    return [] if shared else [str(row[0])]
+    file = str(row[0])
+    return [] if names(database, file) else [file]
+
+
+def names(database: sqlite3.Connection, file: str) -> bool:
+    """Is there a message in this file?"""
+    return database.execute("SELECT 1 FROM messages WHERE file = ? LIMIT 1", (file,)).fetchone() is not None
+
+
+def read_anew(database: sqlite3.Connection) -> None:
+    """A page made no sense: what memory keeps of the file is dropped, for the disk may be right again."""
+    with suppress(sqlite3.Error):
+        database.execute("PRAGMA shrink_memory")
 
 
 def postpone(database: sqlite3.Connection, domains: Sequence[str], verdict: Verdict) -> None:

@@ -78,6 +78,7 @@ class Spool:
         self._crew = Crew(8)
         self._operations: SimpleQueue[_Operation | None] = SimpleQueue()
         self._waiting = 0
+        self._doubtful: list[str] = []  # files of commits that failed
         self._database: Any = None
         self._thread: threading.Thread | None = None
         self._closed: Deferred[None] | None = None
@@ -265,7 +266,14 @@ class Spool:
                 try:
                     operation.result = operation.read()
                 except Exception as error:
-                    operation.error = _told(error)
+                    operation.error = self._told(error)
+
+    def _told(self, error: Exception) -> Exception:
+        if not isinstance(error, sqlite3.Error):
+            return as_mail_error(error)
+        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            database.read_anew(self._database)
+        return NoSpace(cause=error) if "full" in str(error) else TemporaryFailure(cause=error)
 
     def _write_files(self, batch: list[_Operation]) -> dict[int, list[Any]]:
         """Places of the new messages by operation. An operation fails as a whole."""
@@ -297,13 +305,19 @@ class Spool:
                             finished += operation.result.files
                             operation.result = None
         except Exception as error:
-            told = _told(error)
+            told = self._told(error)
             self.log.error("queue: a commit failed: {error}", error=str(error))
             for operation in writers:
                 operation.error = told
-            # The files stay until the next start: whether the commit reached the disk is not known.
+                self._doubtful += [place.file for place in places.get(id(operation), ())]
             return
-        self._files.remove(finished)
+        self._files.remove(finished + self._unnamed())
+
+    def _unnamed(self) -> list[str]:
+        """Files of commits that failed. Whether those reached the disk is not known before another one does:
+        a kill in between may bring their rows back."""
+        doubtful, self._doubtful = dict.fromkeys(self._doubtful), []
+        return [file for file in doubtful if not database.names(self._database, file)]
 
     def _record(self, verdicts: Sequence[Verdict]) -> _Finished:
         files = database.apply(self._database, verdicts)
@@ -315,7 +329,12 @@ class Spool:
 
     def _take(self, domain: str, most: int) -> Taken:
         rows = database.due_rows(self._database, domain, self._clock(), most)
-        return Taken(tuple(self._jobs(rows)), database.next_due(self._database, domain))
+        jobs = self._jobs(rows)
+        try:
+            return Taken(tuple(jobs), database.next_due(self._database, domain))
+        except sqlite3.Error:  # nobody gets the jobs: they are not under way
+            self._settle([recipient.row for job in jobs for recipient in job.recipients])
+            raise
 
     def _jobs(self, rows: list[database.Row]) -> list[Job]:
         """Group by message, load bodies, mark as under way. What cannot be read is set aside."""
@@ -371,11 +390,3 @@ class _Finished:
 
     def __init__(self, files: list[str]) -> None:
         self.files = files
-
-
-def _told(error: Exception) -> Exception:
-    if isinstance(error, sqlite3.Error):
-        if "full" in str(error):
-            return NoSpace(cause=error)
-        return TemporaryFailure(cause=error)
-    return as_mail_error(error)

@@ -96,7 +96,8 @@ class Acls:
         path = os.path.join(folder, FILE)
         try:
             status = os.stat(path, follow_symlinks=False)
-        except OSError:
+        except OSError as error:
+            files.check_absent(error)
             return _NOTHING
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         known = self._known.get(path)
@@ -116,7 +117,7 @@ def write(folder: str, acl: Acl) -> None:
     text = render(acl)
     if text:
         durable.write_file_atomic(path, text.encode("utf-8"))
-    elif os.path.lexists(path):
+    elif files.exists(path):
         durable.unlink(path)
         durable.sync_dir(folder)
 

@@ -73,7 +73,8 @@ def _look(
 ) -> _Found | None:
     try:
         status = os.lstat(f"{path}/{name}")
-    except OSError:
+    except OSError as error:
+        _again(folder, name, error)
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
@@ -90,6 +91,16 @@ def _look(
     if not uid and parsed.uidvalidity == folder.uidvalidity and parsed.uid >= floor:
         uid = parsed.uid
     return _Found(name, parsed, status.st_size, int(status.st_mtime), uid)
+
+
+def _again(folder: Folder, name: str, error: OSError) -> None:
+    """A file that cannot be read now becomes a message when it can: its directory is looked at again."""
+    if isinstance(error, FileNotFoundError):
+        return
+    if name.startswith("new/"):
+        folder.new_young = 1
+    else:
+        folder.cur_young = 1
 
 
 def _in_order(found: Iterable[_Found]) -> Iterator[_Found]:
@@ -129,7 +140,8 @@ def _row(folder: Folder, path: str, one: _Found, uid: int, saved: int) -> Row:
     else:
         try:
             wire = files.wire_size(f"{path}/{one.name}")
-        except OSError:
+        except OSError as error:
+            _again(folder, one.name, error)
             wire = -1  # it vanished, or cannot be read: not a message now
     flags = maildir.flags_of(parsed.letters, keywords)
     return Row(uid, flags, folder.modseq, one.date, wire, 0 if ours else 1, one.name, saved)

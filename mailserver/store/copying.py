@@ -46,18 +46,10 @@ def copy(
     ledger.reserve(into, len(rows))
     into.modseq += 1
     copies = _place_all(ledger, source, into, rows, move)
-    for row in copies:
-        into.count(row, 1)
-    into.uidnext += len(copies)
     gone = [row.uid for row in rows] if move else []
-    if gone:
-        for row in rows:
-            source.count(row, -1)
-        if into is not source:
-            ledger.reserve(source)
-            source.modseq += 1
-    ledger.save_keywords(into)
     try:
+        _count(ledger, source, into, rows if move else (), copies)
+        ledger.save_keywords(into)
         with opened.transaction():
             opened.insert(into, copies)
             if gone:
@@ -72,6 +64,18 @@ def copy(
     if gone:
         ledger.tell_of(source, removed=gone, by=by)
     return CopyResult(into.uidvalidity, tuple(r.uid for r in rows), tuple(r.uid for r in copies))
+
+
+def _count(ledger: Ledger, source: Folder, into: Folder, gone: Sequence[Row], copies: Sequence[Row]) -> None:
+    """Into the rows of the folders."""
+    for row in copies:
+        into.count(row, 1)
+    into.uidnext += len(copies)
+    for row in gone:
+        source.count(row, -1)
+    if gone and into is not source:
+        ledger.reserve(source)
+        source.modseq += 1
 
 
 def _place_all(ledger: Ledger, source: Folder, into: Folder, rows: Sequence[Row], move: bool) -> list[Row]:

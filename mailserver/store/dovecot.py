@@ -12,6 +12,7 @@ import os
 
 from attrs import frozen
 
+from mailserver import durable
 from mailserver.errors import CannotName
 from mailserver.store import files, maildir
 from mailserver.wire import utf7
@@ -35,12 +36,14 @@ def read(folder: str) -> TakenOver | None:
     """None where Dovecot was not here, or left nothing that makes sense."""
     try:
         fd = files.open_message(os.path.join(folder, UIDLIST))
-    except OSError:
+    except OSError as error:
+        files.check_absent(error)
         return None
     try:
-        if os.fstat(fd).st_size > _LARGEST:
-            return None
-        data = b"".join(files.chunks_of(fd))
+        with durable.told():
+            if os.fstat(fd).st_size > _LARGEST:
+                return None
+            data = b"".join(files.chunks_of(fd))
     finally:
         os.close(fd)
     return parse_uidlist(data.decode("utf-8", "surrogateescape"), files.read_keywords(folder, KEYWORDS))

@@ -15,20 +15,26 @@ are the first 26). `mailserver-last-uidvalidity` of the account keeps the greate
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 
 from attrs import evolve, frozen
 
 from mailserver import durable
+from mailserver.errors import TemporaryFailure
 
 UIDS = "mailserver-uidvalidity"
 KEYWORDS = "mailserver-keywords"
 LAST = "mailserver-last-uidvalidity"
+MARKER = "maildirfolder"  # what tells a Maildir++ folder from an inbox
 SUBSCRIPTIONS = "subscriptions"
 _LARGEST = 1 << 20  # octets of a small file that is read
+_ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG))
 _CHUNK = 1 << 18
+_SUBS = ("cur", "new", "tmp")
 
 
 @frozen
@@ -45,25 +51,33 @@ class Uids:
         return evolve(self, uidnext=uidnext, modseq=modseq, run=run)
 
 
+def check_absent(error: OSError) -> None:
+    """Returns where `error` says that there is no such thing. A disk that fails, or a process without a free
+    descriptor, says nothing about it: raises MailError, for what is thought missing would be made anew, told
+    to be gone, or refused for good."""
+    if error.errno not in _ABSENT:
+        raise durable.mail_error(error) from error
+
+
 def read_small(path: str) -> bytes | None:
-    """A small regular file, or None; a symbolic link is not followed."""
+    """A small regular file, None where there is none; a symbolic link is not followed. Raises MailError."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
+    except OSError as error:
+        check_absent(error)
         return None
     try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        return os.read(fd, min(status.st_size, _LARGEST))  # the room for the largest is dear
-    except OSError:
-        return None
+        with durable.told():
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            return os.read(fd, min(status.st_size, _LARGEST))  # the room for the largest is dear
     finally:
         os.close(fd)
 
 
 def read_uids(folder: str) -> Uids | None:
-    """None where the file is absent or makes no sense."""
+    """None where the file is absent or makes no sense. Raises MailError, as all that read here."""
     data = read_small(os.path.join(folder, UIDS))
     if data is None:
         return None
@@ -120,6 +134,26 @@ def write_last(account: str, uidvalidity: int) -> None:
     durable.write_file_atomic(os.path.join(account, LAST), b"%d\n" % uidvalidity)
 
 
+def furnish_folder(path: str, uids: Uids, *, marked: bool) -> None:
+    """What a folder consists of, below a directory that is there."""
+    for sub in _SUBS:
+        durable.make_dir(os.path.join(path, sub))
+    if marked:
+        with suppress(durable.Exists):
+            durable.close(durable.write_new(os.path.join(path, MARKER), ()))
+    write_uids(path, uids)
+
+
+def remove_folder(path: str) -> None:
+    """Take back what `furnish_folder` made; a folder with mail in it stays. For cleaning up."""
+    for name in (MARKER, UIDS):
+        durable.unlink_quietly(os.path.join(path, name))
+    with suppress(TemporaryFailure):
+        for sub in _SUBS:
+            durable.remove_dir(os.path.join(path, sub))
+        durable.remove_dir(path)
+
+
 # --- the messages --------------------------------------------------------------------------------
 
 
@@ -147,11 +181,22 @@ def directory_mtime(folder: str, sub: str) -> int:
 
 
 def is_directory(path: str) -> bool:
-    """A real one, not a symbolic link."""
+    """A real one, not a symbolic link. Raises MailError where the disk does not tell."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
+    except OSError as error:
+        check_absent(error)
         return False
+
+
+def exists(path: str) -> bool:
+    """There is something of that name, be it a symbolic link. Raises MailError as `is_directory`."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        check_absent(error)
+        return False
+    return True
 
 
 def open_message(path: str) -> int:

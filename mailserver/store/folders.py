@@ -68,7 +68,7 @@ def _prepare(ledger: Ledger, opened: Index) -> None:
 def furnish(ledger: Ledger, opened: Index) -> None:
     """At the first log-in: folders for special uses, and all that is there subscribed to. Mail may have come
     before that. An account with subscriptions, ours or another server's, has been furnished already."""
-    if os.path.lexists(os.path.join(ledger.path, files.SUBSCRIPTIONS)):
+    if files.exists(os.path.join(ledger.path, files.SUBSCRIPTIONS)):
         return
     here = set(ledger.directories())
     for name, special in SPECIAL:
@@ -198,12 +198,15 @@ def rename(ledger: Ledger, opened: Index, old: str, new: str) -> None:
     for one in missing:
         ledger.make_folder(opened, one)
     _rename_directories(ledger, pairs)
+    try:
+        with opened.transaction():
+            for row, there in rows:
+                opened.rename_folder(row, there)
+    except BaseException:
+        _rename_back(ledger, pairs)
+        raise
     for one, there in pairs:
         ledger.move_folder(one, there)
-    with opened.transaction():
-        for row, there in rows:
-            opened.rename_folder(row, there)
-    for one, _ in pairs:
         ledger.tell(one, gone=True)
     _announce_made(ledger, missing)
     ledger.announce_name(new, Naming.RENAMED, old)
@@ -217,10 +220,15 @@ def _rename_directories(ledger: Ledger, pairs: Sequence[tuple[str, str]]) -> Non
             done.append((one, there))
         durable.sync_dir(ledger.path)
     except TemporaryFailure:
-        for one, there in done:
-            with suppress(TemporaryFailure):
-                durable.rename_noreplace(ledger.folder_path(there), ledger.folder_path(one))
+        _rename_back(ledger, done)
         raise
+
+
+def _rename_back(ledger: Ledger, pairs: Sequence[tuple[str, str]]) -> None:
+    """What cannot be renamed back becomes, by the files in it, the folder of its new name."""
+    for one, there in pairs:
+        with suppress(TemporaryFailure):
+            durable.rename_noreplace(ledger.folder_path(there), ledger.folder_path(one))
 
 
 def set_special(ledger: Ledger, opened: Index, name: str, special: str) -> None:

@@ -38,7 +38,6 @@ from mailserver.store.rows import Folder, Row
 LOCK = "mailserver-lock"
 UID_RESERVE = 1000
 MODSEQ_RESERVE = 1_000_000
-_MARKER = "maildirfolder"  # what tells a Maildir++ folder from an inbox
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -376,23 +375,23 @@ class Ledger:
 
     def make_folder(self, opened: Index, directory: str, special: str = "") -> Folder:
         """Directories, file and row of a new folder, durable. Raises NoSpace and the like."""
-        path = self.folder_path(directory)
         uids = Uids(self.next_uidvalidity(opened), 1, 1, special)
-        durable.make_dir(path)
-        for sub in ("tmp", "new", "cur"):
-            durable.make_dir(os.path.join(path, sub))
-        if directory:
-            with suppress(durable.Exists):
-                durable.close(durable.write_new(os.path.join(path, _MARKER), ()))
-        files.write_uids(path, uids)
-        durable.sync_dir(self.path)
         stale = opened.folder(directory)  # of a folder that another program removed, or a deletion cut short
-        with opened.transaction():
-            if stale is not None:
-                opened.remove_folder(stale)
-            row = opened.add_folder(directory, uids.uidvalidity, 1, 1)
-            row.special = special
-            opened.save_folder(row)
+        path = self.folder_path(directory)
+        made = durable.make_dir(path)
+        try:
+            files.furnish_folder(path, uids, marked=bool(directory))
+            durable.sync_dir(self.path)
+            with opened.transaction():
+                if stale is not None:
+                    opened.remove_folder(stale)
+                row = opened.add_folder(directory, uids.uidvalidity, 1, 1)
+                row.special = special
+                opened.save_folder(row)
+        except BaseException:
+            if made:
+                files.remove_folder(path)
+            raise
         self._reserved[directory] = uids
         return row
 

@@ -137,10 +137,12 @@ class _Stored:
         self.data: dict[str, Any] = {}
         try:
             fd = files.open_message(path)
-        except OSError:
+        except OSError as error:
+            files.check_absent(error)
             return
         try:
-            text = b"".join(files.chunks_of(fd)) if os.fstat(fd).st_size <= _LARGEST else b""
+            with durable.told():
+                text = b"".join(files.chunks_of(fd)) if os.fstat(fd).st_size <= _LARGEST else b""
         finally:
             os.close(fd)
         try:

@@ -193,8 +193,9 @@ def _subs(rows: Sequence[Row]) -> list[str]:
 
 
 def locate(path: str, name: str) -> str | None:
-    """Where a message lies now: under the name we know, or another program renamed it (None: it is gone)."""
-    if os.path.lexists(os.path.join(path, name)):
+    """Where a message lies now: under the name we know, or another program renamed it (None: it is gone).
+    Raises MailError."""
+    if files.exists(os.path.join(path, name)):
         return name
     base = maildir.base_of(name)
     for sub in ("cur", "new"):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from mailserver import durable
 from mailserver.rights import EVERYBODY
+from mailserver.store import files
 
 FILE = "shares"
 _Stamp = tuple[int, int, int]
@@ -79,7 +80,10 @@ class Shares:
                     owner, *names = line.rstrip("\n").split("\t")
                     if names:
                         lines[owner] = set(names)
-        except (OSError, UnicodeDecodeError):
+        except UnicodeDecodeError:
+            return {}
+        except OSError as error:
+            files.check_absent(error)
             return {}
         return lines
 

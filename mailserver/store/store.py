@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailserver.errors import MailError
+from mailserver.errors import CannotName, MailError
 from mailserver.group_commit import GroupWriter
 from mailserver.instance import new_run
 from mailserver.interfaces import IAccount, IMailStore, QuotaUsage
@@ -164,7 +164,7 @@ class MailStore:
         """[thread] Whom every account grants anything."""
         found: dict[str, set[str]] = {}
         for user in list(self.settings.users.users):
-            with suppress(MailError):
+            with suppress(CannotName):
                 found[user] = identifiers(maildir.account_path(self.root, user), self.acls)
         return found
 
