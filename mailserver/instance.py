@@ -11,7 +11,10 @@ import fcntl
 import os
 import secrets
 import time
+from collections.abc import Iterable
 from pathlib import Path
+
+from mailserver.interfaces import Listener
 
 NAME = "mailserver.pid"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -86,6 +89,17 @@ def hand_over(data_dir: Path) -> None:
     made = [data_dir / NAME, data_dir / "salt", tls, *(tls.iterdir() if tls.is_dir() else ())]
     for path in made:
         if os.path.lexists(path) and os.lstat(path).st_uid == 0:
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def hand_over_sockets(data_dir: Path, listeners: Iterable[Listener]) -> None:
+    """[disk] The same for Unix sockets, whose group is that of data_dir then. Raises OSError."""
+    owner = os.stat(data_dir)
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    for listener in listeners:
+        path = getattr(listener.port.getHost(), "name", None)
+        if path and not path.startswith(b"\0"):
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 

@@ -15,6 +15,7 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from mailserver.errors import MailError
 from mailserver.rights import ALL
 
 # --- values: the envelope ------------------------------------------------------------------------
@@ -113,6 +114,12 @@ class IAcceptor(Interface):
         `trace` is the header block to put on top (LF line ends, without Return-Path, which is added
         where a copy is finally delivered). Fails with a MailError, and then nothing was kept.
         """
+
+    def accept_each(
+        envelope: Envelope, trace: bytes, body: IMessageBody
+    ) -> Deferred[Sequence[MailError | None]]:
+        """The same with an outcome for each recipient of the envelope (LMTP, RFC 2033): None where the
+        message is durable for it, else what to tell; nothing was kept for that one."""
 
 
 class IRouter(Interface):

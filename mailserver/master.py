@@ -15,15 +15,15 @@ import sys
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from mailserver.config.load import Loaded
 from mailserver.config.watch import Settings
 from mailserver.errors import MailError
-from mailserver.instance import NAME, InstanceLock, hand_over, new_run
+from mailserver.instance import NAME, InstanceLock, hand_over, hand_over_sockets, new_run
 from mailserver.interfaces import Listener
-from mailserver.net.listen import hold
+from mailserver.net.listen import close, hold
 from mailserver.processes.assignment import Assignment, Inherited
 from mailserver.processes.bus import make_pair, pack
 from mailserver.processes.supervisor import Child, Supervisor
@@ -68,6 +68,7 @@ class Master(Service):
                 opening.addErrback(cannot_listen, description, refused)
         if refused:
             raise SystemExit("\n".join(refused))
+        hand_over_sockets(self.settings.now.data_dir, self.listeners)
 
     def startService(self) -> None:
         """Start the workers."""
@@ -98,9 +99,8 @@ class Master(Service):
 
     async def _stop(self) -> None:
         self.settings.stop()
-        closing = [listener.port.stopListening() for listener in self.listeners]
         ended = self._supervisor.stop()
-        await gatherResults([port for port in closing if port is not None], consumeErrors=True)
+        await close(self.listeners)
         await ended
         for pair in self._pairs.values():
             for end in pair:

@@ -52,10 +52,10 @@ from mailserver.errors import MailError
 from mailserver.extensions import find_extension
 from mailserver.group_commit import GroupWriter
 from mailserver.imap.protocol import ImapFactory
-from mailserver.instance import NAME, InstanceLock, hand_over
+from mailserver.instance import NAME, InstanceLock, hand_over, hand_over_sockets
 from mailserver.interfaces import ILocalDelivery, IRouter, Listener
 from mailserver.net.factory import ConnectionFactory
-from mailserver.net.listen import listen
+from mailserver.net.listen import close, listen
 from mailserver.net.polling import quicken
 from mailserver.pop3.protocol import Pop3Factory
 from mailserver.processes.team import Team
@@ -68,7 +68,7 @@ from mailserver.store.store import MailStore
 from mailserver.threads import Inbox, OrderedPool
 from mailserver.tls import TlsContexts, verified_context
 
-SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
+SERVICES = ("smtp", "lmtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
 SALT_FILE = "salt"  # in data_dir: what invented SCRAM salts are made of
 
 
@@ -204,6 +204,7 @@ class MailServer(Service):
                 opening.addErrback(cannot_listen, description, refused)
         if refused:
             raise SystemExit("\n".join(refused))
+        hand_over_sockets(self.settings.now.data_dir, self.listeners)
 
     def _make_parts(self, secret: bytes) -> Parts:
         self._parts = Parts(self.settings, self.reactor, secret, self.team)
@@ -260,8 +261,7 @@ class MailServer(Service):
 
     async def _stop(self) -> None:
         self.settings.stop()
-        closing = [listener.port.stopListening() for listener in self.listeners]
-        await gatherResults([port for port in closing if port is not None], consumeErrors=True)
+        await close(self.listeners)
         await gatherResults([factory.stop() for factory in self.factories], consumeErrors=True)
         if self._parts is not None:
             await self._stop_parts(self._parts)

@@ -36,7 +36,7 @@ from mailserver.config.secrets import CertificateFault, authorities_of, check_pa
 from mailserver.net.channel import ServerContext, end_point
 from mailserver.selfsigned import self_signed
 
-SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
+SERVICES = ("smtp", "lmtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of TLS 1.3 all qualify
 TICKET_SECONDS = 2 * 3600
 _MINIMUM = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
@@ -88,7 +88,7 @@ def _context(service: str, config: Tls, pairs: Sequence[Certificate]) -> SSL.Con
         context.check_privatekey()
     chains = [check_pair(pair.certificate, pair.key) for pair in pairs]
     context.end_points = tuple(filter(None, (end_point(chain[0]) for chain in chains)))
-    if config.client_ca is not None and service != "smtp":
+    if config.client_ca is not None and service not in ("smtp", "lmtp"):
         _ask_for_certificates(context, config.client_ca)
     return context
 

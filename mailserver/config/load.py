@@ -40,7 +40,7 @@ from mailserver.extensions import find_extension
 from mailserver.wire.address import normalise
 
 DEFAULT_DATA_DIR = Path("/var/lib/mailserver")
-NOT_YET = ("lmtp", "sieve", "http")
+NOT_YET = ("sieve", "http")
 _SPECIALS = "!#$%&'*+-/=?^_`{|}~."  # RFC 5321 atext without letters and digits, and the dot
 
 _SEARCH: dict[str, Reader[Any]] = {"index_size": size()}
@@ -283,7 +283,9 @@ def _listen(table: Table | None) -> Listen:
             except ValueError as error:
                 table.fault(str(error), service, number)
                 continue
-            if socket_name and socket_name in seen:
+            if service == "lmtp" and socket_name.startswith("25 "):
+                table.fault(f"{written!r}: LMTP must not be on port 25 (24, by custom)", service, number)
+            elif socket_name and socket_name in seen:
                 table.fault(f"{written!r} is taken by {seen[socket_name]} (one each)", service, number)
             elif socket_name:
                 seen[socket_name] = f"{service}[{number}]"

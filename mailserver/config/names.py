@@ -94,6 +94,8 @@ def endpoint(text: str) -> str:
     positional = [word for word in words[1:] if "=" not in word]
     if scheme in ("tcp", "tcp6"):
         _check_tcp(text, options, positional)
+    if scheme == "unix":
+        _check_unix(text, options, positional)
     try:
         serverFromString(None, text)  # type: ignore[no-untyped-call]
     except Exception as error:
@@ -102,7 +104,7 @@ def endpoint(text: str) -> str:
     if scheme in ("tcp", "tcp6"):
         port = positional[0] if positional else options["port"]
         return "" if int(port) == 0 else f"{int(port)} {options.get('interface', '')}"
-    return text if scheme == "unix" else ""
+    return (positional or [options["address"]])[0] if scheme == "unix" else ""
 
 
 def _check_tcp(text: str, options: dict[str, str], positional: list[str]) -> None:
@@ -113,6 +115,15 @@ def _check_tcp(text: str, options: dict[str, str], positional: list[str]) -> Non
     if interface and ip_address(interface) is None:
         hint = "an address, with every : of an IPv6 address written \\:"
         raise ValueError(f"{text!r} has the interface {interface!r} ({hint})")
+
+
+def _check_unix(text: str, options: dict[str, str], positional: list[str]) -> None:
+    path = positional[0] if positional else options.get("address", "")
+    if not path.startswith("/"):
+        raise ValueError(f'{text!r} has the path {path!r} (a whole one, as "unix:/run/mailserver/lmtp")')
+    mode = options.get("mode", "660")
+    if not re.fullmatch("0?[0-7]{3}", mode):
+        raise ValueError(f'{text!r} has the mode {mode!r} (three octal digits, as "660")')
 
 
 def _split(text: str) -> list[str]:

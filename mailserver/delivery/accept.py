@@ -5,11 +5,15 @@
 - A remote target among them, or a success that is to be reported (RFC 3461): everything is enqueued, which is
   durable; the queue delivers, and tells.
 - Nothing was delivered and nothing can be queued: the error, and nothing was kept.
+
+An LMTP client (RFC 2033) wants an outcome for each recipient, and has a queue of its own: what fails for a
+mailbox here is told, and not queued. Only what an alias leads to besides is ours to queue: other servers, and
+mailboxes that failed where the alias has reached others already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -57,13 +61,62 @@ class Acceptor:
             taken.addCallback(lambda _: self._report_lists(envelope, head, lists))
         return taken.addBoth(_discard, body)
 
+    def accept_each(
+        self, envelope: Envelope, trace: bytes, body: IMessageBody
+    ) -> Deferred[Sequence[MailError | None]]:
+        """See IAcceptor."""
+        taken: Deferred[Sequence[MailError | None]] = self._accept_each(envelope, trace, body)
+        return taken.addBoth(_discard, body)
+
+    @inlineCallbacks
+    def _accept_each(self, envelope: Envelope, trace: bytes, body: IMessageBody) -> Any:
+        begun = self._reactor.seconds()
+        recipients = [_within(recipient) for recipient in envelope.recipients]
+        targets = [target for _, target in one_copy_each(recipients) if target.user]
+        try:
+            outcomes = (yield self._local.deliver(envelope, trace, body, targets)) if targets else ()
+        except MailError as error:
+            outcomes = [error] * len(targets)
+        known = {_key(target): outcome for target, outcome in zip(targets, outcomes, strict=True)}
+        ends = [_End(recipient, known) for recipient in recipients]
+        rest = [pair for end in ends for pair in end.rest]
+        failure = None
+        if rest:
+            try:
+                yield self._enqueue(envelope, trace, body, one_copy_each_of(rest))
+            except MailError as error:
+                failure = error
+        answers = [failure if end.rest and failure is not None else end.error for end in ends]
+        taken = [
+            recipient
+            for recipient, answer in zip(envelope.recipients, answers, strict=True)
+            if answer is None
+        ]
+        if taken:
+            delivered = [target for target in targets if known[_key(target)] is None]
+            ours = evolve(envelope, recipients=tuple(taken))
+            self._tell(None, ours, body.size, delivered, self._reactor.seconds() - begun)
+            head = trace + body.head(HEAD).replace(b"\r\n", b"\n")
+            yield self._report_each(ours, head, taken)
+        return answers
+
+    @inlineCallbacks
+    def _report_each(self, envelope: Envelope, head: bytes, taken: Sequence[Recipient]) -> Any:
+        """Reports of success, where it was asked for; of what was queued the queue tells."""
+        wanted = [recipient for recipient in taken if "SUCCESS" in recipient.notify]
+        lists = [recipient for recipient in wanted if _expands(recipient)]
+        done = [r for r in wanted if not _expands(r) and all(target.user for target in r.targets)]
+        for some, action in ((lists, "expanded"), (done, "delivered")):
+            if some:
+                yield self._report_lists(envelope, head, some, action)
+
     def _report_lists(
-        self, envelope: Envelope, head: bytes, lists: Sequence[Recipient]
+        self, envelope: Envelope, head: bytes, lists: Sequence[Recipient], action: str = "expanded"
     ) -> Deferred[None] | None:
-        """Tell the sender of addresses that stand for several (RFC 3461, 5.2.7.3 c). The message is ours
-        already: what goes wrong here is for the log only."""
+        """Tell the sender of addresses that stand for several (RFC 3461, 5.2.7.3 c), or of another good end.
+        The message is ours already: what goes wrong here is for the log only."""
         now = envelope.received_at or self._reactor.seconds()
-        report = self._reporter.expanded(envelope, head, lists, now)
+        report = self._reporter.told(envelope, head, lists, now, action)
         if report is None:
             return None
         queued: Deferred[None] = self._queue.enqueue(
@@ -129,20 +182,44 @@ def _within(recipient: Recipient) -> Recipient:
     return evolve(recipient, notify=(recipient.notify - {"SUCCESS"}) or frozenset(("NEVER",)))
 
 
+def _key(target: Target) -> tuple[str, str]:
+    """What gets one copy."""
+    return (target.user, target.folder) if target.user else ("", target.address)
+
+
 def one_copy_each(recipients: Sequence[Recipient]) -> list[Pair]:
     """Each mailbox and each remote address once, however many recipients lead to it (CASES C15)."""
-    seen: set[tuple[str, str]] = set()
-    pairs: list[Pair] = []
-    for recipient in recipients:
+    return one_copy_each_of([(recipient, target) for recipient in recipients for target in recipient.targets])
+
+
+def one_copy_each_of(pairs: Sequence[Pair]) -> list[Pair]:
+    """The same, of pairs."""
+    seen: dict[tuple[str, str], Pair] = {}
+    for pair in pairs:
+        seen.setdefault(_key(pair[1]), pair)
+    return list(seen.values())
+
+
+class _End:
+    """What delivery brought one recipient of LMTP. error: what to tell where it is not ours. rest: what is to
+    be queued, so that it is."""
+
+    def __init__(self, recipient: Recipient, known: Mapping[tuple[str, str], Exception | None]) -> None:
+        failed: list[tuple[Target, Exception]] = []
         for target in recipient.targets:
-            key = (target.user, target.folder) if target.user else ("", target.address)
-            if key not in seen:
-                seen.add(key)
-                pairs.append((recipient, target))
-    return pairs
+            error = known.get(_key(target))
+            if error is not None:
+                failed.append((target, error))
+        away = [target for target in recipient.targets if target.domain]
+        self.rest: list[Pair] = []
+        self.error: MailError | None = None
+        if failed and len(failed) == len(recipient.targets):
+            self.error = worst([error for _, error in failed])
+        else:
+            self.rest = [(recipient, target) for target in (*away, *(target for target, _ in failed))]
 
 
-def worst(errors: Sequence[Exception]) -> Exception:
+def worst(errors: Sequence[Exception]) -> MailError:
     """What to tell where all failed: a temporary error if there is one, for then a retry makes sense."""
     known = [error if isinstance(error, MailError) else TemporaryFailure(cause=error) for error in errors]
     return next((error for error in known if error.temporary), known[0])

@@ -31,10 +31,15 @@ def received(
     recipient: str,
     when: float,
     utf8: bool = False,
+    lmtp: bool = False,
 ) -> bytes:
     """One Received field. `recipient` is "" unless the message has exactly one: the others may be secret."""
     name = _UNSAFE_NAME.sub("?", helo)[:255] or "unknown"
-    protocol = "UTF8SMTP" if utf8 else "ESMTP" if extended else "SMTP"  # RFC 3848; RFC 6531, 4.3
+    protocol = "LMTP" if lmtp else "SMTP"  # RFC 3848; RFC 6531, 4.3
+    if utf8:
+        protocol = f"UTF8{protocol}"
+    elif extended and not lmtp:
+        protocol = "ESMTP"
     protocol += ("S" if peer.tls else "") + ("A" if authenticated else "")
     tls = f" ({_UNSAFE_COMMENT.sub('?', peer.tls)})" if peer.tls else ""
     to = f"\n\tfor <{_UNSAFE_PATH.sub('?', recipient)}>" if recipient else ""

@@ -1,6 +1,7 @@
 """Listening sockets from Twisted endpoint strings, with a transport that sends at once where it can.
 
-Where several processes share a socket, one opens it (`hold`) and the others take it over (`adopt`).
+Where several processes share a socket, one opens it (`hold`) and the others take it over (`adopt`). A Unix
+socket is for its owner and group, unless the endpoint string has a mode.
 
 Twisted's `write` never sends: it asks epoll for writability, and the bytes leave one poll later. For the
 short replies of mail protocols that is two system calls and a reactor turn too many (measured: 166 against
@@ -10,13 +11,18 @@ short replies of mail protocols that is two system calls and a reactor turn too 
 from __future__ import annotations
 
 import os
+import re
+import socket
+from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet import tcp
+from twisted.internet import tcp, unix
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from mailserver.interfaces import Listener
@@ -25,6 +31,9 @@ from mailserver.net.factory import ConnectionFactory
 AHEAD = 1  # connections more than another process has, without leaving it the next
 MOMENT = 0.001  # seconds for it to come
 PATIENCE = 5
+UNIX_MODE = "660"  # Twisted's own default lets everybody in
+
+_log = Logger()
 
 
 class EagerServer(tcp.Server):
@@ -65,9 +74,15 @@ async def listen(
 
     Fails with twisted.internet.error.CannotListenError.
     """
-    endpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+    endpoint = _endpoint(reactor, description)
     listening: Deferred[IListeningPort] = endpoint.listen(_wrapped(reactor, factory, tls))
     return _listener(await listening, factory)
+
+
+def _endpoint(reactor: Any, description: str) -> Any:
+    if re.match("unix:", description) and not re.search("(?<!\\\\):mode=", description):
+        description += f":mode={UNIX_MODE}"
+    return serverFromString(reactor, description)  # type: ignore[no-untyped-call]
 
 
 def _wrapped(reactor: Any, factory: ConnectionFactory, tls: IOpenSSLServerConnectionCreator | None) -> Any:
@@ -89,8 +104,7 @@ async def hold(reactor: Any, service: str, description: str) -> Listener:
     no socket."""
     factory = Factory()
     factory.noisy = False
-    endpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
-    listening: Deferred[Any] = endpoint.listen(factory)
+    listening: Deferred[Any] = _endpoint(reactor, description).listen(factory)
     port = await listening
     if not isinstance(port, tcp.Port):
         await port.stopListening()
@@ -107,10 +121,34 @@ def adopt(
     tls: IOpenSSLServerConnectionCreator | None,
 ) -> Listener:
     """Accept from a socket that another process holds open. The descriptor itself is closed."""
-    port = reactor.adoptStreamPort(fd, family, _wrapped(reactor, factory, tls))
+    wrapped = _wrapped(reactor, factory, tls)
+    if family == socket.AF_UNIX:
+        shared: Any = _SharedUnixPort
+        port = shared._fromListeningDescriptor(reactor, fd, wrapped)
+        port.startListening()
+    else:
+        port = reactor.adoptStreamPort(fd, family, wrapped)
     os.close(fd)
     _Balance(reactor, port, factory)
     return _listener(port, factory)
+
+
+class _SharedUnixPort(unix.Port):
+    """A Unix socket of another process, which has made its name and will remove it. To Twisted a path that
+    begins with NUL is none of the file system: no mode is set, and nothing is removed."""
+
+    def _buildAddr(self, name: str | bytes | None) -> UNIXAddress:
+        return UNIXAddress(b"\0" + os.fsencode(name or b""))
+
+
+async def close(listeners: Sequence[Listener]) -> None:
+    """No connection is accepted any more. What goes wrong is logged: a Unix socket may lie in a folder that
+    this process may not write to."""
+    for listener in listeners:
+        try:
+            await listener.port.stopListening()
+        except Exception as error:
+            _log.warn("{service}: {error}", service=listener.service, error=error)
 
 
 class _Balance:

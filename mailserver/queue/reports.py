@@ -73,14 +73,15 @@ class Reporter:
         reported = [_reported(r, action, r.status or "2.0.0") for r in recipients]
         return self._make(job.message.envelope, job.head, reported, now)
 
-    def expanded(
-        self, envelope: Envelope, head: bytes, recipients: Sequence[Recipient], now: float
+    def told(
+        self, envelope: Envelope, head: bytes, recipients: Sequence[Recipient], now: float, action: str
     ) -> NewMessage | None:
-        """About aliases with several addresses behind them, which get the message (RFC 3461, 5.2.7.3 c)."""
+        """About recipients that never were in the queue. `action`: "delivered", or "expanded" of aliases with
+        several addresses behind them, which get the message (RFC 3461, 5.2.7.3 c)."""
         if not envelope.reverse_path:
             return None
         reported = [
-            ReportedRecipient(recipient.address, "expanded", "2.0.0", orcpt=recipient.orcpt)
+            ReportedRecipient(recipient.address, action, "2.0.0", orcpt=recipient.orcpt)
             for recipient in recipients
         ]
         report = self._make(envelope, head, reported, now)

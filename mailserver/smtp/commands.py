@@ -12,6 +12,7 @@ from typing import Any
 from attrs import field, frozen
 
 from mailserver.errors import BadAddress, BadSasl, MailError
+from mailserver.smtp.dialects import SMTP
 from mailserver.wire.address import Mailbox, parse_path
 from mailserver.wire.sasl import MAX_ENCODED, decode_base64
 
@@ -42,7 +43,7 @@ def bad_arguments(text: str = "Syntax error in parameters or arguments") -> Comm
 
 @frozen
 class Helo:
-    """HELO, EHLO (RFC 5321, 4.1.1.1)."""
+    """HELO, EHLO (RFC 5321, 4.1.1.1), LHLO (RFC 2033, 4.1)."""
 
     name: str
     extended: bool
@@ -248,9 +249,16 @@ _FOREIGN = frozenset(
 )
 
 
-def parse(line: bytes, mail: Parameters, rcpt: Parameters, *, utf8: bool = False) -> Command:
+def parse(
+    line: bytes,
+    mail: Parameters,
+    rcpt: Parameters,
+    *,
+    utf8: bool = False,
+    hello: Mapping[bytes, bool] = SMTP.hello,
+) -> Command:
     """The command of one line (without CRLF). `mail` and `rcpt` are the parameters now announced; `utf8`:
-    the transaction was opened with SMTPUTF8. Raises CommandError."""
+    the transaction was opened with SMTPUTF8; `hello`: see `Dialect`. Raises CommandError."""
     verb, _, argument = line.partition(b" ")
     verb = verb.upper()
     if verb == b"RCPT":
@@ -261,8 +269,8 @@ def parse(line: bytes, mail: Parameters, rcpt: Parameters, *, utf8: bool = False
         if argument.strip(b" "):
             raise bad_arguments("No argument is allowed")
         return _ALONE[verb]
-    if verb in (b"EHLO", b"HELO"):
-        return _helo(argument.strip(b" "), verb == b"EHLO")
+    if verb in hello:
+        return _helo(argument.strip(b" "), hello[verb])
     if verb == b"AUTH":
         return _auth(argument.strip(b" "))
     if verb == b"BDAT":

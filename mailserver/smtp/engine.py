@@ -1,5 +1,7 @@
 """The SMTP server as a state machine without I/O (RFC 5321; 1870, 2034, 2920, 3030, 3207, 4954, 6152, 6409).
 
+It speaks LMTP too (RFC 2033), where `options.dialect` says so.
+
 Feed bytes with `receive`, take events with `next_event` until it returns None, send `data_to_send`. An
 event that is a question (`MailOffered`, `RecipientOffered`, `BodyEnded`, `AuthOffered`, `AuthResponse`,
 `TlsRequested`) stops the engine: nothing more leaves its buffer until `accept`, `refuse` or `challenge`
@@ -12,25 +14,16 @@ byte give the same events, but for commands that must end a segment (`MUST_END_A
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mailserver.errors import MailError, MessageTooLarge
 from mailserver.smtp import commands, events, replies
-from mailserver.smtp.commands import (
-    MAX_SASL,
-    Command,
-    CommandError,
-    FatalError,
-    bad_arguments,
-    decode_sasl,
-    parse,
-)
+from mailserver.smtp.authenticating import Authenticating
+from mailserver.smtp.commands import MAX_SASL, Command, CommandError, FatalError, parse
 from mailserver.smtp.events import Event
 from mailserver.smtp.extensions import NO_PARAMETERS, Options, offer
 from mailserver.smtp.incoming import ChunkedBody, IncomingBody
-from mailserver.smtp.speaking import Speaking
 from mailserver.smtp.transitions import IN_A_MESSAGE, MUST_END_A_GROUP, TRANSITIONS, State, out_of_order
 from mailserver.wire.buffer import BareLineFeed, LineBuffer, LineTooLong
 
@@ -39,25 +32,21 @@ MAX_COMMAND = 2048  # any other command: 512 (RFC 5321, 4.5.3.1.4) and room for 
 DRAIN = 4  # a refused body is read to its end up to this many times `max_size`, then the connection closes
 
 
-class SmtpEngine(Speaking):
+class SmtpEngine(Authenticating):
     """One session.
 
-    helo:          the name the client gave, "" before HELO
-    extended:      the client said EHLO
-    secured:       TLS was begun by STARTTLS
-    authenticated: AUTH succeeded
+    helo:    the name the client gave, "" before HELO
+    secured: TLS was begun by STARTTLS
     """
 
     def __init__(self, options: Options, *, secured: bool = False) -> None:
         super().__init__(options, LineBuffer(MAX_LINE, strict_lf=True))
         self.helo = ""
-        self.extended = False
         self.secured = secured
-        self.authenticated = False
         self._utf8 = False
         self._binary = False
         self._offered_recipients = 0
-        self._last_word = False  # SASL: an empty line confirms the server's last word
+        self._recipients: int | None = None  # accepted ones; None where no message is owed an answer
         self._body = IncomingBody(options.max_size)
 
     # --- input and output -------------------------------------------------------------------------
@@ -79,7 +68,9 @@ class SmtpEngine(Speaking):
 
     def greet(self) -> None:
         """The greeting (RFC 5321, 4.3.1)."""
-        self._out.append(replies.encode(220, "", f"{self.options.hostname} ESMTP ready"))
+        self._out.append(
+            replies.encode(220, "", f"{self.options.hostname} {self.options.dialect.greeting} ready")
+        )
 
     def next_event(self) -> Event | None:
         """The next event, or None where bytes or an answer are needed first."""
@@ -126,10 +117,11 @@ class SmtpEngine(Speaking):
     def _parse(self, line: bytes) -> Command:
         if len(line) > MAX_COMMAND - 2 and line[:5].upper() != b"AUTH ":
             raise FatalError("Line too long")
+        hello = self.options.dialect.hello
         if not self.extended:
-            return parse(line, NO_PARAMETERS, NO_PARAMETERS)
+            return parse(line, NO_PARAMETERS, NO_PARAMETERS, hello=hello)
         now = offer(self.options)
-        return parse(line, now.mail, now.rcpt, utf8=self._utf8)
+        return parse(line, now.mail, now.rcpt, utf8=self._utf8, hello=hello)
 
     def _too_long(self) -> None:
         if self.state is State.AUTH:
@@ -155,7 +147,7 @@ class SmtpEngine(Speaking):
     def _execute(self, command: Command) -> Event | None:
         kind = type(command)
         if self.state not in TRANSITIONS[kind]:
-            error = out_of_order(kind, self.state, self._offered_recipients)
+            error = out_of_order(kind, self.state, self._offered_recipients, self.options.dialect)
             if not isinstance(command, commands.Bdat):
                 raise error
             self._forget_chunks()
@@ -176,12 +168,9 @@ class SmtpEngine(Speaking):
         if state is not None:
             self.state = state
 
-    def _ask(self, question: Event) -> Event:
-        self._question = question
-        return question
-
     def _helo(self, command: commands.Helo) -> None:
         self._forget_chunks()
+        self._recipients = None
         self.helo, self.extended, self._utf8 = command.name, command.extended, False
         if command.extended:
             reply = replies.lines(250, list(offer(self.options).ehlo))
@@ -226,12 +215,14 @@ class SmtpEngine(Speaking):
 
     def _rset(self, command: commands.Rset) -> None:
         self._forget_chunks()
+        self._recipients = None
         self._utf8 = False
         self._done(command, replies.OK)
         self._count_junk()
 
     def _simple(self, command: commands.Noop | commands.Vrfy | commands.Help) -> None:
-        self._done(command, _SIMPLE_REPLIES[type(command)])
+        reply = _SIMPLE_REPLIES.get(type(command)) or replies.encode(214, "2.0.0", self.options.dialect.help)
+        self._done(command, reply)
         self._count_junk()
 
     def _quit(self, command: commands.Quit) -> None:
@@ -252,42 +243,8 @@ class SmtpEngine(Speaking):
         self.state = State.START
         self.secured = True
         self.authenticated = self.extended = self._utf8 = False
+        self._recipients = None
         self.helo = ""
-
-    # --- AUTH (RFC 4954) --------------------------------------------------------------------------
-
-    def _auth(self, command: commands.Auth) -> Event:
-        if self.options.needs_tls:
-            raise CommandError("Must issue a STARTTLS command first", code=530, enhanced="5.7.0")
-        if self.authenticated or not self.extended or not self.options.mechanisms:
-            raise CommandError("AUTH is not available now", code=503, enhanced="5.5.1")
-        return self._ask(events.AuthOffered(command))
-
-    def _sasl_line(self, line: bytes) -> Event | None:
-        try:
-            if line == b"*":
-                raise CommandError("Authentication cancelled", code=501, enhanced="5.7.0")
-            data = decode_sasl(line)
-            if not self._last_word:
-                return self._ask(events.AuthResponse(data))
-            if data:
-                raise bad_arguments("An empty response was expected")
-        except CommandError as error:
-            self._cancel(error)
-        else:
-            self._authenticated()
-        return None
-
-    def _cancel(self, error: MailError) -> None:
-        self.state = State.READY
-        self._told.append(events.AuthCancelled())
-        self._reply_error(error)
-
-    def _authenticated(self) -> None:
-        self._out.append(replies.AUTHENTICATED)
-        self.state = State.READY
-        self.authenticated = True
-        self._told.append(events.Authenticated())
 
     # --- the message ------------------------------------------------------------------------------
 
@@ -311,7 +268,7 @@ class SmtpEngine(Speaking):
 
     def _flooded(self) -> None:
         self._told.append(events.BodyRefused(MessageTooLarge()))
-        self._close(MessageTooLarge(), "message too large")
+        self._close(MessageTooLarge(), "message too large", self._replies_due())
 
     def _body_ended(self) -> Event | None:
         body = self._body
@@ -324,13 +281,23 @@ class SmtpEngine(Speaking):
             self._out.append(replies.encode(250, "2.0.0", f"{body.size} octets so far"))
             self._count_junk()
             return None
+        due = self._replies_due()
         self._end_transaction()
-        self._reply_error(error)
+        self._reply_error(error, due)
         return events.BodyRefused(error)
+
+    def _replies_due(self) -> int:
+        """How often the end of this message, or of this chunk, is answered (RFC 2033, 4.2, 4.3): once for
+        each recipient that was accepted, which can be not at all, though a chunk before it was refused."""
+        if self.options.dialect.each and self._body.last and self._recipients is not None:
+            return self._recipients
+        return 1
 
     def _end_transaction(self) -> None:
         self.state = State.READY if self.helo else State.START
         self._utf8 = False
+        if self._body.last:
+            self._recipients = None
 
     # --- answers ----------------------------------------------------------------------------------
 
@@ -338,15 +305,14 @@ class SmtpEngine(Speaking):
         """Yes to the open question; `text` is told at the end of a message."""
         question = self._answer()
         if isinstance(question, events.MailOffered):
-            self._offered_recipients = 0
+            self._offered_recipients = self._recipients = 0
             self._utf8, self._binary = question.command.smtputf8, question.command.binary
             self._done(question.command, replies.SENDER_OK)
         elif isinstance(question, events.RecipientOffered):
+            self._recipients = (self._recipients or 0) + 1
             self._done(question.command, replies.RECIPIENT_OK)
         elif isinstance(question, events.BodyEnded):
-            self.failures = self._junk = 0
-            self._end_transaction()
-            self._out.append(replies.encode(250, "2.0.0", text))
+            self._conclude([text] * self._replies_due())
         elif isinstance(question, events.AuthOffered | events.AuthResponse):
             self._authenticated()
         elif isinstance(question, events.TlsRequested):
@@ -356,33 +322,38 @@ class SmtpEngine(Speaking):
     def refuse(self, error: MailError) -> None:
         """No to the open question."""
         question = self._answer()
+        due = 1
         if isinstance(question, events.BodyEnded):
+            due = self._replies_due()
             self._end_transaction()
         elif isinstance(question, events.AuthOffered | events.AuthResponse):
             self.state = State.READY
+        elif isinstance(question, events.RecipientOffered) and self.options.dialect.each:
+            # A queue next door, which does not know our users, and is right to ask (RFC 2033, 3).
+            self._out.append(replies.error(error))
+            return
         if question is not None:
-            self._reply_error(error)
+            self._reply_error(error, due)
 
-    def challenge(self, data: bytes, *, last: bool = False) -> None:
-        """Go on with the SASL exchange. `last`: the exchange has succeeded and `data` is the server's last
-        word, which the client confirms by an empty line (RFC 4954, 4)."""
+    def conclude(self, outcomes: Sequence[MailError | str]) -> None:
+        """Answer the end of a message for each recipient by itself, in their order (RFC 2033, 4.2): with an
+        error, or what is told of success. Only where the dialect has it so."""
         if self._answer() is not None:
-            self._out.append(b"334 " + b64encode(data) + b"\r\n")
-            self.state = State.AUTH
-            self._last_word = last
+            self._conclude(outcomes)
 
-    def _answer(self) -> Event | None:
-        """Close the question; None where the session has ended meanwhile."""
-        question, self._question = self._question, None
-        if question is None and self.state is not State.CLOSED:
-            raise RuntimeError("no question is open")
-        return question
+    def _conclude(self, outcomes: Sequence[MailError | str]) -> None:
+        self.failures = self._junk = 0
+        self._end_transaction()
+        for outcome in outcomes:
+            if isinstance(outcome, MailError):
+                self._out.append(replies.error(outcome))
+            else:
+                self._out.append(replies.encode(250, "2.0.0", outcome))
 
 
 _SIMPLE_REPLIES: dict[type, bytes] = {
     commands.Noop: replies.OK,
     commands.Vrfy: replies.CANNOT_VERIFY,
-    commands.Help: replies.HELP,
 }
 _HANDLERS: dict[type, Callable[[SmtpEngine, Any], Event | None]] = {
     commands.Helo: SmtpEngine._helo,

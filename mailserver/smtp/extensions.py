@@ -16,6 +16,7 @@ from attrs import field, frozen
 
 from mailserver.errors import BadAddress
 from mailserver.smtp.commands import Parameters, bad_arguments
+from mailserver.smtp.dialects import SMTP, Dialect
 from mailserver.wire.address import parse_mailbox
 
 NO_PARAMETERS: Parameters = MappingProxyType({})
@@ -38,6 +39,7 @@ class Options:
     needs_tls:  AUTH will be offered once TLS is on
     errors:     wrong or refused commands before the session ends with 421
     junk:       commands in a row that do not lead to a message, before the session ends with 421
+    dialect:    SMTP or LMTP
     """
 
     hostname: str
@@ -47,6 +49,7 @@ class Options:
     needs_tls: bool = False
     errors: int = 20
     junk: int = 100
+    dialect: Dialect = SMTP
 
 
 @frozen

@@ -17,7 +17,7 @@ from mailserver.smtp.protocol import SmtpConnection
 
 
 class SmtpFactory(ConnectionFactory):
-    """The services "smtp" (MX), "submission" and "submissions".
+    """The services "smtp" (MX), "lmtp", "submission" and "submissions".
 
     tls:    what `startTLS` wants (`TlsContexts.server(service)`), None where STARTTLS is not possible
     quota:  usage of a mailbox as far as it is known (`IMailStore.quota`)
@@ -45,7 +45,7 @@ class SmtpFactory(ConnectionFactory):
         filters: Sequence[Policy] = (),
     ) -> None:
         super().__init__(service=service, settings=settings, audit=audit, reactor=reactor, counter=counter)
-        make = rules.mx if service == "smtp" else rules.submission
+        make: Callable[..., rules.Service] = rules.MAKERS.get(service, rules.submission)
         self.rules = make(settings, router, quota, clock, filters)
         self.router = router
         self.acceptor = acceptor

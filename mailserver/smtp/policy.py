@@ -178,6 +178,18 @@ class NoRelay(Policy):
             raise RelayDenied
 
 
+class LocalOnly(Policy):
+    """LMTP delivers; it sends nothing on for anybody, wherever he comes from. An alias may lead elsewhere."""
+
+    def __init__(self, router: IRouter) -> None:
+        self._router = router
+
+    def on_recipient(self, transaction: Transaction, rcpt: Rcpt, targets: Sequence[Target]) -> None:
+        domain = rcpt.path.domain
+        if domain and not self._router.is_local_domain(domain):
+            raise RelayDenied
+
+
 # --- submission (RFC 6409) -----------------------------------------------------------------------
 
 

@@ -7,12 +7,11 @@ by going away in the middle of a message is that message, and nothing is left of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from mailserver.delivery.body import Body
@@ -21,11 +20,11 @@ from mailserver.interfaces import (
     Peer,
     Recipient,
 )
-from mailserver.net.connection import Connection
 from mailserver.smtp import events
 from mailserver.smtp.engine import SmtpEngine
 from mailserver.smtp.extensions import Options
 from mailserver.smtp.login import LogIn
+from mailserver.smtp.loop import Loop
 from mailserver.smtp.policy import ask, edit_binary
 from mailserver.smtp.transaction import Transaction
 from mailserver.smtp.transitions import IN_A_MESSAGE
@@ -33,26 +32,20 @@ from mailserver.smtp.transitions import IN_A_MESSAGE
 if TYPE_CHECKING:
     from mailserver.smtp.factory import SmtpFactory
 
-MAX_WAITING = 64 * 1024  # octets that wait behind an open question before reading stops
-EVENTS_AT_ONCE = 100  # then other connections have their turn
 TARPIT_AFTER = 5  # refused commands of a stranger, after which each refused recipient costs time (CASES D9)
 TARPIT_SECONDS = 2.0
 
 TIMEOUT = MailError("Timeout, closing connection", code=421, enhanced="4.4.2")
 
 
-class SmtpConnection(Connection):
+class SmtpConnection(Loop):
     """One session."""
 
     factory: SmtpFactory
 
     def __init__(self, peer: Peer) -> None:
         super().__init__(peer)
-        self._running = False
-        self._stopping = False
         self._transaction: Transaction | None = None
-        self._body: Body | None = None
-        self._later: IDelayedCall | None = None
 
     # --- the connection ---------------------------------------------------------------------------
 
@@ -121,91 +114,19 @@ class SmtpConnection(Connection):
             needs_tls=log_in and not mechanisms and not peer.tls,
             errors=config.limits.errors,
             junk=config.limits.junk_commands,
+            dialect=factory.rules.dialect,
         )
 
     def _arm(self) -> None:
         self.allowance.begin_pace()
         self.set_deadline(self.factory.settings.now.limits.smtp_timeout)
 
-    # --- the loop ---------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        """Handle what the engine has, send what it says, until it needs bytes or an answer."""
-        if self._running:
+    def _handle(self, event: events.Event) -> None:
+        if isinstance(event, _COUNTED) and not self.count_command():
             return
-        self._running = True
-        try:
-            self._handle_events()
-        except Exception:
-            self.log.failure("a connection from {ip} broke the SMTP server", ip=self.peer.ip)
-            self.abort()
-        finally:
-            self._running = False
-        out = self.engine.data_to_send()
-        if out:
-            self.send(out)
-        if self.engine.question is not None:
-            self.set_deadline(None)  # we are the slow ones now
-        elif out:
-            self._arm()  # a whole command is a sign of life; single octets are not (CASES E1)
-        if self.engine.buffered > MAX_WAITING or (self._body is not None and self._body.full):
-            self.pause_input()
-        else:
-            self.resume_input()
+        _HANDLERS[type(event)](self, event)
 
-    def _handle_events(self) -> None:
-        engine = self.engine
-        for _ in range(EVENTS_AT_ONCE):
-            if not self.open or (self._body is not None and self._body.full):
-                return
-            event = engine.next_event()
-            if event is None:
-                return
-            if isinstance(event, _COUNTED) and not self.count_command():
-                continue
-            _HANDLERS[type(event)](self, event)
-        if self._later is None:
-            self._later = self.factory.reactor.callLater(0, self._go_on)
-
-    def _go_on(self) -> None:
-        self._later = None
-        self._run()
-
-    def _cancel_later(self) -> None:
-        later, self._later = self._later, None
-        if later is not None and later.active():
-            later.cancel()
-
-    def _answered(self) -> None:
-        """A question was answered: the engine goes on."""
-        if self._stopping:
-            self.engine.close(ServiceUnavailable())
-        self._run()
-
-    def _accept(self, text: str = "Ok") -> None:
-        self.engine.accept(text)
-        self._answered()
-
-    def _refuse(self, error: MailError) -> None:
-        self.engine.refuse(error)
-        self._answered()
-
-    def _guard(
-        self,
-        function: Callable[..., Deferred[Any] | None],
-        *args: Any,
-        then: Callable[[], None] | None = None,
-    ) -> None:
-        """Call what answers a question, and `then` once it has; whatever goes wrong in it is the answer."""
-        try:
-            waiting = function(*args)
-        except Exception:
-            self._went_wrong(Failure())  # type: ignore[no-untyped-call]
-            return
-        if waiting is not None:
-            if then is not None:
-                waiting.addCallback(lambda _: then())
-            waiting.addErrback(self._went_wrong)
+    # --- answers -----------------------------------------------------------------------------------
 
     def _went_wrong(self, failure: Failure) -> None:
         error = failure.value
@@ -340,6 +261,9 @@ class SmtpConnection(Connection):
         now = factory.clock()
         envelope = transaction.envelope(now)
         trace = transaction.received_field(factory.settings.now.hostname, now)
+        if factory.rules.dialect.each:
+            each: Deferred[Any] = factory.acceptor.accept_each(envelope, trace, body)
+            return each.addCallback(self._each_taken, transaction)
         taken: Deferred[Any] = factory.acceptor.accept(envelope, trace, body)
         return taken.addCallback(self._taken, transaction)
 
@@ -347,6 +271,20 @@ class SmtpConnection(Connection):
         """The message is ours; nothing from here on may say otherwise (CASES F12)."""
         self._body = self._transaction = None
         self._accept(f"Ok, id {transaction.id}")
+
+    def _each_taken(self, answers: Sequence[MailError | None], transaction: Transaction) -> None:
+        """LMTP: what was ours for a recipient is told as ours, and nothing else is."""
+        self._body = self._transaction = None
+        told: list[MailError | str] = []
+        for recipient, error in zip(transaction.recipients, answers, strict=True):
+            if error is None:
+                told.append(f"<{recipient.address}> Ok, id {transaction.id}")
+                continue
+            transaction.log_rejected(self.factory.audit, error, recipient.address)
+            code = 451 if error.code == 421 else error.code  # one recipient's failure ends no session
+            told.append(MailError(f"<{recipient.address}> {error.text}", code=code, enhanced=error.enhanced))
+        self.engine.conclude(told)
+        self._answered()
 
     def _log_rejected(self, error: MailError, event: events.Event) -> None:
         if self._transaction is not None:

@@ -1,4 +1,4 @@
-"""The two rule sets: which policies make up the MX service, and which make up submission."""
+"""The rule sets: which policies make up the MX service, LMTP, and submission."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from attrs import frozen
 
 from mailserver.interfaces import IRouter, QuotaUsage
 from mailserver.message.addresses import parse_addresses
+from mailserver.smtp.dialects import LMTP, SMTP, Dialect
 from mailserver.smtp.policy import (
     Complete,
     FreeSpace,
     Limits,
+    LocalOnly,
     LogInFirst,
     NoRelay,
     OwnSender,
@@ -27,6 +29,7 @@ class Service:
 
     log_in: bool
     policies: tuple[Policy, ...]
+    dialect: Dialect = SMTP
 
 
 def mx(
@@ -40,6 +43,18 @@ def mx(
     return Service(
         False, (FreeSpace(settings, clock), NoRelay(router), Limits(settings), Quota(quota), *filters)
     )
+
+
+def lmtp(
+    settings: Any,
+    router: IRouter,
+    quota: Callable[[str], QuotaUsage | None],
+    clock: Callable[[], float],
+    filters: Sequence[Policy] = (),
+) -> Service:
+    """Mail for local users from a queue next door (RFC 2033)."""
+    policies = FreeSpace(settings, clock), LocalOnly(router), Limits(settings), Quota(quota)
+    return Service(False, (*policies, *filters), LMTP)
 
 
 def submission(
@@ -63,6 +78,10 @@ def submission(
             *filters,
         ),
     )
+
+
+MAKERS: dict[str, Callable[..., Service]] = {"smtp": mx, "lmtp": lmtp}
+"""What makes a service by its name; any other is `submission`."""
 
 
 def addresses_of(value: bytes) -> list[str] | None:

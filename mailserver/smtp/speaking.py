@@ -27,6 +27,17 @@ class Speaking:
         self._question: Event | None = None
         self._told: list[Event] = []  # events that need no answer and wait to be taken
 
+    def _ask(self, question: Event) -> Event:
+        self._question = question
+        return question
+
+    def _answer(self) -> Event | None:
+        """Close the question; None where the session has ended meanwhile."""
+        question, self._question = self._question, None
+        if question is None and self.state is not State.CLOSED:
+            raise RuntimeError("no question is open")
+        return question
+
     def data_to_send(self) -> bytes:
         """All replies since the last call."""
         out, self._out = self._out, []
@@ -39,9 +50,10 @@ class Speaking:
             self._out.append(replies.encode(421, "4.7.0", "Too many commands without a message"))
             self._end("too many commands")
 
-    def _reply_error(self, error: MailError) -> None:
-        """An error reply; too many of them end the session. Temporary refusals are not the client's fault."""
-        self._out.append(replies.error(error))
+    def _reply_error(self, error: MailError, times: int = 1) -> None:
+        """An error reply; too many of them end the session. Temporary refusals are not the client's fault.
+        `times`: as many replies, for one fault."""
+        self._out.append(replies.error(error) * times)
         if error.code == 421:
             self._end("unavailable")
         elif not error.temporary:
@@ -50,8 +62,8 @@ class Speaking:
                 self._out.append(replies.encode(421, "4.7.0", "Too many errors"))
                 self._end("too many errors")
 
-    def _close(self, error: MailError, reason: str) -> None:
-        self._out.append(replies.error(error))
+    def _close(self, error: MailError, reason: str, times: int = 1) -> None:
+        self._out.append(replies.error(error) * times)
         self._end(reason)
 
     def _end(self, reason: str) -> None:

@@ -64,6 +64,7 @@ class Transaction:
             recipient=only,
             when=when,
             utf8=self.mail.smtputf8,
+            lmtp=self.peer.protocol == "lmtp",
         )
 
     def log_rejected(self, audit: Any, error: MailError, recipient: str = "") -> None:

@@ -20,6 +20,7 @@ from mailserver.smtp.commands import (
     StartTls,
     Vrfy,
 )
+from mailserver.smtp.dialects import SMTP, Dialect
 
 
 class State(Enum):
@@ -64,14 +65,15 @@ TRANSITIONS: dict[type, dict[State, State | None]] = {
 MUST_END_A_GROUP = (Helo, Data, StartTls)
 
 
-def out_of_order(kind: type, state: State, offered_recipients: int) -> CommandError:
-    """The refusal of a command that may not come now. `offered_recipients`: RCPTs of this transaction."""
+def out_of_order(kind: type, state: State, offered_recipients: int, dialect: Dialect = SMTP) -> CommandError:
+    """The refusal of a command that may not come now. `offered_recipients`: RCPTs of this transaction.
+    LMTP wants 503 in any case (RFC 2033, 4.2)."""
     if state is State.START:
-        text = "Send EHLO first"
+        text = f"Send {dialect.first_hello} first"
     elif state is State.CHUNKED:
         text = "Send the next chunk, or RSET"
     elif kind in (Data, Bdat) and state is State.MAIL and offered_recipients:
-        return CommandError("No valid recipients", code=554, enhanced="5.5.1")
+        return CommandError("No valid recipients", code=503 if dialect.each else 554, enhanced="5.5.1")
     elif kind in (Rcpt, Data, Bdat):
         text = "Send MAIL first" if state is State.READY else "Send RCPT first"
     elif kind is Mail:

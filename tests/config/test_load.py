@@ -190,9 +190,21 @@ WRONG = {
         '[listen]\nimap4 = ["tcp:143"]\n',
         'listen.imap4: unknown key (did you mean "imap"?)',
     ),
-    "not_yet_lmtp": (
-        '[listen]\nlmtp = ["tcp:24"]\n',
-        "listen.lmtp: this service is not available in this version ([])",
+    "lmtp_on_the_port_of_smtp": (
+        '[listen]\nlmtp = ["tcp:25"]\n',
+        "listen.lmtp[0]: 'tcp:25': LMTP must not be on port 25 (24, by custom)",
+    ),
+    "unix_mode": (
+        '[listen]\nlmtp = ["unix:/run/x:mode=rw"]\n',
+        "listen.lmtp[0]: 'unix:/run/x:mode=rw' has the mode 'rw' (three octal digits",
+    ),
+    "unix_path": (
+        '[listen]\nlmtp = ["unix:lmtp"]\n',
+        "listen.lmtp[0]: 'unix:lmtp' has the path 'lmtp' (a whole one",
+    ),
+    "unix_twice": (
+        '[listen]\nlmtp = ["unix:/run/x:mode=600"]\nsmtp = ["unix:/run/x"]\n',
+        "listen.lmtp[0]: 'unix:/run/x:mode=600' is taken by smtp[0] (one each)",
     ),
     "not_yet_sieve": ('[listen]\nsieve = ["tcp:4190"]\n', "listen.sieve: this service is not available"),
     "not_yet_http": ('[listen]\nhttp = ["tcp:80"]\n', "listen.http: this service is not available"),

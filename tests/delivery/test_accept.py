@@ -70,20 +70,22 @@ def remote(address: str) -> Target:
     return Target(address, domain=address.partition("@")[2])
 
 
-class AcceptorTests(SynchronousTestCase):
+class Scene(SynchronousTestCase):
     def setUp(self) -> None:
         self.local, self.queue, self.audit = Local(), Queue(), Audit()
         self.reporter = Reporter(make_settings(), FakeRouter(), lambda: "r1")  # type: ignore[arg-type]
         self.acceptor = Acceptor(self.local, self.queue, self.reporter, self.audit, Clock())
         self.body = MemoryBody(b"text\n")
 
+    def assert_discarded(self) -> None:
+        self.assertEqual(b"".join(self.body.chunks()), b"")
+
+
+class AcceptorTests(Scene):
     def accept(self, *targets: Target) -> Deferred[None]:
         recipients = tuple(Recipient(target.address, (target,)) for target in targets)
         envelope = Envelope("id1", "s@example.com", recipients, Peer("192.0.2.1"))
         return self.acceptor.accept(envelope, b"Received: x\n", self.body)
-
-    def assert_discarded(self) -> None:
-        self.assertEqual(b"".join(self.body.chunks()), b"")
 
     def test_interface(self) -> None:
         verifyObject(IAcceptor, self.acceptor)
@@ -161,3 +163,68 @@ class AcceptorTests(SynchronousTestCase):
         self.patch(self.audit, "event", broken)
         self.successResultOf(self.accept(local("a@b")))
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+
+class AcceptEachTests(Scene):
+    """LMTP: an outcome for each recipient (RFC 2033, 4.2)."""
+
+    def each(self, *recipients: Recipient) -> list[str]:
+        """ "" for what is ours, else the enhanced code."""
+        envelope = Envelope("id1", "s@example.com", recipients, Peer("192.0.2.1"), received_at=1.0)
+        answers = self.successResultOf(self.acceptor.accept_each(envelope, b"Received: x\n", self.body))
+        self.assert_discarded()
+        return ["" if answer is None else answer.enhanced for answer in answers]
+
+    def test_outcomes_are_independent(self) -> None:
+        self.local.errors = {"a@b": OverQuota(), "c@b": ValueError("bug")}
+        users = ["a@b", "e@b", "c@b", "a@b"]
+        found = self.each(*(Recipient(user, (local(user),)) for user in users))
+        self.assertEqual(found, ["4.2.2", "", "4.3.0", "4.2.2"])
+        self.assertEqual((self.local.delivered, self.queue.queued), (["e@b"], []))
+        told = [(name, fields["to"]) for name, fields in self.audit.events]
+        self.assertEqual(told, [("received", "e@b"), ("delivered", "e@b")])
+
+    def test_nothing_is_told_as_received_where_nothing_is_ours(self) -> None:
+        self.local.errors = {"a@b": NoSpace()}
+        self.assertEqual(self.each(Recipient("a@b", (local("a@b"),))), ["4.3.1"])
+        self.assertEqual(self.audit.events, [])
+
+    def test_a_failure_of_all_deliveries_is_each_ones(self) -> None:
+        self.local.deliver = lambda *args: fail(NoSpace())  # type: ignore[method-assign]
+        found = self.each(Recipient("a@b", (local("a@b"),)), Recipient("x@b", (remote("x@y"),)))
+        self.assertEqual((found, self.queue.queued), (["4.3.1", ""], ["x@y"]))
+
+    def test_C15_two_recipients_of_one_mailbox(self) -> None:
+        found = self.each(Recipient("a@b", (local("a@b"),)), Recipient("a+x@b", (local("a@b"),)))
+        self.assertEqual((found, self.local.delivered), (["", ""], ["a@b"]))
+
+    def test_what_an_alias_leads_to_elsewhere_is_queued(self) -> None:
+        """The alias is ours, and so is what it means; the client's queue knows nothing of it."""
+        team = Recipient("team@b", (local("a@b"), remote("x@y")))
+        self.assertEqual(self.each(team, Recipient("c@b", (local("c@b"),))), ["", ""])
+        self.assertEqual((self.local.delivered, self.queue.queued), (["a@b", "c@b"], ["x@y"]))
+
+    def test_F7_a_member_that_fails_beside_others_is_queued(self) -> None:
+        self.local.errors = {"a@b": OverQuota()}
+        team = Recipient("team@b", (local("a@b"), local("c@b")))
+        self.assertEqual((self.each(team), self.queue.queued), ([""], ["a@b"]))
+
+    def test_F7_a_queue_that_fails_is_told_to_those_that_need_it(self) -> None:
+        self.queue.error = NoSpace()
+        team = Recipient("team@b", (local("a@b"), remote("x@y")))
+        self.assertEqual(self.each(team, Recipient("c@b", (local("c@b"),))), ["4.3.1", ""])
+        self.assertEqual([f["to"] for name, f in self.audit.events if name == "received"], ["c@b"])
+
+    def test_G19_success_is_reported_of_those_that_asked(self) -> None:
+        """RFC 3461, 5.2.3: LMTP delivers for good, so nobody else could."""
+        self.local.errors = {"c@b": OverQuota()}
+        wish = frozenset(("SUCCESS",))
+        found = self.each(*(Recipient(user, (local(user),), wish) for user in ("a@b", "c@b")))
+        self.assertEqual(found, ["", "4.2.2"])
+        (report,) = self.queue.reports
+        self.assertIn(b"Final-Recipient: rfc822; a@b\nAction: delivered\n", report)
+        self.assertNotIn(b"c@b", report)
+        self.body = MemoryBody(b"text\n")
+        self.each(Recipient("team@b", (local("a@b"), remote("x@y")), wish))
+        self.assertIn(b"Final-Recipient: rfc822; team@b\nAction: expanded\n", self.queue.reports[1])
+        self.assertEqual(self.queue.notify, {frozenset(("NEVER",))})

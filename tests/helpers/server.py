@@ -54,6 +54,7 @@ class Server:
     users:    local parts, or whole addresses, with the password PASSWORD; or a dict of them to what stands
               as their password in users.toml
     ports:    of services that must not be any free ones
+    listen:   endpoints besides those
     sections: sections of mailserver.toml: `limits={"recipients": 3}`; top-level keys go into `keys`
     """
 
@@ -69,6 +70,7 @@ class Server:
         services: Iterable[str] = SERVICES,
         ports: Mapping[str, int] | None = None,
         keys: Mapping[str, Any] | None = None,
+        listen: Mapping[str, list[str]] | None = None,
         **sections: Mapping[str, Any],
     ) -> None:
         self.folder = folder
@@ -81,6 +83,7 @@ class Server:
         self.aliases = dict(aliases or {})
         self.ports = {service: free_port(host) for service in services} | dict(ports or {})
         self.keys = dict(keys or {})
+        self.listen = dict(listen or {})
         self.sections = {name: dict(values) for name, values in sections.items()}
         self.process: subprocess.Popen[bytes] | None = None
         self.config = folder / "mailserver.toml"
@@ -99,6 +102,8 @@ class Server:
         auth = {"allow_cleartext": True, "failure_delay": "0s"} | self.sections.get("auth", {})
         limits = {"connections_per_ip": 1000} | self.sections.get("limits", {})
         listen = {name: [f"tcp:{port}:interface={self.host}"] for name, port in self.ports.items()}
+        for name, more in self.listen.items():
+            listen[name] = listen.get(name, []) + more
         sections = self.sections | {"auth": auth, "limits": limits, "listen": listen}
         keys = {"hostname": self.hostname, "data_dir": "data", "users_file": "users.toml"} | self.keys
         lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
