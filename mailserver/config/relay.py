@@ -9,6 +9,8 @@ from mailserver.config.schema import Relay, Smarthost
 from mailserver.config.secrets import others_may_read
 from mailserver.config.structure import Table, boolean, count, text, time
 
+MAX_SOCKET_PATH = 107  # octets; sun_path of Linux
+
 
 def read_relay(table: Table | None) -> Relay:
     """The whole section; `username` and `password` stand beside `smarthost` and go into it."""
@@ -61,7 +63,7 @@ def _routes(table: Table | None) -> dict[str, Smarthost]:
     routes: dict[str, Smarthost] = {}
     for name in table.raw if table is not None else ():
         assert table is not None
-        hop = table.value(name, _next_hop, None)
+        hop = table.value(name, _route, None)
         try:
             domain = "*." + domain_name(name[2:]) if name.startswith("*.") else domain_name(name)
         except ValueError as error:
@@ -72,6 +74,20 @@ def _routes(table: Table | None) -> dict[str, Smarthost]:
         elif hop is not None:
             routes[domain] = hop
     return routes
+
+
+def _route(value: object) -> Smarthost:
+    """HOST[:PORT], lmtp:HOST[:PORT], or lmtp:unix:PATH."""
+    written = text(value)
+    if not written.startswith("lmtp:"):
+        return _next_hop(written)
+    where = written.removeprefix("lmtp:")
+    if not where.startswith("unix:"):
+        return Smarthost(*host_and_port(where, 24), lmtp=True)
+    path = where.removeprefix("unix:")
+    if not path.startswith("/") or len(path.encode()) > MAX_SOCKET_PATH:
+        raise ValueError(f'{written!r} is not a socket (as "lmtp:unix:/run/dovecot/lmtp")')
+    return Smarthost(where, 0, lmtp=True)
 
 
 def _next_hop(value: object) -> Smarthost:

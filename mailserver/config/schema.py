@@ -152,12 +152,13 @@ class Search:
 
 @frozen
 class Smarthost:
-    """A next hop with an optional log-in."""
+    """A next hop with an optional log-in. A Unix socket stands as `unix:PATH` for its host."""
 
     host: str
     port: int = 25
     username: str = ""
     password: str = field(default="", repr=False)
+    lmtp: bool = False  # RFC 2033: what is behind it has no queue
 
 
 @frozen
@@ -175,7 +176,7 @@ class Relay:
     messages_per_connection: int = 100
     port: int = 25  # of MX hosts; another one only where the tests or a laboratory need it
     allow_loopback: bool = False  # MX hosts may be this machine; only for tests and laboratories
-    routes: dict[str, Smarthost] = Factory(dict)  # by domain; "*.domain" for what is below it
+    routes: dict[str, Smarthost] = Factory(dict)  # by domain, "*.domain" for what is below it; or "lmtp:…"
 
 
 @frozen

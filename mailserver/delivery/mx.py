@@ -28,11 +28,16 @@ PER_NAME = 3  # addresses of one MX host where there are several hosts
 
 @frozen
 class MailHost:
-    """One address to try. `name` is what TLS certificates and log lines call it."""
+    """One address to try. `name` is what TLS certificates and log lines call it. `ip` is `unix:PATH` for a
+    Unix socket."""
 
     name: str
     ip: str
     port: int = 25
+
+    @property
+    def is_socket(self) -> bool:
+        return self.ip.startswith("unix:")
 
 
 class Unroutable(Exception):
@@ -116,6 +121,8 @@ class HostFinder:
     async def _find_host(self, host: Smarthost) -> list[MailHost]:
         """A route or smarthost: what the administrator wrote is trusted, loopback too, and a mistake in
         it makes mail wait, not bounce."""
+        if host.host.startswith("unix:"):
+            return [MailHost(host.host, host.host, 0)]
         bare = host.host.strip("[]").removeprefix("IPv6:")
         try:
             return [MailHost(bare, str(ipaddress.ip_address(bare)), host.port)]

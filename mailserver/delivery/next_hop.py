@@ -27,4 +27,6 @@ def next_hop(relay: Relay, domain: str) -> NextHop:
     host = host or relay.smarthost
     if host is None:
         return NextHop(domain, domain)
-    return NextHop(f"{host.host.lower()}:{host.port}:{host.username}", "", host)
+    way = "lmtp:" if host.lmtp else ""
+    name = host.host if host.host.startswith("unix:") else f"{host.host.lower()}:{host.port}"
+    return NextHop(f"{way}{name}:{host.username}", "", host)

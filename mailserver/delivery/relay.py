@@ -165,6 +165,7 @@ class Relay:
             password=login.password if login else "",
             clear_auth=policy.clear_auth,
             secure=policy.implicit,
+            lmtp=login is not None and login.lmtp,
         )
         opening = self._connect(
             self._reactor, host.ip, host.port, options, lambda: self._context(host.name, policy.verify)
@@ -284,7 +285,10 @@ class _Work:
 
 
 def str_of(host: MailHost) -> str:
-    """`mx.example.org[192.0.2.1]:25`, as log lines and DSNs name a host; the port where it is another."""
+    """`mx.example.org[192.0.2.1]:25`, as log lines and DSNs name a host; the port where it is another, and
+    `unix:/run/dovecot/lmtp` for a socket."""
+    if host.is_socket:
+        return host.ip
     port = "" if host.port == 25 else f":{host.port}"
     return f"{host.name}[{host.ip}]{port}" if host.name != host.ip else f"[{host.ip}]{port}"
 

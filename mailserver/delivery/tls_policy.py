@@ -40,6 +40,8 @@ class TlsPolicies:
 
     def policy_for(self, hop: NextHop, host: MailHost) -> TlsPolicy:
         configured = hop.host
+        if host.is_socket:
+            return TlsPolicy(TlsUse.NEVER)
         if configured is not None and configured.port == 465:  # RFC 8314, 3.3
             return TlsPolicy(TlsUse.MUST, verify=bool(configured.username), implicit=True)
         if configured is not None and configured.username:

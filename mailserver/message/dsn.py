@@ -152,7 +152,9 @@ def _recipient_fields(recipient: ReportedRecipient) -> str:
     fields.append(_field("Action", recipient.action))
     fields.append(_field("Status", recipient.status))
     if recipient.remote and recipient.from_smtp:
-        fields.append(_field("Remote-MTA", f"dns; {recipient.remote.partition('[')[0] or recipient.remote}"))
+        kind = "x-unix" if recipient.remote.startswith("unix:") else "dns"
+        name = recipient.remote.removeprefix("unix:")
+        fields.append(_field("Remote-MTA", f"{kind}; {name.partition('[')[0] or name}"))
     if recipient.diagnostic:
         kind = "smtp" if recipient.from_smtp else "x-local"
         fields.append(_field("Diagnostic-Code", f"{kind}; {recipient.diagnostic[:DIAGNOSTIC_CHARACTERS]}"))

@@ -5,17 +5,19 @@ answers `StartTls` with `tls_established` or `failed`, `Ready` with `transact` o
 `body_sent` after it has written the dot-stuffed body itself (so that large bodies never pass the engine).
 Each transaction ends in exactly one `TransactionDone` with one reply per recipient; what is unclear is
 temporary: a message may arrive twice, never not at all (RFC 5321, 6.1).
+
+It speaks LMTP where the options say so (RFC 2033): each recipient has a reply of its own to the end of the
+data, and those that came before the connection broke count (5).
 """
 
 from __future__ import annotations
 
-import base64
 import re
 from collections import deque
 
 from attrs import frozen
 
-from mailserver.smtp.answers import BadReply, Reply, ReplyParser, local_reply
+from mailserver.smtp.answers import BadReply, Reply, local_reply
 from mailserver.smtp.client_values import (
     DATA_TIMEOUT,
     TIMEOUTS,
@@ -24,13 +26,11 @@ from mailserver.smtp.client_values import (
     Failed,
     Finished,
     Mail,
-    Ready,
     SendBody,
-    StartTls,
     State,
-    TlsUse,
     TransactionDone,
 )
+from mailserver.smtp.opening import Opening, unexpected
 from mailserver.smtp.parameters import mail_command, needs_utf8, rcpt_command
 
 
@@ -43,26 +43,19 @@ class _Step:
     index: int = -1
 
 
-class ClientEngine:
+class ClientEngine(Opening):
     """One connection to one server."""
 
     def __init__(self, options: ClientOptions) -> None:
-        self.options = options
-        self.state = State.GREETING
-        self.secured = options.secure
-        self.extensions: dict[str, str] = {}
-        self.greeting = ""  # the name the server gave itself
+        super().__init__(options)
         self.body_started = False  # the body is on its way: another host may not be tried
-        self._parser = ReplyParser()
-        self._events: deque[Event] = deque()
-        self._out: list[bytes] = []
         self._dirty = False  # the last transaction did not end by itself: RSET first
         self._mail: Mail | None = None
         self._to_send: deque[_Step] = deque()
         self._awaiting: deque[_Step] = deque()
         self._mail_reply: Reply | None = None
         self._replies: list[Reply | None] = []
-        self._login: deque[bytes] = deque()
+        self._settled: set[int] = set()  # LMTP: recipients that had their reply to the end of the data
 
     # --- the driver's side ------------------------------------------------------------------------
 
@@ -126,6 +119,7 @@ class ClientEngine:
         self._mail = mail
         self._mail_reply = None
         self._replies = [None] * len(mail.recipients)
+        self._settled = set()
         self.body_started = False
         refusal = self._refuse(mail)
         for index, address in enumerate(mail.recipients):
@@ -149,8 +143,6 @@ class ClientEngine:
             self.state = State.QUIT
             self._send(b"QUIT")
 
-    # --- opening ----------------------------------------------------------------------------------
-
     def _take(self, reply: Reply) -> None:
         """One reply of the server, whatever it belongs to."""
         if reply.code == 421 and self.state is not State.QUIT:  # RFC 5321, 3.8: it is closing
@@ -161,89 +153,6 @@ class ClientEngine:
             self.failed(local_reply(451, "4.5.0", f"a reply that nothing asked for: {reply}"))
         else:
             handler(self, reply)
-
-    def _greeted(self, reply: Reply) -> None:
-        if reply.code != 220:
-            self.failed(reply if not reply.positive else _unexpected(reply, "greeting"))
-            return
-        self.greeting = reply.text.partition(" ")[0]
-        self._say_hello()
-
-    def _say_hello(self) -> None:
-        self.extensions = {}
-        self.state = State.EHLO
-        self._send(b"EHLO " + self.options.hostname.encode("ascii", "replace"))
-
-    def _ehlo_answered(self, reply: Reply) -> None:
-        if reply.positive:
-            for line in reply.lines[1:]:
-                keyword, _, parameters = line.replace("=", " ", 1).partition(" ")
-                self.extensions[keyword.upper()] = parameters.strip()
-            self._opened()
-        elif reply.permanent:  # RFC 5321, 3.2: an old server
-            self.state = State.HELO
-            self._send(b"HELO " + self.options.hostname.encode("ascii", "replace"))
-        else:
-            self.failed(reply)
-
-    def _helo_answered(self, reply: Reply) -> None:
-        if reply.positive:
-            self._opened()
-        else:
-            self.failed(reply)
-
-    def _opened(self) -> None:
-        """EHLO is through: TLS, then log-in, then ready."""
-        options = self.options
-        if not self.secured and options.tls is not TlsUse.NEVER and "STARTTLS" in self.extensions:
-            self.state = State.STARTTLS
-            self._send(b"STARTTLS")
-        elif not self.secured and options.tls is TlsUse.MUST:
-            self.failed(local_reply(454, "4.7.4", "the server does not offer STARTTLS, which is required"))
-        elif options.username:
-            self._log_in()
-        else:
-            self._ready()
-
-    def _starttls_answered(self, reply: Reply) -> None:
-        if reply.code == 220:
-            self._parser.clear()  # RFC 3207, 4.2; CVE-2011-0411: what came with it in clear is not ours
-            self.state = State.HANDSHAKE
-            self._events.append(StartTls())
-        elif self.options.tls is TlsUse.MUST:
-            self.failed(local_reply(454, "4.7.4", f"the server refused STARTTLS: {reply}"))
-        else:
-            self.extensions.pop("STARTTLS", None)
-            self._opened()
-
-    def _log_in(self) -> None:
-        """AUTH PLAIN with initial response, or LOGIN (RFC 4954, 4; RFC 4616)."""
-        offered = self.extensions.get("AUTH", "").upper().split()
-        user, password = self.options.username.encode(), self.options.password.encode()
-        if not self.secured and not self.options.clear_auth:
-            self.failed(local_reply(454, "4.7.11", "the password is not sent without TLS"))
-        elif "PLAIN" in offered:
-            self.state = State.AUTH
-            self._send(b"AUTH PLAIN " + base64.b64encode(b"\0" + user + b"\0" + password))
-        elif "LOGIN" in offered:
-            self.state = State.AUTH
-            self._login.extend((base64.b64encode(user), base64.b64encode(password)))
-            self._send(b"AUTH LOGIN")
-        else:
-            self.failed(local_reply(454, "4.7.0", "the server offers no AUTH mechanism known here"))
-
-    def _auth_answered(self, reply: Reply) -> None:
-        if reply.code == 334 and self._login:
-            self._send(self._login.popleft())
-        elif reply.code == 235:
-            self._ready()
-        else:
-            # A wrong password is the administrator's to repair: the mail waits (4xx), whatever was said.
-            self.failed(local_reply(454, "4.7.8", f"the server refused our log-in: {reply}"))
-
-    def _ready(self) -> None:
-        self.state = State.READY
-        self._events.append(Ready(dict(self.extensions)))
 
     def _quit_answered(self, reply: Reply) -> None:
         self.state = State.CLOSED
@@ -324,7 +233,7 @@ class ClientEngine:
             self._data_answered(reply)
             return
         elif not reply.positive:  # RSET can not fail in a server that is sane
-            self.failed(_unexpected(reply, "RSET"))
+            self.failed(unexpected(reply, "RSET"))
             return
         self._pump()
 
@@ -343,6 +252,8 @@ class ClientEngine:
             self.state = State.BODY
             self.body_started = True
             self._events.append(SendBody())
+        elif reply.code == 354 and self.options.lmtp:  # RFC 2033, 4.2: must not be; nothing would be answered
+            self.failed(unexpected(reply, "DATA"))
         elif reply.code == 354:  # RFC 2920, 3.1: nobody was accepted, end the empty data
             self._out.append(b".\r\n")
             self.state = State.END
@@ -350,29 +261,36 @@ class ClientEngine:
             self._finish(_negative(reply, "DATA"))
 
     def _end_answered(self, reply: Reply) -> None:
+        end = reply if reply.positive else _negative(reply, "end of data")
+        if self.options.lmtp:  # RFC 2033, 4.2: one for each recipient, in their order
+            waiting = [index for index in self._accepted() if index not in self._settled]
+            self._replies[waiting[0]] = end
+            self._settled.add(waiting[0])
+            if len(waiting) > 1:
+                return
         # RFC 3030, 2: what state a failed BDAT leaves behind, nobody knows.
         self._dirty = self._mail is not None and self._mail.binary and not reply.positive
-        self._finish(reply if reply.positive else _negative(reply, "end of data"))
+        self._finish(end)
 
     def _body_interrupted(self, reply: Reply) -> None:
         """An answer before the body was sent: a refusal counts, anything else is nonsense. The stream is
         out of step either way."""
-        self.failed(reply if reply.temporary or reply.permanent else _unexpected(reply, "body"))
+        self.failed(reply if reply.temporary or reply.permanent else unexpected(reply, "body"))
 
     def _finish(self, reply: Reply) -> None:
         """End the transaction; `reply` is for those recipients that have no answer of their own."""
         if self._mail is None:
             return
-        replies = tuple(reply if own is None or own.positive else own for own in self._replies)
+        replies = tuple(
+            reply if own is None or (own.positive and index not in self._settled) else own
+            for index, own in enumerate(self._replies)
+        )
         self._mail = None
         self._to_send.clear()
         self._awaiting.clear()
         self._events.append(TransactionDone(replies))
         if self.state is not State.CLOSED:
             self.state = State.READY
-
-    def _send(self, line: bytes) -> None:
-        self._out.append(line + b"\r\n")
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -395,10 +313,6 @@ def _clean(path: str) -> bool:
     return _CONTROL.search(path) is None
 
 
-def _unexpected(reply: Reply, stage: str) -> Reply:
-    return local_reply(451, "4.5.0", f"an unexpected reply to {stage}: {reply}")
-
-
 def _negative(reply: Reply, stage: str) -> Reply:
     """A refusal as it stands; anything that is neither yes nor no counts as "try again"."""
-    return reply if reply.temporary or reply.permanent else _unexpected(reply, stage)
+    return reply if reply.temporary or reply.permanent else unexpected(reply, stage)

@@ -63,6 +63,7 @@ class ClientOptions:
     password: str = field(default="", repr=False)
     clear_auth: bool = False
     secure: bool = False  # implicit TLS (RFC 8314): inside TLS from the first octet
+    lmtp: bool = False  # RFC 2033
 
 
 @frozen

@@ -334,8 +334,14 @@ def connect(
 ) -> Deferred[Sender]:
     """A connection that is ready for mail. Fails with SessionFailed, also when it is cancelled.
 
+    ip:  or `unix:PATH`
     tls: makes the connection creator for a handshake (`mailserver.tls.client_context`).
     """
     sender = Sender(options, tls, reactor)
-    sender.connector = reactor.connectTCP(ip, port, _SenderFactory(sender), timeout=CONNECT_SECONDS)
+    factory = _SenderFactory(sender)
+    if ip.startswith("unix:"):
+        path = ip.removeprefix("unix:")
+        sender.connector = reactor.connectUNIX(path, factory, timeout=CONNECT_SECONDS)
+    else:
+        sender.connector = reactor.connectTCP(ip, port, factory, timeout=CONNECT_SECONDS)
     return sender.opened

@@ -73,6 +73,9 @@ retry = ["1s", "1m"]
 "Partner.Example." = "10.0.0.7:25"
 "six.example" = "[2001:db8::1]:2525"
 "*.bücher.example" = "relay.example"
+"socket.example" = "lmtp:unix:/run/dovecot/lmtp"
+"lmtp.example" = "lmtp:[::1]"
+"*.lmtp.example" = "lmtp:back.example:2424"
 """,
         )
     )
@@ -88,6 +91,9 @@ retry = ["1s", "1m"]
         "partner.example": Smarthost("10.0.0.7", 25),
         "six.example": Smarthost("2001:db8::1", 2525),
         "*.xn--bcher-kva.example": Smarthost("relay.example", 25),
+        "socket.example": Smarthost("unix:/run/dovecot/lmtp", 0, lmtp=True),
+        "lmtp.example": Smarthost("::1", 24, lmtp=True),
+        "*.lmtp.example": Smarthost("back.example", 2424, lmtp=True),
     }
 
 
@@ -254,6 +260,10 @@ WRONG = {
         "relay.networks[0]: '10.1.2.3/8' has bits beyond its prefix (was 10.0.0.0/8 meant?)",
     ),
     "bad_route": (
+        '[relay.routes]\n"p.example" = "lmtp:unix:lmtp"\n',
+        'relay.routes."p.example": \'lmtp:unix:lmtp\' is not a socket (as "lmtp:unix:/run/dovecot/lmtp")',
+    ),
+    "route_port": (
         '[relay.routes]\n"p.example" = "10.0.0.7:x"\n',
         "relay.routes.\"p.example\": '10.0.0.7:x' has the port 'x' (1 to 65535)",
     ),
