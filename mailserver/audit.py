@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 EVENTS = (
     "connected",  # service, ip, tls                              a client came
-    "refused",  # service, ip, connections                         over a connection limit
+    "refused",  # service, ip, connections | reason                 over a limit, or no proxy of ours
     "login",  # service, ip, user, mechanism, result (ok, failed, refused, unavailable), reason
     "withheld",  # service, ip, user, client, capabilities, reason  a rule took IMAP capabilities away
     "received",  # id, ip, sender, to, size, user, about            the message is ours

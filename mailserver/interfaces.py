@@ -23,13 +23,16 @@ from mailserver.rights import ALL
 
 @frozen
 class Peer:
-    """The other end of a connection, and how it came."""
+    """The other end of a connection, and how it came. What a proxy tells of it stands for what is seen, and
+    where the client connected to; empty where none did."""
 
     ip: str
     port: int = 0
     tls: str = ""  # "" in clear, else "TLSv1.3 TLS_AES_256_GCM_SHA384"
     protocol: str = ""  # smtp, submission, submissions, imap, imaps, pop3, pop3s, lmtp
     channel: Any = field(default=None, eq=False, repr=False)  # IChannel inside TLS, while it is open
+    server_ip: str = ""
+    server_port: int = 0
 
 
 @frozen
@@ -574,7 +577,9 @@ Clock = Callable[[], float]
 
 @frozen
 class Listener:
-    """An open port: the name of its service in [listen] and its Twisted port."""
+    """An open port: the name of its service in [listen] and its Twisted port. proxied: each connection begins
+    with a PROXY header."""
 
     service: str
     port: Any = field(eq=False)
+    proxied: bool = False

@@ -129,7 +129,7 @@ class Master(Service):
             secret=self._secret,
             reactor=type(self.reactor).__module__,
             listeners=tuple(
-                Inherited(one.service, inherited(one.port.fileno()), int(one.port.addressFamily))
+                Inherited(one.service, inherited(one.port.fileno()), int(one.port.addressFamily), one.proxied)
                 for one in self.listeners
             ),
             news=inherited(self._pairs[child.number][0].fileno()),

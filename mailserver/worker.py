@@ -116,7 +116,7 @@ class Worker(MailServer):
             if factory is None:
                 factory = factories[one.service] = self._make_factory(one.service, parts, self._tls)
             context = self._tls.server(one.service) if factory.implicit_tls else None
-            self.listeners.append(adopt(self.reactor, one.fd, one.family, factory, context))
+            self.listeners.append(adopt(self.reactor, one, factory, context))
 
     def _open_queue(self, parts: Parts) -> None:
         parts.queue.join()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from twisted.cred.checkers import ANONYMOUS
@@ -13,6 +11,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Interface, implementer
 
 from mailserver.interfaces import IAccount, IMailStore, IRouter, ISender, Peer
+from mailserver.wire.networks import in_networks
 
 Avatar = tuple[type[Interface], Any, Callable[[], None]]
 
@@ -78,14 +77,3 @@ def _account(account: IAccount) -> Avatar:
 
 def _leave() -> None:
     """Avatars hold nothing that a log-out would have to give back."""
-
-
-@lru_cache(maxsize=1024)
-def in_networks(ip: str, networks: tuple[str, ...]) -> bool:
-    """Is the address in one of these CIDR networks? An IPv4-mapped one counts as IPv4."""
-    if not networks:
-        return False
-    address = ipaddress.ip_address(ip.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in ipaddress.ip_network(network, strict=False) for network in networks)

@@ -19,6 +19,7 @@ from mailserver.config.auth import read_auth, read_authorities
 from mailserver.config.imap import read_imap, warn_of_strangers
 from mailserver.config.names import domain_name, endpoint
 from mailserver.config.problems import ConfigError, Problem, Report
+from mailserver.config.proxy import check_proxied, read_proxy
 from mailserver.config.relay import read_relay
 from mailserver.config.schema import (
     Certificate,
@@ -135,12 +136,14 @@ def _read_config(top: Table) -> Config:
         limits=_finished(top.table("limits"), Limits, _LIMITS),
         search=_finished(top.table("search"), Search, _SEARCH),
         relay=read_relay(top.table("relay")),
+        proxy=read_proxy(top.table("proxy")),
         log=_log(top.table("log"), base),
         extensions=top.items("extensions", _extension),
         path=top.file,
     )
     top.finish()
     _check_data_dir(config, top)
+    check_proxied(config, top)
     return config
 
 

@@ -84,7 +84,7 @@ def network(text: str) -> str:
 def endpoint(text: str) -> str:
     """Check a Twisted server endpoint string. Returns what identifies it: the same socket twice is a fault;
     "" where that cannot be told (port 0, sockets from systemd)."""
-    words = _split(text)
+    words = _split(text.removeprefix("haproxy:"))
     scheme = words[0]
     if scheme in ("ssl", "tls"):
         raise ValueError(f"{text!r} adds TLS twice ({_SERVICE_TLS})")
@@ -97,7 +97,7 @@ def endpoint(text: str) -> str:
     if scheme == "unix":
         _check_unix(text, options, positional)
     try:
-        serverFromString(None, text)  # type: ignore[no-untyped-call]
+        serverFromString(None, text.removeprefix("haproxy:"))  # type: ignore[no-untyped-call]
     except Exception as error:
         reason = str(error) or type(error).__name__
         raise ValueError(f'{text!r} is not an endpoint string: {reason} (as "tcp:25")') from None

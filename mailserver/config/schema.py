@@ -180,6 +180,13 @@ class Relay:
 
 
 @frozen
+class Proxy:
+    """[proxy]: who may tell that a client is another one."""
+
+    networks: tuple[str, ...] = ()  # CIDRs of load balancers, on ports that are "haproxy:…" in [listen]
+
+
+@frozen
 class Log:
     """[log]: one line per event of `audit.py`."""
 
@@ -225,6 +232,7 @@ class Config:
     limits: Limits = Limits()
     search: Search = Search()
     relay: Relay = Relay()
+    proxy: Proxy = Proxy()
     log: Log = Log()
     extensions: tuple[str, ...] = ()  # "module:function", called with `service.Parts` before the start
     path: Path | None = None  # the file it was read from

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import attrs
 
 from mailserver.config.problems import Report, dotted, kind, nearest
-from mailserver.config.schema import Auth, Imap, Limits, Listen, Log, Relay, Search, Tls
+from mailserver.config.schema import Auth, Imap, Limits, Listen, Log, Proxy, Relay, Search, Tls
 from mailserver.config.units import parse_size, parse_time
 
 T = TypeVar("T")
@@ -207,6 +207,7 @@ _SECTION_OF_KEY = {
         ("limits", Limits),
         ("search", Search),
         ("relay", Relay),
+        ("proxy", Proxy),
         ("log", Log),
     )
     for field in attrs.fields(schema)

@@ -139,7 +139,13 @@ class ConnectionFactory(Factory):
         return b""
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        peer = Peer(getattr(addr, "host", "127.0.0.1"), getattr(addr, "port", 0), protocol=self.service)
+        peer = Peer(
+            getattr(addr, "host", "127.0.0.1"),
+            getattr(addr, "port", 0),
+            protocol=self.service,
+            server_ip=getattr(addr, "server_ip", ""),
+            server_port=getattr(addr, "server_port", 0),
+        )
         network = network_of(peer.ip)
         limits = self.settings.now.limits
         used = self.counter.of(network)

@@ -27,11 +27,13 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from mailserver.interfaces import Listener
 from mailserver.net.factory import ConnectionFactory
+from mailserver.net.proxied import ProxiedFactory
 
 AHEAD = 1  # connections more than another process has, without leaving it the next
 MOMENT = 0.001  # seconds for it to come
 PATIENCE = 5
 UNIX_MODE = "660"  # Twisted's own default lets everybody in
+PROXIED = "haproxy:"  # before an endpoint string; Twisted knows it too, but reads the first segment only
 
 _log = Logger()
 
@@ -74,23 +76,28 @@ async def listen(
 
     Fails with twisted.internet.error.CannotListenError.
     """
-    endpoint = _endpoint(reactor, description)
-    listening: Deferred[IListeningPort] = endpoint.listen(_wrapped(reactor, factory, tls))
+    endpoint, proxied = _endpoint(reactor, description)
+    listening: Deferred[IListeningPort] = endpoint.listen(_wrapped(reactor, factory, tls, proxied))
     return _listener(await listening, factory)
 
 
-def _endpoint(reactor: Any, description: str) -> Any:
+def _endpoint(reactor: Any, description: str) -> tuple[Any, bool]:
+    """The endpoint, and whether it is behind a proxy."""
+    proxied = description.startswith(PROXIED)
+    description = description.removeprefix(PROXIED)
     if re.match("unix:", description) and not re.search("(?<!\\\\):mode=", description):
         description += f":mode={UNIX_MODE}"
-    return serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+    return serverFromString(reactor, description), proxied  # type: ignore[no-untyped-call]
 
 
-def _wrapped(reactor: Any, factory: ConnectionFactory, tls: IOpenSSLServerConnectionCreator | None) -> Any:
-    if tls is None:
-        return factory
-    wrapped: Any = TLSMemoryBIOFactory(tls, False, factory, reactor)
-    wrapped.noisy = False
-    return wrapped
+def _wrapped(
+    reactor: Any, factory: ConnectionFactory, tls: IOpenSSLServerConnectionCreator | None, proxied: bool
+) -> Any:
+    wrapped: Any = factory
+    if tls is not None:
+        wrapped = TLSMemoryBIOFactory(tls, False, factory, reactor)
+        wrapped.noisy = False
+    return ProxiedFactory(wrapped, factory) if proxied else wrapped
 
 
 def _listener(port: Any, factory: ConnectionFactory) -> Listener:
@@ -104,24 +111,26 @@ async def hold(reactor: Any, service: str, description: str) -> Listener:
     no socket."""
     factory = Factory()
     factory.noisy = False
-    listening: Deferred[Any] = _endpoint(reactor, description).listen(factory)
+    endpoint, proxied = _endpoint(reactor, description)
+    listening: Deferred[Any] = endpoint.listen(factory)
     port = await listening
     if not isinstance(port, tcp.Port):
         await port.stopListening()
         raise ValueError(f"{description} cannot be shared by several processes")
     port.stopReading()  # type: ignore[no-untyped-call]
-    return Listener(service, port)
+    return Listener(service, port, proxied)
 
 
 def adopt(
     reactor: Any,
-    fd: int,
-    family: int,
+    inherited: Any,
     factory: ConnectionFactory,
     tls: IOpenSSLServerConnectionCreator | None,
 ) -> Listener:
-    """Accept from a socket that another process holds open. The descriptor itself is closed."""
-    wrapped = _wrapped(reactor, factory, tls)
+    """Accept from a socket that another process holds open (`inherited`: see `processes.assignment`). The
+    descriptor itself is closed."""
+    fd, family = inherited.fd, inherited.family
+    wrapped = _wrapped(reactor, factory, tls, inherited.proxied)
     if family == socket.AF_UNIX:
         shared: Any = _SharedUnixPort
         port = shared._fromListeningDescriptor(reactor, fd, wrapped)

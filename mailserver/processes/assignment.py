@@ -20,11 +20,12 @@ _LENGTH = struct.Struct(">Q")
 
 @frozen
 class Inherited:
-    """A listening socket. `family` as in `socket`."""
+    """A listening socket. `family` as in `socket`, `proxied` as in `Listener`."""
 
     service: str
     fd: int
     family: int
+    proxied: bool = False
 
 
 @frozen

@@ -243,6 +243,7 @@ _FOREIGN = frozenset(
         b"DELETE",
         b"PATCH",
         b"TRACE",
+        b"PROXY",
         b"PRI",
         b"SSH-2.0",
     )

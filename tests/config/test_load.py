@@ -208,6 +208,14 @@ WRONG = {
         '[listen]\nlmtp = ["unix:lmtp"]\n',
         "listen.lmtp[0]: 'unix:lmtp' has the path 'lmtp' (a whole one",
     ),
+    "proxies_without_networks": (
+        '[listen]\nimaps = ["haproxy:tcp:993"]\n',
+        "listen.imaps[0]: 'haproxy:tcp:993' is for proxies (name them in proxy.networks)",
+    ),
+    "proxied_twice": (
+        '[listen]\nimaps = ["haproxy:tcp:993", "tcp:993"]\n[proxy]\nnetworks = ["10.0.0.1"]\n',
+        "listen.imaps[1]: 'tcp:993' is taken by imaps[0] (one each)",
+    ),
     "unix_twice": (
         '[listen]\nlmtp = ["unix:/run/x:mode=600"]\nsmtp = ["unix:/run/x"]\n',
         "listen.lmtp[0]: 'unix:/run/x:mode=600' is taken by smtp[0] (one each)",

@@ -20,6 +20,7 @@ from mailserver.config.schema import (
     Limits,
     Listen,
     Log,
+    Proxy,
     Relay,
     Search,
     Smarthost,
@@ -37,6 +38,7 @@ _SECTIONS: dict[str, type] = {
     "imap": Imap,
     "search": Search,
     "relay": Relay,
+    "proxy": Proxy,
     "log": Log,
 }
 
