@@ -33,6 +33,7 @@ class Peer:
     channel: Any = field(default=None, eq=False, repr=False)  # IChannel inside TLS, while it is open
     server_ip: str = ""
     server_port: int = 0
+    name: str = ""  # of `ip` in DNS
 
 
 @frozen
@@ -183,6 +184,10 @@ class IAuthenticator(Interface):
     ) -> IExchange:
         """Start a SASL exchange. `withheld`: mechanisms that were not announced to this client, although
         `mechanisms` names them. Raises MailError 504 5.5.4 (unknown, withheld), EncryptionRequired."""
+
+    def vouched(user: str, peer: Peer, interface: type[Interface]) -> Deferred[Any]:
+        """The avatar of a user for whom a proxy speaks that we trust: it has seen the proof, and none is
+        asked for. Fails as `login`."""
 
     def refuse(peer: Peer, failures: int) -> bool:
         """True where the connection has failed `failures` times and must be closed."""

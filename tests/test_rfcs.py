@@ -60,7 +60,7 @@ def first_words(lines: tuple[str, ...]) -> set[str]:
 
 def test_what_EHLO_announces() -> None:
     clear = offer(Options("mail.example.org", starttls=True)).ehlo
-    inside = offer(Options("mail.example.org", mechanisms=("PLAIN", "LOGIN"))).ehlo
+    inside = offer(Options("mail.example.org", mechanisms=("PLAIN", "LOGIN"), xclient=("NAME",))).ehlo
     assert first_words(clear[1:] + inside[1:]) == listed("EHLO")
 
 

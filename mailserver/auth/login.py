@@ -34,6 +34,7 @@ from mailserver.auth.checkers import (
     IScramSource,
     PasswordCredentials,
     UsersChecker,
+    VouchedCredentials,
 )
 from mailserver.auth.exchange import Exchange
 from mailserver.auth.penalty import Penalties
@@ -115,6 +116,10 @@ class Authenticator:
             self._note(attempt, "refused", "not encrypted")
             return fail(EncryptionRequired())
         return Deferred.fromCoroutine(self.check_password(attempt, password))
+
+    def vouched(self, user: str, peer: Peer, interface: type[Interface]) -> Deferred[Any]:
+        attempt = Attempt(peer, "XCLIENT", interface, user)
+        return Deferred.fromCoroutine(self.log_in(attempt, VouchedCredentials(user)))
 
     def exchange(
         self, mechanism: str, peer: Peer, interface: type[Interface], withheld: Collection[str] = ()

@@ -12,9 +12,13 @@ from mailserver.config.structure import Table, text
 def read_proxy(table: Table | None) -> Proxy:
     if table is None:
         return Proxy()
-    proxy = Proxy(networks=table.items("networks", lambda value: network(text(value))))
+    proxy = Proxy(table.items("networks", _network), table.items("xclient", _network))
     table.finish()
     return proxy
+
+
+def _network(value: object) -> str:
+    return network(text(value))
 
 
 def check_proxied(config: Config, top: Table) -> None:

@@ -184,6 +184,7 @@ class Proxy:
     """[proxy]: who may tell that a client is another one."""
 
     networks: tuple[str, ...] = ()  # CIDRs of load balancers, on ports that are "haproxy:…" in [listen]
+    xclient: tuple[str, ...] = ()  # CIDRs of SMTP proxies and filters that may use XCLIENT
 
 
 @frozen

@@ -41,10 +41,11 @@ def received(
     elif extended and not lmtp:
         protocol = "ESMTP"
     protocol += ("S" if peer.tls else "") + ("A" if authenticated else "")
+    found = f"{_UNSAFE_NAME.sub('?', peer.name)} " if peer.name else ""
     tls = f" ({_UNSAFE_COMMENT.sub('?', peer.tls)})" if peer.tls else ""
     to = f"\n\tfor <{_UNSAFE_PATH.sub('?', recipient)}>" if recipient else ""
     return (
-        f"Received: from {name} ({address_literal(peer.ip)})\n"
+        f"Received: from {name} ({found}{address_literal(peer.ip)})\n"
         f"\tby {hostname} with {protocol}{tls} id {message_id}{to};\n"
         f"\t{date(when)}\n"
     ).encode("utf-8", "replace")

@@ -159,6 +159,20 @@ class ConnectionFactory(Factory):
         self.connections.add(connection)
         return connection
 
+    def moved(self, connection: Connection, peer: Peer) -> bool:
+        """A proxy tells that a connection is another client's, and it counts for that one. False where that
+        has too many."""
+        network, before = network_of(peer.ip), network_of(connection.peer.ip)
+        if network != before and connection in self.connections:
+            used = self.counter.of(network)
+            if used >= self.settings.now.limits.connections_per_ip:
+                self.audit.event("refused", service=self.service, ip=peer.ip, connections=used)
+                return False
+            self.counter.leave(before)
+            self.counter.join(network)
+        connection.peer = peer
+        return True
+
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""
         if connection in self.connections:

@@ -131,11 +131,20 @@ class Auth:
 
 
 @frozen
+class Xclient:
+    """XCLIENT (Postfix, XCLIENT_README); `smtp.xclient` reads the argument, where the client may say so."""
+
+    argument: bytes
+
+
+@frozen
 class Foreign:
     """The first line of another protocol on our port; the connection closes (CASES A19)."""
 
 
-Command = Helo | Mail | Rcpt | Data | Bdat | Rset | Vrfy | Help | Noop | Quit | StartTls | Auth | Foreign
+Command = (
+    Helo | Mail | Rcpt | Data | Bdat | Rset | Vrfy | Help | Noop | Quit | StartTls | Auth | Xclient | Foreign
+)
 Parameters = Mapping[str, Callable[[str | None], dict[str, Any]]]
 """Parameter name to the attributes of `Mail` or `Rcpt` that its value sets. Raises CommandError."""
 
@@ -296,6 +305,8 @@ def _rare(verb: bytes, argument: bytes) -> Command:
         return Vrfy()
     if verb == b"HELP":
         return Help()
+    if verb == b"XCLIENT":
+        return Xclient(_clean(argument))
     if verb in _NOT_IMPLEMENTED:
         raise CommandError("Command not implemented", code=502, enhanced="5.5.1")
     if verb in _FOREIGN or verb[:8] == b"SSH-2.0-":

@@ -240,8 +240,19 @@ class SmtpEngine(Authenticating):
     def tls_started(self) -> None:
         """The handshake is done: the session begins anew, nothing said in clear counts (RFC 3207, 4.2)."""
         self._buffer.clear()
-        self.state = State.START
         self.secured = True
+        self._begin_anew()
+
+    # --- XCLIENT (Postfix, XCLIENT_README) ---------------------------------------------------------
+
+    def _xclient(self, command: commands.Xclient) -> Event:
+        if not self.options.xclient:
+            raise CommandError("Insufficient authorization", code=550, enhanced="5.7.0")
+        return self._ask(events.ClientTold(command.argument))
+
+    def _begin_anew(self) -> None:
+        """Nothing said before counts."""
+        self.state = State.START
         self.authenticated = self.extended = self._utf8 = False
         self._recipients = None
         self.helo = ""
@@ -315,6 +326,10 @@ class SmtpEngine(Authenticating):
             self._conclude([text] * self._replies_due())
         elif isinstance(question, events.AuthOffered | events.AuthResponse):
             self._authenticated()
+        elif isinstance(question, events.ClientTold):
+            self.failures = self._junk = 0
+            self._begin_anew()
+            self.greet()
         elif isinstance(question, events.TlsRequested):
             self._buffer.clear()
             self._done(commands.StartTls(), replies.READY_FOR_TLS)
@@ -368,5 +383,6 @@ _HANDLERS: dict[type, Callable[[SmtpEngine, Any], Event | None]] = {
     commands.Vrfy: SmtpEngine._simple,
     commands.Help: SmtpEngine._simple,
     commands.Quit: SmtpEngine._quit,
+    commands.Xclient: SmtpEngine._xclient,
     commands.Foreign: SmtpEngine._foreign,
 }

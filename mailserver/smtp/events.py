@@ -73,6 +73,13 @@ class Authenticated:
 
 
 @frozen
+class ClientTold:
+    """XCLIENT, from who may say so. Answer `accept`, and the session begins anew, or `refuse`."""
+
+    argument: bytes
+
+
+@frozen
 class TlsRequested:
     """STARTTLS. Answer `accept`, send `data_to_send`, begin the handshake, then call `tls_started`."""
 
@@ -95,6 +102,7 @@ Event = (
     | AuthResponse
     | AuthCancelled
     | Authenticated
+    | ClientTold
     | TlsRequested
     | Closing
 )

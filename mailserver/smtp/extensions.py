@@ -40,6 +40,7 @@ class Options:
     errors:     wrong or refused commands before the session ends with 421
     junk:       commands in a row that do not lead to a message, before the session ends with 421
     dialect:    SMTP or LMTP
+    xclient:    the attributes of XCLIENT; empty where this client may not say anything of another
     """
 
     hostname: str
@@ -50,6 +51,7 @@ class Options:
     errors: int = 20
     junk: int = 100
     dialect: Dialect = SMTP
+    xclient: tuple[str, ...] = ()
 
 
 @frozen
@@ -149,6 +151,7 @@ EXTENSIONS: tuple[Extension, ...] = (
         rcpt={"NOTIFY": _notify, "ORCPT": _orcpt},
     ),
     Extension(lambda options: "STARTTLS" if options.starttls else ""),  # RFC 3207
+    Extension(lambda options: f"XCLIENT {' '.join(options.xclient)}" if options.xclient else ""),
     Extension(  # RFC 4954
         lambda options: f"AUTH {' '.join(options.mechanisms)}" if options.mechanisms else "",
         mail={"AUTH": _auth},

@@ -11,15 +11,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from mailserver.config.schema import Config
 from mailserver.delivery.body import Body
-from mailserver.errors import MailError, ServiceUnavailable, TemporaryFailure
-from mailserver.interfaces import (
-    Peer,
-    Recipient,
-)
+from mailserver.errors import MailError, ServiceUnavailable, TemporaryFailure, TooManyConnections
+from mailserver.interfaces import ISender, Peer, Recipient
 from mailserver.smtp import events
 from mailserver.smtp.engine import SmtpEngine
 from mailserver.smtp.extensions import Options
@@ -28,6 +27,9 @@ from mailserver.smtp.loop import Loop
 from mailserver.smtp.policy import ask, edit_binary
 from mailserver.smtp.transaction import Transaction
 from mailserver.smtp.transitions import IN_A_MESSAGE
+from mailserver.smtp.xclient import ALWAYS, WITH_LOG_IN, Told
+from mailserver.smtp.xclient import read as read_xclient
+from mailserver.wire.networks import in_networks
 
 if TYPE_CHECKING:
     from mailserver.smtp.factory import SmtpFactory
@@ -46,11 +48,14 @@ class SmtpConnection(Loop):
     def __init__(self, peer: Peer) -> None:
         super().__init__(peer)
         self._transaction: Transaction | None = None
+        self._own = peer  # who is connected
+        self._told = Told()  # and of whom it tells
 
     # --- the connection ---------------------------------------------------------------------------
 
     def started(self) -> None:
         factory = self.factory
+        self._own = self.peer
         self.sender: Any = factory.authenticator.anonymous(self.peer)
         self.engine = SmtpEngine(self._options())
         self._log_in = LogIn(factory.authenticator, self.engine, self.belongs_to)
@@ -86,7 +91,11 @@ class SmtpConnection(Loop):
             self._run()
 
     def secured(self) -> None:
-        """All that was said in clear is void (RFC 3207, 4.2)."""
+        """All that was said in clear is void (RFC 3207, 4.2), also by a proxy."""
+        self._own = evolve(self._own, tls=self.peer.tls, channel=self.peer.channel)
+        if self._told != Told():
+            self._told = Told()
+            self.factory.moved(self, self._own)
         self.belongs_to("")
         self.sender = self.factory.authenticator.anonymous(self.peer)
         self.engine.options = self._options()
@@ -115,7 +124,15 @@ class SmtpConnection(Loop):
             errors=config.limits.errors,
             junk=config.limits.junk_commands,
             dialect=factory.rules.dialect,
+            xclient=self._xclient(config),
         )
+
+    def _xclient(self, config: Config) -> tuple[str, ...]:
+        """What a proxy may tell. Who is one does not change by what it tells."""
+        rules = self.factory.rules
+        if rules.dialect.each or not in_networks(self._own.ip, config.proxy.xclient):
+            return ()
+        return WITH_LOG_IN if rules.log_in else ALWAYS
 
     def _arm(self) -> None:
         self.allowance.begin_pace()
@@ -168,8 +185,8 @@ class SmtpConnection(Loop):
         self._transaction = transaction = Transaction(
             id=factory.ids.new(),
             peer=self.peer,
-            helo=engine.helo,
-            extended=engine.extended,
+            helo=self._told.helo or engine.helo,
+            extended=self._told.proto == "ESMTP" if self._told.proto else engine.extended,
             sender=self.sender,
             mail=event.command,
             started=factory.clock(),
@@ -306,6 +323,37 @@ class SmtpConnection(Loop):
     def _on_auth_cancelled(self, event: events.AuthCancelled) -> None:
         self._log_in.abandon()
 
+    # --- XCLIENT ----------------------------------------------------------------------------------
+
+    def _on_client_told(self, event: events.ClientTold) -> None:
+        self._guard(self._become, event.argument)
+
+    def _become(self, argument: bytes) -> Deferred[Any] | None:
+        """The session is that of the client which a proxy tells of."""
+        authenticator = self.factory.authenticator
+        told = read_xclient(argument, self.engine.options.xclient, self._told)
+        peer = told.peer(self._own)
+        if not told.login:
+            self._became(authenticator.anonymous(peer), told, peer)
+            return None
+        vouched: Deferred[Any] = authenticator.vouched(told.login, peer, ISender)
+        return vouched.addCallback(self._became, told, peer)
+
+    def _became(self, sender: Any, told: Told, peer: Peer) -> None:
+        self.belongs_to("")
+        self.sender = self.factory.authenticator.anonymous(peer)  # until nothing can go wrong any more
+        if not self.factory.moved(self, peer):
+            raise TooManyConnections
+        self.belongs_to(sender.user)
+        self._told, self.sender = told, sender
+        self._transaction = None
+        self.engine.options = self._options()
+        service = self.factory.service
+        self.factory.audit.event("connected", service=service, ip=peer.ip, tls=peer.tls)
+        self._accept()
+
+    # --- STARTTLS ---------------------------------------------------------------------------------
+
     def _on_starttls(self, event: events.TlsRequested) -> None:
         self.engine.accept()
         self.send(self.engine.data_to_send())
@@ -330,6 +378,7 @@ _HANDLERS: dict[type, Callable[[SmtpConnection, Any], None]] = {
     events.AuthResponse: SmtpConnection._on_response,
     events.Authenticated: SmtpConnection._on_authenticated,
     events.AuthCancelled: SmtpConnection._on_auth_cancelled,
+    events.ClientTold: SmtpConnection._on_client_told,
     events.TlsRequested: SmtpConnection._on_starttls,
     events.Closing: SmtpConnection._on_closing,
 }

@@ -19,6 +19,7 @@ from mailserver.smtp.commands import (
     Rset,
     StartTls,
     Vrfy,
+    Xclient,
 )
 from mailserver.smtp.dialects import SMTP, Dialect
 
@@ -53,6 +54,7 @@ TRANSITIONS: dict[type, dict[State, State | None]] = {
     Rset: {State.START: SAME, **dict.fromkeys(_TRANSACTION, State.READY)},
     StartTls: {State.READY: State.TLS},
     Auth: {State.READY: State.AUTH},
+    Xclient: {State.START: SAME, State.READY: State.START},
     Noop: dict.fromkeys(_COMMANDS, SAME),
     Vrfy: dict.fromkeys(_COMMANDS, SAME),
     Help: dict.fromkeys(_COMMANDS, SAME),

@@ -49,6 +49,24 @@ def test_a_user_becomes_a_sender() -> None:
     assert not sender.owns("bob@example.org")
 
 
+def vouched(world: World, user: str) -> Outcome:
+    outcome = Outcome(world.authenticator.vouched(user, Peer("192.0.2.1", protocol="submission"), ISender))
+    world.clock.advance(60)
+    return outcome
+
+
+def test_somebody_for_whom_a_trusted_proxy_speaks() -> None:
+    """XCLIENT LOGIN: no password, and no TLS is asked for; the log says how."""
+    world = World(users=ARGON)
+    assert vouched(world, "ALICE").value.user == "alice@example.org"
+    assert world.threads.calls == 0
+    (event,) = world.audit.events
+    assert (event["mechanism"], event["result"], event["ip"]) == ("XCLIENT", "ok", "192.0.2.1")
+    for user in ("locked@example.org", "nobody@example.org", ""):
+        assert isinstance(vouched(world, user).error, AuthenticationFailed)
+        assert world.audit.events[-1]["result"] == "failed"
+
+
 def test_the_anonymous_sender() -> None:
     world = World(relay={"networks": ["10.0.0.0/8"]})
     stranger = world.authenticator.anonymous(Peer("192.0.2.1"))

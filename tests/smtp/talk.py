@@ -12,6 +12,7 @@ from mailserver.smtp.events import (
     AuthResponse,
     BodyEnded,
     BodyReceived,
+    ClientTold,
     MailOffered,
     RecipientOffered,
     TlsRequested,
@@ -19,7 +20,9 @@ from mailserver.smtp.events import (
 from mailserver.smtp.extensions import Options
 
 OPTIONS = Options("mail.example.org", max_size=100_000, starttls=True)
-QUESTIONS = (MailOffered, RecipientOffered, BodyEnded, AuthOffered, AuthResponse, TlsRequested)
+QUESTIONS = (
+    *(MailOffered, RecipientOffered, BodyEnded, AuthOffered, AuthResponse, TlsRequested, ClientTold),
+)
 
 
 class Talk:

@@ -89,6 +89,7 @@ class DialogTests(SynchronousTestCase):
             commands.Noop: "NOOP",
             commands.Vrfy: "VRFY x",
             commands.Help: "HELP",
+            commands.Xclient: "XCLIENT ADDR=192.0.2.1",
             commands.Quit: "QUIT",
             commands.Foreign: "GET / HTTP/1.1",
         }
@@ -102,7 +103,7 @@ class DialogTests(SynchronousTestCase):
         }
         for state, path in paths.items():
             for kind, line in lines.items():
-                talk = Talk(SUBMISSION)
+                talk = Talk(evolve(SUBMISSION, xclient=("ADDR",)))
                 talk.sasl = lambda engine, event: engine.challenge(b"")
                 for step in path:
                     talk.line(step)

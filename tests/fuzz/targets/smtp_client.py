@@ -27,6 +27,7 @@ WAYS = [
     ClientOptions(HOST, tls=TlsUse.NEVER),
     ClientOptions(HOST, tls=TlsUse.MUST, username="me", password="secret"),
     ClientOptions(HOST, secure=True, username="me", password="secret"),
+    ClientOptions(HOST, lmtp=True),
 ]
 MAILS = [
     Mail("a@example.org", ("b@example.net", "c@example.net"), size=100),

@@ -7,6 +7,7 @@ from typing import Any
 
 from mailserver.errors import AuthenticationFailed, NoSuchUser, TemporaryFailure
 from mailserver.smtp import events
+from mailserver.smtp.dialects import LMTP
 from mailserver.smtp.engine import MAX_LINE, SmtpEngine
 from mailserver.smtp.extensions import Options
 from tests.fuzz.targets import options
@@ -18,8 +19,11 @@ WAYS = [
     Options(HOST, max_size=100_000, mechanisms=("PLAIN", "LOGIN"), errors=1000, junk=1000),
     Options(HOST, max_size=100_000, mechanisms=("PLAIN",), errors=5, junk=5),
     Options(HOST, needs_tls=True, starttls=True),
+    Options(HOST, max_size=600, dialect=LMTP),
+    Options(HOST, max_size=600, mechanisms=("PLAIN",), xclient=("ADDR",)),
 ]
 TOKENS = [
+    *(b"LHLO x\r\n", b"XCLIENT ADDR=192.0.2.1\r\n"),
     *(b"EHLO x\r\n", b"HELO x\r\n", b"MAIL FROM:<a@b.example>", b"MAIL FROM:<>", b"RCPT TO:<c@d.example>"),
     *(
         b"DATA\r\n",
