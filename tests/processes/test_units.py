@@ -10,6 +10,7 @@ from select import PIPE_BUF
 from typing import Any
 
 import pytest
+from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
@@ -17,7 +18,8 @@ from twisted.python.failure import Failure
 
 from mailserver.audit import Audit
 from mailserver.auth.penalty import Penalties
-from mailserver.instance import hand_over
+from mailserver.instance import hand_over, hand_over_sockets
+from mailserver.interfaces import Listener
 from mailserver.net.factory import ConnectionCounter
 from mailserver.net.listen import _Balance
 from mailserver.processes import records
@@ -388,3 +390,27 @@ def test_what_root_makes_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> N
     hand_over(tmp_path)
     found = {name: os.stat(tmp_path / name).st_uid for name in ("salt", "tls", "tls/key.pem", "other")}
     assert found == {"salt": 4711, "tls": 4711, "tls/key.pem": 4711, "other": 0}
+
+
+class SocketPort:
+    """A port on a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def getHost(self) -> UNIXAddress:
+        return UNIXAddress(str(self._path))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_unix_sockets_go_to_whom_data_dir_belongs_to(tmp_path: Path) -> None:
+    """Started as root with --uid: the group that may connect is the server's, not root's."""
+    data, path = tmp_path / "data", tmp_path / "lmtp"
+    data.mkdir()
+    path.touch()
+    listeners = [Listener("lmtp", SocketPort(path)), Listener("smtp", SocketPort(Path("/nonexistent")))]
+    hand_over_sockets(data, listeners)
+    assert path.stat().st_uid == 0
+    os.chown(data, 12345, 23456)
+    hand_over_sockets(data, listeners[:1])
+    assert (path.stat().st_uid, path.stat().st_gid) == (12345, 23456)
