@@ -308,7 +308,7 @@ def endpoints(config: Config) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def cannot_listen(failure: Failure, description: str, refused: list[str]) -> None:
     """Noted rather than raised: a Deferred would swallow the end of the launch."""
-    if not isinstance(failure.value, CannotListenError | ValueError):
+    if not isinstance(failure.value, CannotListenError | ValueError | OSError):
         failure.raiseException()
     why = getattr(failure.value, "socketError", failure.value)
     refused.append(f"mailserver: cannot listen on {description}: {why}")

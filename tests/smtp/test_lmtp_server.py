@@ -71,6 +71,17 @@ def test_a_unix_socket(tmp_path: Path, short: Path, workers: int) -> None:
         assert os.listdir(short) == []
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_unix_socket_in_a_folder_that_is_not_there(tmp_path: Path, short: Path, workers: int) -> None:
+    listen = {"lmtp": [f"unix:{short}/missing/lmtp"]}
+    server = Server(tmp_path, services=("imap",), listen=listen, keys={"workers": workers})
+    process = server.start(ready=False).process
+    assert process is not None
+    assert process.wait(30) == 1
+    assert f"mailserver: cannot listen on unix:{short}/missing/lmtp: " in server.log()
+    assert "Traceback" not in server.log()
+
+
 def test_the_mode_of_a_unix_socket(tmp_path: Path, short: Path) -> None:
     path = short / "lmtp"
     with Server(tmp_path, services=("imap",), listen={"lmtp": [f"unix:{path}:mode=666"]}):
