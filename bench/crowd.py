@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,21 +12,22 @@ from typing import Any
 from bench import messages
 from bench.servers import DOMAIN, PASSWORD, USERS, process_tree
 from bench.wire import Imap, Smtp, WireError
-from bench.workloads import Meter, Result, in_parallel
+from bench.workloads import Meter, Plan, Result, in_parallel
 
 CLIENTS = 20
 EACH = 300  # messages of a client's mailbox
 
 
-def mixed(server: Any, scale: float, cache: Path) -> Iterator[Result]:
+def mixed(server: Any, plan: Plan) -> Iterator[Result]:
     """Twenty clients, each in a mailbox of its own: commands per second."""
-    count = max(20, int(400 * scale))
+    count = max(20, int(400 * plan.scale))
     for k in range(CLIENTS):
-        client = Imap(server.imap, USERS[k], PASSWORD)
-        client.run(b"CREATE Written")
-        client.logout()
-        messages.fill(server.maildir(USERS[k], "Work"), EACH, cache)
-        server.adopt(USERS[k])
+        if not server.maildir(USERS[k], "Work").exists():
+            client = Imap(server.imap, USERS[k], PASSWORD)
+            client.run(b"CREATE Written")
+            client.logout()
+            messages.fill(server.maildir(USERS[k], "Work"), EACH, plan.cache)
+            server.adopt(USERS[k])
         _a_day(Imap(server.imap, USERS[k], PASSWORD), random.Random(k), 20)
 
     def work(k: int, ready: Callable[[], None]) -> None:
@@ -67,22 +67,23 @@ def _a_day(client: Imap, rng: random.Random, count: int) -> None:
     client.logout()
 
 
-def many_idle(server: Any, scale: float) -> Iterator[Result]:
+def many_idle(server: Any, plan: Plan, *, tls: bool = False) -> Iterator[Result]:
     """Thousands of connections in IDLE: memory for each, and how soon the right one hears of its mail."""
-    count = max(50, int(5000 * scale))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, count + 500), hard), hard))
+    count = max(50, int(5000 * plan.scale))
+    for user in USERS[:60]:
+        Imap(server.imap, user, PASSWORD).logout()
     before = memory_kib(server.pids)
     clients = []
     for number in range(count):
-        client = Imap(server.imap, USERS[number % 60], PASSWORD)
+        client = Imap(server.imaps if tls else server.imap, USERS[number % 60], PASSWORD, tls=tls)
         exists = client.select("INBOX")
         client.conn.send(b"i IDLE\r\n")
         if not client.conn.line().startswith(b"+"):
             raise WireError("no continuation")
         clients.append(client)
     time.sleep(1)
-    yield Result("memory of an idle connection", (memory_kib(server.pids) - before) / count, "KiB", "less")
+    name = "the same under TLS" if tls else "memory of an idle connection"
+    yield Result(name, (memory_kib(server.pids) - before) / count, "KiB", "less")
     last, user = clients[-1], USERS[(count - 1) % 60]
     smtp, text, waits = Smtp(server.smtp), messages.sized(4096) + b".\r\n", []
     for _ in range(10):
@@ -92,7 +93,7 @@ def many_idle(server: Any, scale: float) -> Iterator[Result]:
         while last.conn.line() != b"* %d EXISTS" % exists:
             pass
         waits.append((time.monotonic() - accepted) * 1000)
-    yield Result("wake-up among many", median(waits), "ms", "less")
+    yield Result("wake-up among many" + " under TLS" * tls, median(waits), "ms", "less")
     for client in clients:
         client.conn.close()
 

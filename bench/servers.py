@@ -82,10 +82,10 @@ class Ours:
     def __init__(self, directory: Path, workers: int = 1) -> None:
         self.directory = directory
         self.workers = workers
-        self.smtp, self.imap, self.pop3 = free_ports(3)
+        self.smtp, self.imap, self.pop3, self.imaps = free_ports(4)
 
     def start(self) -> None:
-        self.directory.mkdir(parents=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
         users = "".join(f'[users."{u}@{DOMAIN}"]\npassword = "{{PLAIN}}{PASSWORD}"\n' for u in USERS)
         (self.directory / "users.toml").write_text(users)
         (self.directory / "users.toml").chmod(0o600)
@@ -98,6 +98,7 @@ workers = {self.workers}
 [listen]
 smtp = ["tcp:{self.smtp}:interface=127.0.0.1"]
 imap = ["tcp:{self.imap}:interface=127.0.0.1"]
+imaps = ["tcp:{self.imaps}:interface=127.0.0.1"]
 pop3 = ["tcp:{self.pop3}:interface=127.0.0.1"]
 [auth]
 allow_cleartext = true
@@ -115,7 +116,7 @@ file = "mail.log"
                 command, stdout=out, stderr=out, cwd=self.directory, env={**os.environ, "PYTHONPATH": _ROOT}
             )
         self.pids = [self.process.pid]
-        for port in (self.smtp, self.imap, self.pop3):
+        for port in (self.smtp, self.imap, self.imaps, self.pop3):
             wait_port(port, log)
 
     def maildir(self, user: str, folder: str = "") -> Path:
@@ -141,7 +142,8 @@ class Peers:
 
     def __init__(self, directory: Path, workers: int = 1) -> None:
         self.directory = directory
-        self.smtp, self.imap, self.pop3, self.lmtp = free_ports(4)
+        self.smtp, self.imap, self.pop3, self.lmtp, self.imaps, unused = free_ports(6)
+        self._secure = {"imap": self.imaps, "pop3": unused}
 
     def start(self) -> None:
         missing = [name for name in ("dovecot", "postfix") if shutil.which(name, path=_PATH) is None]
@@ -151,7 +153,7 @@ class Peers:
                 "postfix dovecot-imapd dovecot-pop3d dovecot-lmtpd"
             )
         for name in ("dovecot/log", "mail", "postfix/etc", "postfix/queue", "postfix/data", "postfix/log"):
-            (self.directory / name).mkdir(parents=True)
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
         mail = pwd.getpwnam("mail")
         os.chown(self.directory / "mail", mail.pw_uid, mail.pw_gid)
         self._start_dovecot(mail)
@@ -166,7 +168,7 @@ class Peers:
         )
         services = "".join(
             f"service {name}-login {{\n inet_listener {name} {{\n port = {port}\n }}\n"
-            f" inet_listener {name}s {{\n port = 0\n }}\n"
+            f" inet_listener {name}s {{\n port = {self._secure[name]}\n ssl = yes\n }}\n"
             " service_count = 0\n process_min_avail = 2\n process_limit = 2\n client_limit = 4000\n}\n"
             f"service {name} {{\n service_count = 256\n process_min_avail = 2\n process_limit = 1000\n}}\n"
             for name, port in (("imap", self.imap), ("pop3", self.pop3))
@@ -178,7 +180,9 @@ log_path = {home}/log/error.log
 info_log_path = /dev/null
 protocols = imap pop3 lmtp
 listen = 127.0.0.1
-ssl = no
+ssl = yes
+ssl_cert = <{home}/cert.pem
+ssl_key = <{home}/key.pem
 disable_plaintext_auth = no
 auth_mechanisms = plain login
 auth_cache_size = 10M
@@ -216,6 +220,17 @@ service auth {{
 }}
 {services}"""
         )
+        curve = [
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-subj",
+            f"/CN={DOMAIN}",
+        ]
+        files = ["-out", str(home / "cert.pem"), "-keyout", str(home / "key.pem")]
+        subprocess.run(["openssl", "req", "-x509", *curve, *files], check=True, capture_output=True)
         log = home / "log" / "stdout.log"
         with log.open("wb") as out:
             self._dovecot = subprocess.Popen(
@@ -223,7 +238,7 @@ service auth {{
                 stdout=out,
                 stderr=out,
             )
-        for port in (self.imap, self.pop3, self.lmtp):
+        for port in (self.imap, self.imaps, self.pop3, self.lmtp):
             wait_port(port, log)
 
     def _start_postfix(self) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 import select
 import socket
+import ssl
 
+_ANYBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the servers under test have made their certificates
+_ANYBODY.check_hostname = False
+_ANYBODY.verify_mode = ssl.CERT_NONE
 _LITERAL = re.compile(rb"\{(\d+)\+?\}$")
 
 
@@ -16,9 +20,11 @@ class WireError(Exception):
 class Conn:
     """A socket with reads by line and by count; every wait has a deadline."""
 
-    def __init__(self, port: int, timeout: float = 120) -> None:
+    def __init__(self, port: int, timeout: float = 120, *, tls: bool = False) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.sock = _ANYBODY.wrap_socket(self.sock)
         self.data = b""
         self.send = self.sock.sendall
 
@@ -90,8 +96,8 @@ class Smtp:
 class Imap:
     """Logged in when it is made."""
 
-    def __init__(self, port: int, user: str, password: str) -> None:
-        self.conn = Conn(port)
+    def __init__(self, port: int, user: str, password: str, *, tls: bool = False) -> None:
+        self.conn = Conn(port, tls=tls)
         self.conn.line()
         self.number = 0
         self.run(f"LOGIN {user} {password}".encode())

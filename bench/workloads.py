@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,6 +24,18 @@ class Result:
 
     def __init__(self, name: str, value: float, unit: str, better: str, cpu_ms: float | None = None) -> None:
         self.name, self.value, self.unit, self.better, self.cpu_ms = name, value, unit, better, cpu_ms
+
+
+class Plan:
+    """What of a workload is wanted: its share of the load, where messages are kept, which rows, whether the
+    mailboxes of an earlier run may be there."""
+
+    def __init__(self, scale: float, cache: Path, rows: Sequence[str] = (), kept: bool = False) -> None:
+        self.scale, self.cache, self.kept = scale, cache, kept
+        self._rows = [row.lower() for row in rows]
+
+    def wants(self, name: str) -> bool:
+        return not self._rows or any(row in name.lower() for row in self._rows)
 
 
 class Meter:

@@ -28,6 +28,21 @@ def test_a_short_run_of_every_workload(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
 
 
+def test_one_row_over_mailboxes_of_an_earlier_run(tmp_path: Path) -> None:
+    words = ["--only", "ours", "--repeat", "1", "--scale", "0.002", "--keep", tmp_path / "kept"]
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", "large", "--rows", "SORT (DATE)", *map(str, words)],
+            cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        shown = [
+            line.strip() for line in done.stdout.partition("ours …")[2].partition("\n\n")[0].splitlines()
+        ]
+        assert [line[:18].strip() for line in shown if "SORT" in line] == ["first SORT (DATE)", "SORT (DATE)"]
+    assert (tmp_path / "kept" / "ours" / "data").is_dir()
+
+
 @pytest.mark.parametrize(
     ("name", "ours", "peers", "reached"),
     [
