@@ -46,6 +46,11 @@ class Inbox:
             self._woken = True
         self._reactor.callFromThread(self._drain)
 
+    @property
+    def empty(self) -> bool:
+        """Nothing waits that was posted before."""
+        return not self._calls
+
     def _drain(self) -> None:
         clock = self._clock
         limit = clock() + _TURN
@@ -113,6 +118,10 @@ class OrderedPool:
             self._waiting[key] = deque((job,))
         self._ready.put(key)
         return job.deferred
+
+    def is_free(self, key: Hashable) -> bool:
+        """No job of this key waits or runs, and jobs are taken: what is done now is done in order."""
+        return key not in self._waiting and not self._stopping
 
     @property
     def busy(self) -> bool:

@@ -85,6 +85,21 @@ class Changes:
         """[thread] Called while the account's lock is held."""
         self._inbox.post(self._apply, change)
 
+    def settle(self, posted: Sequence[Posted], fire: Callable[[], object]) -> None:
+        """What this thread, the reactor's, has committed: told now, and its author answered, or behind what
+        threads have posted before."""
+        if not self._inbox.empty:
+            for change in posted:
+                self._inbox.post(self._apply, change)
+            self._inbox.post(fire)
+            return
+        for change in posted:
+            try:
+                self._apply(change)
+            except Exception:
+                self.log.failure("a change could not be told")
+        fire()
+
     def _apply(self, change: Posted) -> None:
         if not isinstance(change, Change):
             self.forward(change)

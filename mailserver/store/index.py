@@ -32,6 +32,8 @@ __all__ = ["DAMAGED", "FILE", "Index", "IndexDamaged", "IndexTooNew", "put_aside
 FILE = "mailserver-index.sqlite"
 DAMAGED = "mailserver-index.damaged"
 EXPUNGED_KEPT = 10_000  # UIDs that are remembered for each folder at least; twice as many at most
+_LOG = 4 << 20  # octets of a log that is large
+_BRIEFLY, _PATIENTLY = 100, 30_000  # milliseconds to wait for others
 _CHECKED = 64 << 20  # a larger database is not checked as a whole when it is opened
 
 _TABLES = ("messages", *index_rendered.TABLES)
@@ -62,6 +64,7 @@ class Index(RenderedTables):
     """An open database. Every method but `open` may raise IndexDamaged or a MailError."""
 
     _file: tuple[int, int] = field(default=(0, 0), repr=False)
+    _looked: int = field(default=0, repr=False)  # rows that had been changed when `checkpoint` looked last
 
     @classmethod
     def open(cls, account: str, check: bool) -> Index:
@@ -73,7 +76,9 @@ class Index(RenderedTables):
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
             elif os.path.islink(path):
                 raise TemporaryFailure(cause=f"{path} is a symbolic link")
-            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+            db = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, timeout=_PATIENTLY / 1000
+            )
             index = cls(path, db, _identity(path))
             try:
                 index._prepare(check and not fresh)
@@ -88,7 +93,7 @@ class Index(RenderedTables):
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA cache_size = -4096")
-        db.execute("PRAGMA wal_autocheckpoint = 1000")
+        db.execute("PRAGMA wal_autocheckpoint = 0")  # `checkpoint`
         if check and os.path.getsize(self.path) <= _CHECKED:
             answer = db.execute("PRAGMA quick_check(1)").fetchone()
             if answer != ("ok",):
@@ -108,6 +113,25 @@ class Index(RenderedTables):
     def close(self) -> None:
         with suppress(sqlite3.Error):
             self._db.close()
+
+    def checkpoint(self) -> None:
+        """Once the log is large it goes into the database. Not by SQLite itself, at the end of whatever
+        commit it is, for this syncs; and with the first page of the next log, which is synced as well."""
+        changes = self._db.total_changes
+        if changes == self._looked:
+            return
+        self._looked = changes
+        with suppress(OSError):
+            if os.stat(f"{self.path}-wal").st_size < _LOG:
+                return
+        with TOLD:
+            self._db.execute(f"PRAGMA busy_timeout = {_BRIEFLY}")  # for a reader that is no process of ours
+            try:
+                busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy:
+                    self._db.execute(f"PRAGMA user_version = {len(schema.STEPS)}")
+            finally:
+                self._db.execute(f"PRAGMA busy_timeout = {_PATIENTLY}")
 
     def make_durable(self) -> None:
         """All that was committed is on the disk: for a clean stop."""

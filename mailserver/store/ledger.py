@@ -14,10 +14,8 @@ server: the death of one of its processes is no such stop, for the index survive
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -25,17 +23,17 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from twisted.logger import Logger
 
 from mailserver import durable
-from mailserver.errors import NoSuchMailbox, TemporaryFailure
+from mailserver.errors import MailError, NoSuchMailbox, TemporaryFailure
 from mailserver.events import MetadataChanged, NameChanged, Naming, RightsChanged
 from mailserver.store import files, index, maildir
 from mailserver.store.changes import Posted
 from mailserver.store.files import Uids
-from mailserver.store.following import Following, Stamp
+from mailserver.store.following import Following
 from mailserver.store.index import Index, IndexDamaged
 from mailserver.store.keywords import Keywords
+from mailserver.store.locking import AccountLock, NotNow
 from mailserver.store.rows import Folder, Row
 
-LOCK = "mailserver-lock"
 UID_RESERVE = 1000
 MODSEQ_RESERVE = 1_000_000
 
@@ -79,18 +77,15 @@ class Ledger:
         self.twins: dict[str, set[str]] = {}  # by folder, while its file names are brought up to date
         self.moving: dict[str, dict[str, str]] = {}  # by folder: old and new names of the latest batch
         self.keywords: dict[str, Keywords] = {}
-        self.following = Following(user, around.post)
-        self._lock = threading.RLock()
-        self._lock_fd = -1
+        self.following = Following(user, self._post)
+        self._lock = AccountLock(path, around.process)
         self._index: Index | None = None
         self._checked = False
         self._uncounted = True
         self._reserved: dict[str, Uids] = {}
         self._stale: set[str] = set()  # of those: to be read again
-        self._stamp = Stamp(around.process)
-        self._visited = False  # by another process since
         self._version = -1
-        self._told = False
+        self._posted: list[Posted] | None = None  # in `run_at_once`
 
     # --- the way in ------------------------------------------------------------------------------
 
@@ -108,40 +103,65 @@ class Ledger:
             except IndexDamaged as error:
                 raise TemporaryFailure(imap="CORRUPTION", cause=error) from error
 
+    def run_at_once(
+        self,
+        posted: list[Posted],
+        function: Callable[Concatenate[Ledger, Index, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """As `run`, in the reactor's thread, where nothing has to be waited for; raises NotNow where it has,
+        before anything is changed. `posted` gets what is to be told."""
+        try:
+            with self._lock.held_at_once():
+                if self._index is None:
+                    raise NotNow
+                self._posted = posted
+                try:
+                    return function(self, self._index, *args, **kwargs)
+                finally:
+                    self._posted = None
+        except IndexDamaged as error:
+            raise NotNow from error
+
+    def wait(self) -> None:
+        """What follows may wait for the disk, or take long."""
+        if self._posted is not None:
+            raise NotNow
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """The account is this thread's and this process's. For what cannot be one function for `run`."""
-        with self._lock:
-            self._open()
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
-            try:
-                self._visited |= self._stamp.enter(self._lock_fd)
-                yield
-            finally:
-                if self._told:
-                    self._told = False
-                    self._stamp.count(self._lock_fd)
-                fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+        with self._lock.held():
+            yield
+            if self._index is not None:
+                self._checkpoint(self._index)
+
+    def _checkpoint(self, opened: Index) -> None:
+        """What was committed is committed, whatever becomes of this."""
+        try:
+            opened.checkpoint()
+        except (IndexDamaged, MailError) as error:
+            self.log.warn("{user}: checkpoint of the index: {error}", user=self.user, error=str(error))
 
     def opened(self) -> Index:
         """The index, while the account is held. Raises IndexDamaged."""
-        if self._visited and self._index is not None and self._index.replaced():
+        if self._lock.visited and self._index is not None and self._index.replaced():
             self._index.close()
             self._index = None
             self.following.lose()
         if self._index is None:
             self._open_index()
         assert self._index is not None
-        if self._visited:
+        if self._lock.visited:
             self._look_after_others(self._index)
-            self._visited = False
+            self._lock.visited = False
         return self._index
 
     @property
     def unchanged(self) -> bool:
-        """Nobody else has changed anything since this process was here. Without the lock: it may have just
-        happened, but not before the one who did it was answered."""
-        return self._lock_fd >= 0 and self._stamp.unchanged(self._lock_fd)
+        """See `AccountLock.unchanged`."""
+        return self._lock.unchanged
 
     def _look_after_others(self, opened: Index) -> None:
         self._stale.update(self._reserved)
@@ -151,12 +171,6 @@ class Ledger:
             self.usage = opened.usage()
             self.following.catch_up(opened)
             self._version = version
-
-    def _open(self) -> None:
-        if self._lock_fd < 0:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            with durable.told():
-                self._lock_fd = os.open(os.path.join(self.path, LOCK), flags, 0o600)
 
     def _open_index(self) -> None:
         try:
@@ -192,18 +206,13 @@ class Ledger:
 
     def close(self, wait: bool = True) -> bool:
         """Close the index (it is opened again when needed). False where it is in use and `wait` is not."""
-        if not self._lock.acquire(blocking=wait):
-            return False
-        try:
-            if self._index is not None:
-                self._index.close()
-                self._index = None
-            if self._lock_fd >= 0:
-                os.close(self._lock_fd)
-                self._lock_fd = -1
-        finally:
-            self._lock.release()
-        return True
+        with self._lock.of_threads(wait) as mine:
+            if mine:
+                if self._index is not None:
+                    self._index.close()
+                    self._index = None
+                self._lock.close()
+            return mine
 
     @property
     def is_open(self) -> bool:
@@ -216,7 +225,7 @@ class Ledger:
 
     def tell(self, directory: str, **what: Any) -> None:
         """Post a change; after the commit, with the lock held."""
-        self._told = True
+        self._lock.told = True
         keywords = self.keywords.get(directory)
         if keywords is not None and keywords.names:
             what["keywords"] = tuple(keywords.names)
@@ -228,7 +237,13 @@ class Ledger:
 
     def announce(self, event: NameChanged | MetadataChanged | RightsChanged) -> None:
         """Post what happened to a name or to annotations; with the lock held."""
-        self.around.post(event)
+        self._post(event)
+
+    def _post(self, change: Posted) -> None:
+        if self._posted is not None:
+            self._posted.append(change)
+        else:
+            self.around.post(change)
 
     def announce_name(self, name: str, what: Naming, old: str = "") -> None:
         self.announce(NameChanged(self.user, name, what, old))
@@ -276,6 +291,7 @@ class Ledger:
 
     def _enter(self, opened: Index, directory: str) -> Folder:
         """First touch since the start: row and file of the folder are made to agree."""
+        self.wait()
         path = self.folder_path(directory)
         if not (files.is_directory(path) and files.is_directory(os.path.join(path, "cur"))):
             raise NoSuchMailbox()
@@ -327,6 +343,7 @@ class Ledger:
 
     def write_uids(self, directory: str, uids: Uids) -> None:
         """The file of a folder. Where we may not write we do not number messages either: that is borne."""
+        self.wait()
         path = self.folder_path(directory)
         try:
             files.write_uids(path, uids)
@@ -408,6 +425,7 @@ class Ledger:
         keywords = self.keywords_of(folder)
         text = "\n".join(keywords.names)
         if text != folder.keywords:
+            self.wait()
             files.write_keywords(self.folder_path(folder.dir), text.split("\n"))
             folder.keywords = text
 
@@ -415,7 +433,7 @@ class Ledger:
 
     def settle(self) -> None:
         """A clean stop: the index is durable, then the files say exactly what was given."""
-        with self._lock:
+        with self._lock.of_threads():
             if not self._reserved or not files.is_directory(self.path):
                 return
             self.run(_settle)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from mailserver.store.account import Account
 
 T = TypeVar("T")
+_FEW = 50  # messages of a STORE that is done in the reactor's thread
 
 
 @implementer(IMailbox)
@@ -289,9 +290,12 @@ class Mailbox(Arrays):
         within: int = -1,
     ) -> Deferred[StoreResult]:
         """within: flag bits that may be changed."""
-        done = self._run(
+        uids = _ascending(uids)
+        run = self._account.run_at_once if len(uids) <= _FEW else self._account.run
+        done = run(
             operations.set_flags,
-            _ascending(uids),
+            self.directory,
+            uids,
             mode=mode,
             mask=mask,
             keywords=self._keywords.names_in(mask),

@@ -45,6 +45,7 @@ def refresh(ledger: Ledger, opened: Index, directory: str, force: bool = False) 
     ]
     if not subs:
         return False
+    ledger.wait()
     _Reconciling(ledger, opened, folder).run(subs, mtimes)
     return True
 
