@@ -15,6 +15,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -38,15 +39,22 @@ _ESCAPES = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160), 0x2028, 0x2
 _ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 
 
+@lru_cache(maxsize=4)
+def _stamp(seconds: int) -> str:
+    """Many lines of one second share it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
 def text_line(when: float, event: str, fields: dict[str, object]) -> str:
     """`2026-11-24T03:07:34.120Z received id=… ip=… to="a b"`."""
     seconds = int(when)
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    parts = [f"{stamp}.{int((when - seconds) * 1000):03d}Z {event}"]
+    parts = [f"{_stamp(seconds)}.{int((when - seconds) * 1000):03d}Z {event}"]
     for name, value in fields.items():
         if value is None or value == "":
             continue
-        text = f"{value:.3f}" if isinstance(value, float) else str(value).translate(_ESCAPES)
+        text = f"{value:.3f}" if isinstance(value, float) else str(value)
+        if not text.isprintable():
+            text = text.translate(_ESCAPES)
         if " " in text or '"' in text or "=" in text:
             text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
         parts.append(f"{name}={text}")

@@ -65,7 +65,7 @@ from mailserver.queue.spool import Spool as QueueSpool
 from mailserver.smtp.factory import SmtpFactory
 from mailserver.smtp.policy import Policy
 from mailserver.store.store import MailStore
-from mailserver.threads import Inbox, OrderedPool
+from mailserver.threads import Inbox, OrderedPool, share_evenly
 from mailserver.tls import TlsContexts, verified_context
 
 SERVICES = ("smtp", "lmtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
@@ -234,6 +234,7 @@ class MailServer(Service):
         self.settings.start()
         signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.reload))
         quicken(self.reactor)
+        share_evenly()
         calm()
         super().startService()  # type: ignore[no-untyped-call]
 

@@ -130,18 +130,25 @@ class Acceptor:
         queued: Deferred[None] = self._queue.enqueue(envelope, trace, body, pairs)
         return queued
 
-    @inlineCallbacks
-    def _deliver(self, envelope: Envelope, trace: bytes, body: IMessageBody, pairs: Sequence[Pair]) -> Any:
+    def _deliver(
+        self, envelope: Envelope, trace: bytes, body: IMessageBody, pairs: Sequence[Pair]
+    ) -> Deferred[None]:
         begun = self._reactor.seconds()
-        targets = [target for _, target in pairs]
-        outcomes = yield self._local.deliver(envelope, trace, body, targets)
-        failed = [(pair, error) for pair, error in zip(pairs, outcomes, strict=True) if error is not None]
-        if len(failed) == len(pairs):
-            raise worst([error for _, error in failed])
-        if failed:
-            yield self._enqueue(envelope, trace, body, [pair for pair, _ in failed])
-        delivered = [target for target, error in zip(targets, outcomes, strict=True) if error is None]
-        self._tell(None, envelope, body.size, delivered, self._reactor.seconds() - begun)
+
+        def delivered(outcomes: Sequence[Exception | None]) -> Deferred[None] | None:
+            failed = [(pair, error) for pair, error in zip(pairs, outcomes, strict=True) if error is not None]
+            if len(failed) == len(pairs):
+                raise worst([error for _, error in failed])
+            done = [target for (_, target), error in zip(pairs, outcomes, strict=True) if error is None]
+            seconds = self._reactor.seconds() - begun
+            if not failed:
+                self._tell(None, envelope, body.size, done, seconds)
+                return None
+            queued = self._enqueue(envelope, trace, body, [pair for pair, _ in failed])
+            return queued.addCallback(self._tell, envelope, body.size, done, seconds)
+
+        delivering: Deferred[Any] = self._local.deliver(envelope, trace, body, [pair[1] for pair in pairs])
+        return delivering.addCallback(delivered)
 
     def _tell(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from functools import lru_cache
 
 import idna
 from attrs import frozen
@@ -62,8 +63,12 @@ def quote(local: str) -> str:
     return '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+@lru_cache(maxsize=2048)
 def parse_mailbox(text: str) -> Mailbox:
-    """`local@domain`, nothing around it. Raises BadAddress."""
+    """`local@domain`, nothing around it. Raises BadAddress.
+
+    Remembered, for mail comes from few senders, and goes to few addresses, many times.
+    """
     plain = _PLAIN.fullmatch(text)
     if plain is not None:  # the common form, one match
         local, domain = plain.groups()
