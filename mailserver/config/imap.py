@@ -8,7 +8,7 @@ from typing import Any
 
 from mailserver.config.problems import Report, kind, nearest
 from mailserver.config.schema import Config, Imap, Users, Without
-from mailserver.config.structure import Table, one_of, text
+from mailserver.config.structure import Table, count, one_of, text
 from mailserver.errors import BadAddress
 from mailserver.imap.capabilities import BY_NAME
 from mailserver.wire.address import normalise
@@ -27,8 +27,18 @@ def read_imap(table: Table | None) -> Imap:
         if rule is not None:
             rules.append(rule)
     literals = table.value("literals", one_of("LITERAL+", "LITERAL-"), "LITERAL+")
+    limit = table.value("message_limit", _limit, 0)
+    save = table.value("save_limit", _limit, 0)
+    if limit and save:
+        table.fault("message_limit holds for COPY and APPEND too (one of the two)", "save_limit")
+    eight = table.value("headers_8bit", one_of("accept", "refuse"), "accept")
     table.finish()
-    return Imap(tuple(rules), literals, administrators)
+    return Imap(tuple(rules), literals, limit, save, eight, administrators)
+
+
+def _limit(value: object) -> int:
+    """None, or not so low that clients suffer (RFC 9738, 3)."""
+    return count(0)(value) and count(1000)(value)
 
 
 def _as_table(value: object) -> Mapping[str, Any]:

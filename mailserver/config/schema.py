@@ -108,6 +108,9 @@ class Imap:
 
     without: tuple[Without, ...] = ()
     literals: str = "LITERAL+"  # or "LITERAL-": at most 4096 octets without asking (RFC 7888, 5)
+    message_limit: int = 0  # messages that one command works on, 0: any number (RFC 9738)
+    save_limit: int = 0  # the same for COPY and APPEND alone
+    headers_8bit: str = "accept"  # in APPEND from who has not enabled UTF-8; or "refuse" (RFC 9755, 4)
     administrators: tuple[str, ...] = ()  # users who may look at and set the quota of every user
 
 

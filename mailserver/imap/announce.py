@@ -10,6 +10,8 @@ from mailserver.imap.session import Session
 # Written in another way than the name of the row.
 _WRITTEN: dict[str, Callable[[Session], str]] = {
     "APPENDLIMIT": lambda session: f"APPENDLIMIT={session.settings.now.limits.message_size}",
+    "MESSAGELIMIT": lambda session: f"MESSAGELIMIT={session.message_limit}",
+    "SAVELIMIT": lambda session: f"SAVELIMIT={session.save_limit}",
     "LITERAL+": lambda session: session.settings.now.imap.literals,
 }
 
@@ -18,6 +20,7 @@ def capabilities(session: Session) -> list[str]:
     """Names for CAPABILITY: the log-in only before log-in, and clear-text log-in only where it is allowed.
     What a rule of the configuration takes away is not there."""
     names = [row.name for row in ROWS if row.announced]
+    names += ["MESSAGELIMIT", "SAVELIMIT"]  # of which there is one at most
     if session.account is None:
         names += _before_login(session)
     else:

@@ -17,11 +17,9 @@ from enum import Enum
 
 from attrs import evolve
 
-from mailserver.errors import LimitReached
 from mailserver.imap.commands import Append, Begin, Octets, Replace, Step, Url
 from mailserver.imap.cursor import BadSyntax, Cursor
 
-MAX_MESSAGES = 1000  # of one command
 MAX_ARGUMENTS = 100  # literals between two messages that are arguments: URLs
 
 
@@ -121,8 +119,6 @@ class _Reader:
             self.uses.add("MULTIAPPEND")
             if self._alone:
                 raise BadSyntax("Only one message in a REPLACE")  # RFC 8508, 4.7
-            if self.messages > MAX_MESSAGES:
-                raise LimitReached
         flags: tuple[str, ...] = ()
         date = None
         if cursor.peek() == b"(":

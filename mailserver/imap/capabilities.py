@@ -23,7 +23,7 @@ from mailserver.wire.sasl import MECHANISMS
 class Row:
     """One capability.
 
-    name:      as it is announced, without the value of APPENDLIMIT
+    name:      as it is announced, without the value of a limit
     commands:  what exists with it alone
     options:   by command, whether a command uses what comes with the capability
     needs:     what it is built on: without one of these it is off as well
@@ -220,6 +220,8 @@ ROWS: tuple[Row, ...] = (
         needs=("ACL", "LIST-EXTENDED"),
     ),
     Row("APPENDLIMIT", options=_items("APPENDLIMIT")),
+    Row("MESSAGELIMIT", options=_key("SearchEdge"), announced=False),
+    Row("SAVELIMIT", announced=False),
     Row("QUOTA", ("GetQuota", "GetQuotaRoot"), _items("DELETED")),
     Row("QUOTA=RES-STORAGE", options=_items("DELETED-STORAGE"), needs=("QUOTA",)),
     Row("QUOTA=RES-MESSAGE", needs=("QUOTA",)),

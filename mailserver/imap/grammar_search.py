@@ -15,6 +15,7 @@ from mailserver.imap.values import (
     SearchAll,
     SearchAnd,
     SearchDate,
+    SearchEdge,
     SearchFlag,
     SearchHeader,
     SearchKey,
@@ -268,6 +269,12 @@ class _Keys:
     def _uid(self, name: str) -> SearchKey:
         return SearchSet(self._cursor.sequence_set(), uid=True)
 
+    def _edge(self, name: str) -> SearchKey:
+        uid = self._cursor.number()
+        if not uid:
+            raise BadSyntax("No UID is 0")
+        return SearchEdge(uid, name == "UIDAFTER")
+
     def _keyword(self, name: str) -> SearchKey:
         keyword = self._cursor.atom().decode("ascii")
         return SearchFlag(keyword, name == "KEYWORD")
@@ -326,6 +333,8 @@ _WITH_ARGUMENTS: dict[str, Callable[[_Keys, str], SearchKey]] = {
     "NOT": _Keys._not,
     "OR": _Keys._or,
     "UID": _Keys._uid,
+    "UIDAFTER": _Keys._edge,
+    "UIDBEFORE": _Keys._edge,
     "KEYWORD": _Keys._keyword,
     "UNKEYWORD": _Keys._keyword,
     "LARGER": _Keys._size,

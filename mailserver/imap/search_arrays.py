@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Any
@@ -11,6 +11,7 @@ from mailserver.imap.search_source import Rows, Source
 from mailserver.imap.values import (
     SearchAll,
     SearchDate,
+    SearchEdge,
     SearchFlag,
     SearchModseq,
     SearchSaved,
@@ -39,6 +40,13 @@ def by_flag(key: SearchFlag, rows: Rows, source: Source) -> Rows:
 
 def by_set(key: SearchSet, rows: Rows, source: Source) -> Rows:
     return within(source.in_set(key), rows)
+
+
+def by_edge(key: SearchEdge, rows: Rows, source: Source) -> Rows:
+    uids = source.uids
+    if key.after:
+        return rows[bisect_right(rows, key.uid, key=uids.__getitem__) :]
+    return rows[: bisect_left(rows, key.uid, key=uids.__getitem__)]
 
 
 def within(ranges: Iterable[tuple[int, int]], rows: Rows) -> Rows:
@@ -97,6 +105,7 @@ TABLE: dict[type, Callable[[Any, Rows, Source], Rows]] = {
     SearchFlag: by_flag,
     SearchSaved: by_save_date,
     SearchSet: by_set,
+    SearchEdge: by_edge,
     SearchSize: by_size,
     SearchWithin: by_age,
     SearchModseq: by_modseq,

@@ -173,10 +173,26 @@ class Session:
         enabled already stays."""
         if self._off is None:
             rules = rules_for(self.settings.now.imap.without, self.user, self.client)
-            self._off = switched_off(rules) - self.enabled
+            self._off = (switched_off(rules) | self._unlimited()) - self.enabled
             if self.account is not None:
                 self._tell_rules(rules)
         return self._off
+
+    def _unlimited(self) -> set[str]:
+        """Capabilities of limits (RFC 9738) that there are not."""
+        imap = self.settings.now.imap
+        limits = {"MESSAGELIMIT": imap.message_limit, "SAVELIMIT": imap.save_limit}
+        return {name for name, limit in limits.items() if not limit}
+
+    @property
+    def message_limit(self) -> int:
+        """How many messages one command may work on, 0 for any number (RFC 9738, 3)."""
+        return int(self.settings.now.imap.message_limit) if self.has("MESSAGELIMIT") else 0
+
+    @property
+    def save_limit(self) -> int:
+        """The same for COPY and APPEND."""
+        return self.message_limit or (int(self.settings.now.imap.save_limit) if self.has("SAVELIMIT") else 0)
 
     def has(self, capability: str) -> bool:
         """Is a capability of `capabilities.ROWS` on for this session?"""

@@ -202,6 +202,14 @@ class SearchSet:
 
 
 @frozen
+class SearchEdge:
+    """UIDAFTER and UIDBEFORE: messages with a greater UID than this, or a smaller one (RFC 9738, 3.2)."""
+
+    uid: int
+    after: bool
+
+
+@frozen
 class SearchFlag:
     """\\Answered \\Deleted \\Draft \\Flagged \\Seen \\Recent or a keyword; UNSEEN, OLD …: not `wanted`."""
 
@@ -285,6 +293,7 @@ SearchKey = (
     | SearchOr
     | SearchNot
     | SearchSet
+    | SearchEdge
     | SearchFlag
     | SearchDate
     | SearchWithin

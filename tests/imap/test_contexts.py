@@ -136,7 +136,7 @@ def test_too_many(client: ImapClient) -> None:
         """
         C: B02 UID SORT RETURN (UPDATE COUNT) (DATE) UTF-8 ALL
         S: * ESEARCH (TAG "B02") UID COUNT 5
-        S: * NO [NOUPDATE "B02"] At most 10 searches are updated
+        S: * NO [NOUPDATE "B02"] This search is not updated
         S: B02 OK SORT completed
         C: c CANCELUPDATE "t0" "t1"
         S: c OK No further updates

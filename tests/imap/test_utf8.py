@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.imap_dialog import ImapClient
+from tests.helpers.imap_dialog import ImapClient, ImapServer
 
 
 @pytest.fixture
@@ -132,3 +132,17 @@ def test_it_is_announced_after_log_in_and_bad_before() -> None:
 def test_the_limits_before_log_in_hold_again(client: ImapClient) -> None:
     client.say("a UNAUTHENTICATE")
     assert client.say("b LOGIN {5000}")[0].startswith("b BAD [TOOBIG] ")
+
+
+def test_eight_bit_headers_may_be_refused() -> None:
+    """RFC 9755, 4: from who has not enabled it, wherever the header is cut on its way; never in the body."""
+    client = ImapClient(ImapServer(imap={"headers_8bit": "refuse"}), login=True)
+    good = b"Subject: x\r\n\r\n\xc3\xa9\r\n"
+    bad = b"Subject: x\r\nTo: \xc3\xa9\r\n\r\nx\r\n"
+    for message, answer in ((good, b"OK ["), (bad, b"NO [CANNOT] 8-bit"), (b"\r\n\xe9", b"OK [")):
+        for cut in range(len(message)):
+            client.feed(b"a APPEND INBOX {%d+}\r\n" % len(message))
+            client.feed(message[:cut])
+            assert client.send(message[cut:] + b"\r\n").splitlines()[-1].startswith(b"a " + answer)
+    client.say("b ENABLE UTF8=ACCEPT")
+    assert b"c OK [" in client.send(b"c APPEND INBOX {%d+}\r\n%b\r\n" % (len(bad), bad))

@@ -10,11 +10,12 @@ from mailserver.imap.commands import Check, Close, Command, Copy, Expunge, Move,
 from mailserver.imap.fetch import Plan
 from mailserver.imap.handlers.batches import uids_of
 from mailserver.imap.handlers.fetch import RowSender
+from mailserver.imap.handlers.limits import TooMany, last_ranges, last_uids, ok, tell
 from mailserver.imap.resync import runs
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.imap.values import SequenceSet
-from mailserver.interfaces import CopyResult, StoreMode, StoreResult
+from mailserver.interfaces import CopyResult, Flag, StoreMode, StoreResult
 
 READ_ONLY = "The mailbox is read-only"
 NO_SUCH_NUMBER = "No such message number"
@@ -32,10 +33,11 @@ async def store(session: Session, command: Store) -> None:
     if view.read_only:
         session.no(command, READ_ONLY, "READ-ONLY")
         return
-    ranges = view.ranges(command.numbers, command.uid)
-    if ranges is None:
+    named = view.ranges(command.numbers, command.uid)
+    if named is None:
         session.bad(command, NO_SUCH_NUMBER)
         return
+    ranges, limited = last_ranges(view, named, session.message_limit)
     mailbox = view.mailbox
     mask = mailbox.flag_mask(command.flags, command.mode is not StoreMode.REMOVE)
     uids = uids_of(view, ranges)
@@ -47,9 +49,10 @@ async def store(session: Session, command: Store) -> None:
         await _tell_stored(session, command, ranges, result)
         code = _modified(view, command, result)
     if not command.uid and any(map(view.is_removed, uids)):
+        tell(session, limited)
         session.no(command, MessageGone.text, code or "EXPUNGEISSUED")
     else:
-        session.ok(command, "Conditional STORE failed" if code else "", code)
+        ok(session, command, limited, "Conditional STORE failed" if code else "", code)
 
 
 async def _tell_stored(
@@ -104,14 +107,15 @@ def uid_set(uids: Sequence[int]) -> str:
     return ",".join(parts)
 
 
-async def _transfer(session: Session, command: Copy | Move) -> CopyResult | None:
-    """What COPY and MOVE have in common; None where the answer was given."""
+async def _transfer(session: Session, command: Copy | Move) -> tuple[CopyResult, str] | None:
+    """What COPY and MOVE have in common: the result, and the code of what a limit left undone. None where the
+    answer was given."""
     view = session.mailbox
     ranges = view.ranges(command.numbers, command.uid)
     if ranges is None:
         session.bad(command, NO_SUCH_NUMBER)
         return None
-    uids = uids_of(view, ranges)
+    uids: Sequence[int] = uids_of(view, ranges)
     if command.uid:
         uids = [uid for uid in uids if not view.is_removed(uid)]
     elif any(map(view.is_removed, uids)):  # all or none (RFC 3501, 6.4.7; RFC 2180, 4.4)
@@ -119,6 +123,7 @@ async def _transfer(session: Session, command: Copy | Move) -> CopyResult | None
     if not uids:
         session.ok(command, "Nothing to do: no such message")
         return None
+    uids, limited = _limited(session, command, uids)
     try:
         with session.progress():
             if isinstance(command, Move):
@@ -129,14 +134,25 @@ async def _transfer(session: Session, command: Copy | Move) -> CopyResult | None
         session.no(command, error.text, "TRYCREATE")  # RFC 3501, 6.4.7
         return None
     session.put(command.mailbox, result.target)
-    return result
+    return result, limited
+
+
+def _limited(session: Session, command: Copy | Move, uids: Sequence[int]) -> tuple[Sequence[int], str]:
+    """COPY is done as a whole, MOVE need not be (RFC 9738, 3.1)."""
+    if isinstance(command, Move):
+        return last_uids(uids, session.message_limit)
+    limit = session.save_limit
+    kept, limited = last_uids(uids, limit)
+    if limited:
+        raise TooMany(limit, kept[0])
+    return kept, ""
 
 
 async def copy(session: Session, command: Copy) -> None:
     """RFC 3501, 6.4.7: all or none."""
-    result = await _transfer(session, command)
-    if result is not None:
-        session.ok(command, code=_copied(session, result))
+    done = await _transfer(session, command)
+    if done is not None:
+        session.ok(command, code=_copied(session, done[0]))
 
 
 async def move(session: Session, command: Move) -> None:
@@ -144,30 +160,36 @@ async def move(session: Session, command: Move) -> None:
     if session.mailbox.read_only:
         session.no(command, READ_ONLY, "READ-ONLY")
         return
-    result = await _transfer(session, command)
-    if result is None:
+    done = await _transfer(session, command)
+    if done is None:
         return
+    result, limited = done
     code = _copied(session, result)
     if code:
         session.send(f"* OK [{code}] Moved\r\n".encode())
-    session.ok(command)
+    ok(session, command, limited)
 
 
 async def expunge(session: Session, command: Expunge) -> None:
-    """RFC 3501, 6.4.3; with `uids` UID EXPUNGE (RFC 4315, 2.1)."""
+    """RFC 3501, 6.4.3; with `uids` UID EXPUNGE (RFC 4315, 2.1), which alone is limited (RFC 9738, 3.1)."""
     view = session.mailbox
     if view.read_only:
         session.no(command, READ_ONLY, "READ-ONLY")
         return
-    uids = None if command.uids is None else _known(view, command.uids)
+    uids, limited = None, ""
+    if command.uids is not None:
+        uids, limited = last_uids(_deleted(view, command.uids), session.message_limit)
     if uids is None or uids:
         with session.progress():
             await view.mailbox.expunge(uids, view)
-    session.ok(command)
+    ok(session, command, limited)
 
 
-def _known(view: Selected, numbers: SequenceSet) -> list[int]:
-    return uids_of(view, view.ranges(numbers, uid=True) or [])
+def _deleted(view: Selected, numbers: SequenceSet) -> list[int]:
+    """UIDs of messages in the set that are marked."""
+    mailbox, bit = view.mailbox, Flag.DELETED.value
+    known = [(uid, mailbox.index_of(uid)) for uid in uids_of(view, view.ranges(numbers, uid=True) or [])]
+    return [uid for uid, row in known if row >= 0 and mailbox.flags[row] & bit]
 
 
 async def close(session: Session, command: Close) -> None:

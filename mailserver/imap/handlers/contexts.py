@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mailserver.errors import MailError
 from mailserver.imap.commands import CancelUpdate, Command, Search, Sort
-from mailserver.imap.contexts import MAX_CONTEXTS, Context, pinned
+from mailserver.imap.contexts import Context, pinned
 from mailserver.imap.handlers.source import MailboxSource
 from mailserver.imap.search import search
 from mailserver.imap.selected import Selected
@@ -43,13 +43,12 @@ class Updating:
             self._contexts.started(self._context)
             if self._refused and error is None:
                 session, tag = self._session, self._command.tag
-                session.send(
-                    b'* NO [NOUPDATE "%b"] At most %d searches are updated\r\n' % (tag, MAX_CONTEXTS)
-                )
+                session.send(b'* NO [NOUPDATE "%b"] This search is not updated\r\n' % tag)
 
     def found(self, source: MailboxSource, rows: Sequence[int]) -> None:
         """The results, in the order of the command."""
         command = self._command
+        self._refused = self._refused or bool(source.limited)  # of what was not looked at nothing is known
         if self._wanted and not self._refused:
             self._context = Context(
                 command.tag,

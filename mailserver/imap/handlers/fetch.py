@@ -28,6 +28,7 @@ from mailserver.imap.fetch import (
 )
 from mailserver.imap.handlers.batches import Batch, batch, part_of, pieces, take, uids_of
 from mailserver.imap.handlers.binary import LargePart, send_binary
+from mailserver.imap.handlers.limits import check_partial, last_ranges, ok, tell
 from mailserver.imap.handlers.vanished import tell_vanished
 from mailserver.imap.resync import changed_since
 from mailserver.imap.selected import Selected
@@ -51,6 +52,7 @@ async def fetch(session: Session, command: Fetch) -> None:
     """RFC 3501, 6.4.5 and 6.4.8; RFC 7162, 3.1.4 and 3.2.4."""
     view = session.mailbox
     plan = compile_plan(command.items, command.uid)
+    limit = check_partial(session, command)
     if plan.modseq and not session.takes_modseq(command):
         return
     known = view.ranges(command.numbers, command.uid)
@@ -65,16 +67,19 @@ async def fetch(session: Session, command: Fetch) -> None:
         if command.vanished:
             await tell_vanished(session, view, command.numbers, command.changed_since)
         ranges = changed_since(view, ranges, command.changed_since)
+    ranges, limited = last_ranges(view, ranges, limit)
     if plan.seen and not view.read_only and await set_seen(view, ranges):
         plan = evolve(plan, flags=True, uid=plan.uid or view.condstore, modseq=plan.modseq or view.condstore)
     sender = RowSender(session, view, plan)
     await sender.send_ranges(ranges)
     if sender.unknown:
+        tell(session, limited)
         session.no(command, "Unknown content transfer encoding", "UNKNOWN-CTE")
     elif sender.gone and not command.uid:
+        tell(session, limited)
         session.no(command, MessageGone.text, "EXPUNGEISSUED")
     else:
-        session.ok(command)
+        ok(session, command, limited)
 
 
 async def set_seen(view: Selected, ranges: Sequence[tuple[int, int]]) -> bool:

@@ -12,12 +12,20 @@ from mailserver.imap import results, thread
 from mailserver.imap.commands import Command, Search, Sort, Thread
 from mailserver.imap.handlers.contexts import Updating, reuses_tag
 from mailserver.imap.handlers.fetch import OUTPUT
+from mailserver.imap.handlers.limits import TooMany, code_of, ok
 from mailserver.imap.handlers.source import MailboxSource
 from mailserver.imap.progress import Progress
-from mailserver.imap.search import search
+from mailserver.imap.search import Rows, search
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
-from mailserver.imap.values import Returning, SearchModseq, search_leaves
+from mailserver.imap.values import (
+    Returning,
+    SearchAnd,
+    SearchEdge,
+    SearchModseq,
+    SearchSet,
+    search_leaves,
+)
 from mailserver.message import charsets
 
 ALL = Returning(frozenset(("ALL",)))
@@ -41,7 +49,7 @@ async def search_messages(session: Session, command: Search) -> None:
             source, rows = await find(session, command, progress)
         updating.found(source, rows)
         await answer(session, command, source, rows)
-    session.ok(command)
+    ok(session, command, source.limited)
 
 
 async def sort_messages(session: Session, command: Sort) -> None:
@@ -95,11 +103,31 @@ async def find(
     try:
         check_charset(command.charset)
         source = MailboxSource(session, view, progress)
-        return source, await search(command.key, source.rows, source)
+        rows = await _searched(session, command, source)
+        return source, await search(command.key, rows, source)
     except MailError:
         if returning is not None and "SAVE" in returning.options:
             view.saved = []
         raise
+
+
+async def _searched(session: Session, command: Search, source: MailboxSource) -> Rows:
+    """What is looked at: all, or with a limit the last of the messages that the command's sets name (RFC
+    9738, 3.1). A thread is made of the whole mailbox (3.3); orders are kept, and may be."""
+    limit, rows = session.message_limit, source.rows
+    if not limit or isinstance(command, Sort):
+        return rows
+    if isinstance(command, Thread):
+        if len(rows) > limit:
+            raise TooMany(limit)
+        return rows
+    for key in command.key.keys if isinstance(command.key, SearchAnd) else (command.key,):
+        if isinstance(key, SearchSet | SearchEdge):
+            rows = await search(key, rows, source)
+    if len(rows) > limit:
+        rows = rows[-limit:]
+        source.limited = code_of(limit, source.uids[rows[0]])
+    return rows
 
 
 async def answer(session: Session, command: Search, source: MailboxSource, rows: Sequence[int]) -> None:

@@ -32,6 +32,7 @@ class MailboxSource:
     def __init__(self, session: Session, view: Selected, progress: Progress | None = None) -> None:
         self._session = session
         self._progress = progress
+        self.limited = ""  # the response code, where not all messages are looked at
         self._view = view
         self._looked_at = 0
         mailbox = view.mailbox

@@ -7,6 +7,7 @@ spool.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.error import ConnectionLost
 
 from mailserver.delivery.body import MEMORY
-from mailserver.errors import MailError, MessageTooLarge, NoSuchMailbox, NotPermitted, OverQuota
+from mailserver.errors import LimitReached, MailError, MessageTooLarge, NoSuchMailbox, NotPermitted, OverQuota
 from mailserver.imap.commands import Append, Begin, Octets, Step, Url
 from mailserver.imap.handlers.urls import copy_url
 from mailserver.imap.session import Session
@@ -23,9 +24,11 @@ from mailserver.interfaces import NewMessage, QuotaUsage
 from mailserver.message.transfer import UnknownEncoding, storable
 
 LOOKED_THROUGH = 128 * 1024  # octets of a binary message that are made storable without a thread
+MAX_MESSAGES = 1000  # of one command, where the configuration sets no limit
 SMALL = 16 * 1024  # octets that cost less to receive than to ask the store about beforehand
 
 
+_HEADER_END = re.compile(rb"\n\r?\n")
 _CONVERTING = DeferredLock()  # a message is in memory as a whole then: one at a time
 
 
@@ -42,6 +45,7 @@ class _Message:
     begin: Begin
     body: Any
     size: int = 0
+    header: bytes | None = None  # its last octets so far, while it is to be looked at
     binary: bool = False  # came as literal8: it may hold NULs, and is made storable at its end
     error: MailError | None = field(default=None)
 
@@ -68,6 +72,7 @@ class Upload:
         for step in steps:
             if isinstance(step, Begin):
                 await self._end_message()
+                self._check_number()
                 self._begin_message(step)
             elif isinstance(step, Url):
                 await copy_url(self.session, step.url, self)
@@ -80,10 +85,21 @@ class Upload:
         message = self._messages[-1]
         if not message.binary and b"\0" in data and message.error is None:  # RFC 3501, 9: CHAR8
             message.error = MailError("NUL in a message", imap="CANNOT")
+        if message.header is not None and message.error is None:
+            message.error = self._look_at_header(message, message.header, data)
         if message.error is None:
             message.body.write(data)
         else:
             message.body.discard()
+
+    def _look_at_header(self, message: _Message, header: bytes, data: bytes) -> MailError | None:
+        """RFC 9755, 4: no 8-bit header fields from who has not enabled UTF-8, where that is configured."""
+        header += data
+        end = _HEADER_END.search(header)
+        if not (header if end is None else header[: end.end()]).isascii():
+            return MailError("8-bit header fields need ENABLE UTF8=ACCEPT", imap="CANNOT")
+        message.header = header[-3:] if end is None else None
+        return None
 
     async def complete(self) -> Sequence[NewMessage]:
         """All messages, ready to be stored. Raises MailError."""
@@ -100,9 +116,17 @@ class Upload:
 
     # --- one message ------------------------------------------------------------------------------
 
+    def _check_number(self) -> None:
+        """Is one more allowed (RFC 9738, 3.1)?"""
+        limit = self.session.save_limit
+        if len(self._messages) >= (limit or MAX_MESSAGES):
+            raise LimitReached(imap=f"MESSAGELIMIT {limit}" if limit else "LIMIT")
+
     def _begin_message(self, begin: Begin) -> None:
         body = self.session.wire.new_body(self._drained, self._memory)
-        self._messages.append(_Message(begin, body))
+        now = self.session.settings.now.imap
+        looked_at = now.headers_8bit == "refuse" and not self.session.utf8
+        self._messages.append(_Message(begin, body, header=b"\n" if looked_at else None))
 
     async def _end_message(self) -> None:
         if len(self._messages) == len(self._complete):
