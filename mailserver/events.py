@@ -67,4 +67,11 @@ class RightsChanged:
     after: tuple[tuple[str, str], ...]
 
 
-AccountEvent = MessagesChanged | NameChanged | MetadataChanged
+@frozen
+class EventsLost:
+    """More happened than another process could tell; nobody knows what."""
+
+    user: str
+
+
+AccountEvent = MessagesChanged | NameChanged | MetadataChanged | EventsLost

@@ -398,9 +398,10 @@ class IAccount(Interface):
         """Give an identifier the rights that `edit` makes of its present ones; none at all remove it. Fails
         with NoSuchUser, CannotName for the owner; `edit` is called in a thread."""
 
-    def watch(watcher: Callable[[Any], None]) -> Callable[[], None]:
+    def watch(watcher: Callable[[Any], None], foreign: bool = False) -> Callable[[], None]:
         """`watcher` is called in the reactor thread, after commit, with an `events.AccountEvent` for whatever
-        happens to the mailboxes of this account, open or not, until the function returned is called."""
+        happens to the mailboxes of this account, open or not, until the function returned is called. foreign:
+        also soon after other programs did something, as far as they can be watched."""
 
 
 class IMailbox(Interface):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from attrs import define, field, frozen
 
-from mailserver.events import AccountEvent, MessagesChanged, MetadataChanged, NameChanged, Naming
+from mailserver.events import AccountEvent, EventsLost, MessagesChanged, MetadataChanged, NameChanged, Naming
 from mailserver.imap import commands as c
 from mailserver.imap.fetch import Plan, compile_plan
 from mailserver.imap.selected import Selected
@@ -134,6 +134,8 @@ class Notifier:
                 self._push_name(event, command)
             case MetadataChanged():
                 self._push_metadata(event)
+            case EventsLost():
+                self.overflow()
         if len(self._listed) > MAX_NAMES or len(self._metadata) > MAX_NAMES:
             self.overflow()
 

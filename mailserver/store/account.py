@@ -174,7 +174,7 @@ class Account:
         """COPY and MOVE into another account's folder."""
         return fail(NoSuchMailbox())
 
-    def watch(self, watcher: Callable[[AccountEvent], None]) -> Callable[[], None]:
+    def watch(self, watcher: Callable[[AccountEvent], None], foreign: bool = False) -> Callable[[], None]:
         return self.store.changes.watch(self.user, watcher)
 
     def quota(self, name: str = maildir.INBOX) -> Deferred[QuotaUsage]:

@@ -18,7 +18,14 @@ from typing import Any, Protocol
 from attrs import frozen
 from twisted.logger import Logger
 
-from mailserver.events import AccountEvent, MessagesChanged, MetadataChanged, NameChanged, RightsChanged
+from mailserver.events import (
+    AccountEvent,
+    EventsLost,
+    MessagesChanged,
+    MetadataChanged,
+    NameChanged,
+    RightsChanged,
+)
 from mailserver.interfaces import IMailboxListener, MailboxStatus
 from mailserver.store.maildir import folder_of
 from mailserver.store.rows import Row
@@ -130,6 +137,11 @@ class Changes:
                 self._call(tuple(self._watchers[change.user]), event)
         for other in self._others:
             other(change)
+
+    def lost(self) -> None:
+        """Of what other processes did something was not told."""
+        for user, watchers in list(self._watchers.items()):
+            self._call(tuple(watchers), EventsLost(user))
 
     def _call(self, watchers: Sequence[Callable[[Any], None]], event: Any) -> None:
         for watcher in watchers:

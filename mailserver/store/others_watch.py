@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from mailserver.events import (
     AccountEvent,
+    EventsLost,
     MessagesChanged,
     MetadataChanged,
     NameChanged,
@@ -34,8 +35,12 @@ class OthersWatch:
 
     log = Logger()
 
-    def __init__(self, account: SharingAccount, watcher: Callable[[AccountEvent], None]) -> None:
+    def __init__(
+        self, account: SharingAccount, watcher: Callable[[AccountEvent], None], foreign: bool
+    ) -> None:
+        """foreign: what other programs do is looked for as well."""
         self._account = account
+        self._foreign = foreign
         self._changes = account.store.changes
         self._watcher = watcher
         self._ends: list[Callable[[], None]] = []
@@ -43,7 +48,7 @@ class OthersWatch:
         self._stopped = False
 
     def start(self) -> Callable[[], None]:
-        self._ends.append(self._changes.watch(self._account.user, self._watcher))
+        self._listen(self._account.user, self._watcher)
         self._ends.append(self._changes.watch_rights(self._rights_changed))
         if self._account.store.shares.owners(self._account.user) != []:
             Deferred.fromCoroutine(self._begin()).addErrback(
@@ -64,12 +69,17 @@ class OthersWatch:
 
     def _watch(self, owner: str) -> None:
         if owner not in self._visible and not self._stopped:
-            self._ends.append(self._changes.watch(owner, self._heard))
+            self._listen(owner, self._heard)
         self._visible.setdefault(owner, set())
+
+    def _listen(self, user: str, watcher: Callable[[AccountEvent], None]) -> None:
+        self._ends.append(self._changes.watch(user, watcher))
+        if self._foreign:
+            self._ends.append(self._account.store.foreign.follow(user))
 
     # --- events -----------------------------------------------------------------------------------
 
-    def _tell(self, event: AccountEvent) -> None:
+    def _tell(self, event: MessagesChanged | NameChanged | MetadataChanged) -> None:
         self._watcher(evolve(event, name=f"{OTHERS}{event.user}/{event.name}"))
 
     def _rights(self, owner: str, name: str) -> str:
@@ -80,6 +90,8 @@ class OthersWatch:
     def _heard(self, event: AccountEvent) -> None:
         if isinstance(event, NameChanged):
             self._name_changed(event)
+        elif isinstance(event, EventsLost):
+            self._watcher(event)
         elif event.name and {"l", "r"} <= set(self._rights(event.user, event.name)):
             if isinstance(event, MessagesChanged):
                 self._tell(event)

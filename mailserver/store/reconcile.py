@@ -57,7 +57,7 @@ def look(ledger: Ledger, opened: Index, directory: str, names: Sequence[str] | N
         found = _explained(ledger, opened, ledger.folder(opened, directory), names)
         if found is not None:
             return found
-    refresh(ledger, opened, directory)
+    refresh(ledger, opened, directory, force=names is not None)
     return []
 
 

@@ -322,8 +322,8 @@ class SharingAccount(Account):
             raise NoSuchUser
         return self.store.get(user)
 
-    def watch(self, watcher: Callable[[AccountEvent], None]) -> Callable[[], None]:
-        return OthersWatch(self, watcher).start()
+    def watch(self, watcher: Callable[[AccountEvent], None], foreign: bool = False) -> Callable[[], None]:
+        return OthersWatch(self, watcher, foreign).start()
 
     # --- COPY and MOVE between accounts ----------------------------------------------------------
 

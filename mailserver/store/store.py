@@ -28,6 +28,7 @@ from mailserver.store import maildir, operations
 from mailserver.store.account import Account
 from mailserver.store.acl import Acls, identifiers
 from mailserver.store.changes import Changes
+from mailserver.store.foreign import Foreign
 from mailserver.store.indexing import Indexing
 from mailserver.store.kept import Kept
 from mailserver.store.ledger import Ledger, Surroundings
@@ -78,6 +79,7 @@ class MailStore:
         self.acls = Acls()
         self.shares = Shares(str(settings.now.data_dir), self._identifiers)
         self.watches = Watches(reactor)
+        self.foreign = Foreign(self)
         self.maps = LineMaps()
         self.kept = Kept()
         names = maildir.NameMaker(host or settings.now.hostname)
@@ -114,6 +116,7 @@ class MailStore:
     def stop(self) -> Deferred[None]:
         """Fires when file names show all flags and every account can go on with the very next UID."""
         self._stopping = True
+        self.foreign.stop()
         self.watches.stop()
         for call in self._tidying.values():
             call.cancel()
@@ -191,6 +194,7 @@ class MailStore:
         """Of what other processes have done something was not told."""
         for mailbox in list(self._mailboxes.values()):
             mailbox.fall_behind()
+        self.changes.lost()
 
     # --- mailboxes in memory ---------------------------------------------------------------------
 

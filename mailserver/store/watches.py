@@ -57,8 +57,9 @@ class Watches:
         self._reactor = reactor
         self._libc = _libc()
         self._fd = -1
-        self._watches: dict[int, tuple[Watch, str]] = {}
+        self._watches: dict[int, tuple[str, list[Watch]]] = {}  # by the kernel's number, one a directory
         self._expected: dict[str, Counter[str]] = {}
+        self._of: Counter[str] = Counter()  # watches of a directory
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -84,6 +85,7 @@ class Watches:
         if self._fd < 0 or self._libc is None:
             return None
         watch = Watch(path, callback)
+        self._of.update(os.path.join(path, sub) for sub in _SUBS)
         for sub in _SUBS:
             directory = os.path.join(path, sub)
             with self._lock:
@@ -94,17 +96,26 @@ class Watches:
                 self.unwatch(watch)
                 return None
             watch.descriptors.append(number)
-            self._watches[number] = (watch, directory)
+            self._watches.setdefault(number, (directory, []))[1].append(watch)
         return watch
 
     def unwatch(self, watch: Watch) -> None:
         for number in watch.descriptors:
-            if self._watches.pop(number, None) is not None and self._libc is not None and self._fd >= 0:
-                self._libc.inotify_rm_watch(self._fd, number)
+            _, watching = self._watches.get(number, ("", []))
+            if watch in watching:
+                watching.remove(watch)
+            if number in self._watches and not watching:
+                del self._watches[number]
+                if self._libc is not None and self._fd >= 0:
+                    self._libc.inotify_rm_watch(self._fd, number)
         watch.descriptors.clear()
         with self._lock:
             for sub in _SUBS:
-                self._expected.pop(os.path.join(watch.path, sub), None)
+                directory = os.path.join(watch.path, sub)
+                self._of[directory] -= 1
+                if self._of[directory] <= 0:
+                    del self._of[directory]
+                    self._expected.pop(directory, None)
 
     def expect(self, directory: str, name: str) -> None:
         """[any thread] The next event of this name there is ours."""
@@ -150,11 +161,11 @@ class Watches:
 
     def _concerned(self, number: int, mask: int, name: bytes) -> list[tuple[Watch, str | None]]:
         if mask & _OVERFLOW:  # events were lost: everybody looks
-            return [(watch, None) for watch, _ in self._watches.values()]
+            return [(watch, None) for _, watching in self._watches.values() for watch in watching]
         found = self._watches.get(number)
         if found is None or mask & _IGNORED:
             return []
-        watch, directory = found
+        directory, watching = found
         text = os.fsdecode(name)
         with self._lock:
             names = self._expected.get(directory)
@@ -163,4 +174,4 @@ class Watches:
                 if not names[text]:
                     del names[text]
                 return []
-        return [(watch, f"{directory[-3:]}/{text}")]
+        return [(watch, f"{directory[-3:]}/{text}") for watch in watching]

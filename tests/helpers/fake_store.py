@@ -512,7 +512,7 @@ class FakeAccount:
         """Nothing is shared: for that there is the real store."""
         return fail(NotPermitted())
 
-    def watch(self, watcher: Any) -> Any:
+    def watch(self, watcher: Any, foreign: bool = False) -> Any:
         """Nothing is told: for that there is the real store."""
         return lambda: None
 

@@ -312,6 +312,15 @@ def test_a_foreign_delivery_that_another_session_notices(
     told(client, "* STATUS misc (MESSAGES 1 …)")
 
 
+def test_events_that_other_processes_could_not_tell(store: Any, client: ImapClient) -> None:
+    """RFC 5465, 5.8"""
+    client.say(f"a NOTIFY SET (personal {ALL})")
+    store.look_everywhere()
+    told(client, "* OK [NOTIFICATIONOVERFLOW] …")
+    deliver(store, folder="misc")
+    told(client)
+
+
 def test_other_accounts_are_not_told_of(store: Any, client: ImapClient) -> None:
     client.say(f"a NOTIFY SET (personal {ALL})")
     deliver(store, BOB)

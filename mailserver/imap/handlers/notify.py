@@ -33,7 +33,7 @@ async def notify(session: Session, command: Notify) -> None:
         session.tell_everything()
     made = Notifier(command.groups)
     if made.watches:
-        made.end = session.owner.watch(lambda event: session.hear(event, made))
+        made.end = session.owner.watch(lambda event: session.hear(event, made), foreign=True)
     try:
         if made.needs_subscriptions:
             made.subscribed = set(await session.owner.subscriptions())
