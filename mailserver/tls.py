@@ -21,7 +21,7 @@ from typing import Any
 
 from attrs import frozen
 from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import Certificate as PemCertificate
@@ -32,7 +32,7 @@ from zope.interface import implementer
 
 from mailserver.config.names import ip_address
 from mailserver.config.schema import Certificate, Config, Tls
-from mailserver.config.secrets import CertificateFault, authorities_of, check_pair, names
+from mailserver.config.secrets import CertificateFault, authorities_of, check_pair, names, revoked_of
 from mailserver.net.channel import ServerContext, end_point
 from mailserver.selfsigned import self_signed
 
@@ -89,15 +89,22 @@ def _context(service: str, config: Tls, pairs: Sequence[Certificate]) -> SSL.Con
     chains = [check_pair(pair.certificate, pair.key) for pair in pairs]
     context.end_points = tuple(filter(None, (end_point(chain[0]) for chain in chains)))
     if config.client_ca is not None and service not in ("smtp", "lmtp"):
-        _ask_for_certificates(context, config.client_ca)
+        _ask_for_certificates(context, config.client_ca, config.client_crl)
     return context
 
 
-def _ask_for_certificates(context: ServerContext, authorities: Path) -> None:
-    """Nobody is refused for a certificate. So that one which did not verify is never taken for one that did,
-    no session is resumed: a resumed one brings its certificate along without a look at it."""
+def _ask_for_certificates(context: ServerContext, authorities: Path, revoked: Sequence[Path]) -> None:
+    """Nobody is refused for a certificate. With lists of revoked ones, only those count whose authority has
+    one that is not out of date (RFC 5280, 6.3). So that one which did not verify is never taken for one that
+    did, no session is resumed: a resumed one brings its certificate along without a look at it."""
     context.load_verify_locations(str(authorities))
     context.load_client_ca(bytes(authorities))
+    store = context.get_cert_store()
+    if revoked and store is not None:
+        for path in revoked:
+            for one in revoked_of(path):
+                store.add_crl(one)
+        store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
     context.set_options(SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
 

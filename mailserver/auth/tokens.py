@@ -56,10 +56,12 @@ class TokenRefused(UnauthorizedLogin):
 
 @frozen
 class _Good:
-    """What the provider said: whose the token is, what for, and until when (monotonic) we believe it."""
+    """What the provider said: whose the token is, what for, for which services, and until when (monotonic)
+    we believe it."""
 
     user: str
     scope: frozenset[str]
+    audience: frozenset[str]
     until: float
 
 
@@ -104,6 +106,8 @@ class TokenChecker:
         good = await self._ask(oauth, credentials.token)
         if good is None:
             raise TokenRefused("not an active token", _refusal(oauth, "invalid_token"))
+        if oauth.audience and oauth.audience not in good.audience:
+            raise TokenRefused("a token for another service", _refusal(oauth, "invalid_token"))
         if oauth.scope and oauth.scope not in good.scope:
             raise TokenRefused("a token for something else", _refusal(oauth, "insufficient_scope"))
         user = self._directory.find(good.user)
@@ -142,7 +146,10 @@ class TokenChecker:
             if expires <= self._wall():
                 return None
         words = scope.split() if isinstance(scope, str) else ()
-        return _Good(user, frozenset(words), self._clock() + left)
+        aud = answer.get("aud")
+        named = [aud] if isinstance(aud, str) else aud if isinstance(aud, list) else ()
+        audience = frozenset(one for one in named if isinstance(one, str))
+        return _Good(user, frozenset(words), audience, self._clock() + left)
 
 
 def _refusal(oauth: OAuth, status: str) -> Refusal:

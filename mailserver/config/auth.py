@@ -8,7 +8,13 @@ from urllib.parse import urlsplit
 
 from mailserver.config.names import host_and_port, ip_address
 from mailserver.config.schema import Auth, OAuth
-from mailserver.config.secrets import authorities_of, others_may_read, validity
+from mailserver.config.secrets import (
+    authorities_of,
+    is_stale,
+    others_may_read,
+    revoked_of,
+    validity,
+)
 from mailserver.config.structure import Reader, Table, count, path_below, section, text, time
 
 _AUTH: dict[str, Reader[Any]] = {
@@ -39,6 +45,7 @@ def _read_oauth(table: Table | None, base: Path) -> OAuth | None:
         client_secret=table.value("client_secret", text, ""),
         user_claim=table.value("user_claim", _word, default.user_claim),
         scope=table.value("scope", _word_or_none, ""),
+        audience=table.value("audience", text, ""),
         openid_configuration=table.value("openid_configuration", _url, ""),
         timeout=table.value("timeout", time(0.1), default.timeout),
         cache=table.value("cache", time(), default.cache),
@@ -50,7 +57,7 @@ def _read_oauth(table: Table | None, base: Path) -> OAuth | None:
         table.fault("missing beside client_secret (both, or client_id alone)", "client_id")
     if oauth.client_secret and others_may_read(table.file):
         table.warn("everybody on this machine can read this secret (chmod 640)", "client_secret")
-    if not oauth.scope:
+    if not (oauth.scope or oauth.audience):
         table.warn("tokens that the provider gave for anything else are taken too (set it)", "scope")
     table.finish()
     return oauth if oauth.url else None
@@ -71,6 +78,28 @@ def read_authorities(table: Table, key: str, base: Path) -> Path | None:
         if fault:
             table.warn(f"{certificate.subject.rfc4514_string()} in {path} {fault}", key)
     return path
+
+
+def read_revoked(table: Table, key: str, base: Path, authority: Path | None) -> tuple[Path, ...]:
+    """Files with lists of what an authority has revoked."""
+    paths: tuple[Path, ...] = table.items(key, path_below(base))
+    if paths and authority is None:
+        table.fault("missing beside client_crl (who signs users' certificates)", "client_ca")
+        return ()
+    issuers = [certificate.subject for certificate in authorities_of(authority)] if authority else []
+    for number, path in enumerate(paths):
+        try:
+            found = revoked_of(path)
+        except ValueError as error:
+            table.fault(str(error), key, number)
+            continue
+        for one in found:
+            if one.issuer not in issuers:
+                who = one.issuer.rfc4514_string()
+                table.warn(f"{path} is of {who}, who is not in client_ca", key, number)
+            elif is_stale(one):
+                table.warn(f"{path} is out of date: no certificate of its authority counts", key, number)
+    return paths
 
 
 def _url(value: object) -> str:

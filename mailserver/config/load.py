@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from mailserver.config.auth import read_auth, read_authorities
+from mailserver.config.auth import read_auth, read_authorities, read_revoked
 from mailserver.config.imap import read_imap, warn_of_strangers
 from mailserver.config.names import domain_name, endpoint
 from mailserver.config.problems import ConfigError, Problem, Report
@@ -316,10 +316,11 @@ def _tls(table: Table | None, base: Path) -> Tls:
             item.fault("an empty table (certificate and key)")
     minimum = table.value("minimum", one_of("1.2", "1.3"), "1.2")
     client_ca = read_authorities(table, "client_ca", base)
+    client_crl = read_revoked(table, "client_crl", base, client_ca)
     table.finish()
     if more and certificate is None and "certificate" not in table.raw:
         table.fault("missing (the default certificate, beside those in tls.more)", "certificate")
-    return Tls(certificate, key, minimum, tuple(more), client_ca)
+    return Tls(certificate, key, minimum, tuple(more), client_ca, client_crl)
 
 
 def _pair(table: Table, base: Path) -> tuple[Path | None, Path | None]:

@@ -61,6 +61,7 @@ class Tls:
     minimum: str = "1.2"  # "1.2" or "1.3"
     more: tuple[Certificate, ...] = ()  # further certificates, chosen by SNI
     client_ca: Path | None = None  # who signs users' certificates; absent: clients are not asked for one
+    client_crl: tuple[Path, ...] = ()  # certificates that these have revoked, PEM or DER; read at each reload
 
 
 @frozen
@@ -72,6 +73,7 @@ class OAuth:
     client_secret: str = field(default="", repr=False)
     user_claim: str = "username"  # the member of the answer that names the user
     scope: str = ""  # what a token must be good for
+    audience: str = ""  # for whom it must have been issued (RFC 7662, 2.2: aud)
     openid_configuration: str = ""  # where clients learn how to get a token (RFC 7628, 3.2.2)
     timeout: float = 5.0  # for an answer
     cache: float = MINUTE  # how long an answer is believed; never longer than the token lives

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from OpenSSL import SSL
+
+_PEM_CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----\n?", re.DOTALL)
 
 
 class CertificateFault(ValueError):
@@ -81,6 +84,26 @@ def authorities_of(path: Path) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:
         raise ValueError(f"{path} holds no PEM certificate") from None
+
+
+def revoked_of(path: Path) -> list[x509.CertificateRevocationList]:
+    """Lists of revoked certificates in a file: one in DER, or one or more in PEM. Raises ValueError."""
+    data = readable(path)
+    try:
+        if b"-----BEGIN" not in data:
+            return [x509.load_der_x509_crl(data)]
+        blocks = _PEM_CRL.findall(data)
+        if not blocks:
+            raise ValueError("no list")
+        return [x509.load_pem_x509_crl(block) for block in blocks]
+    except ValueError:
+        raise ValueError(f"{path} holds no list of revoked certificates (X509 CRL, PEM or DER)") from None
+
+
+def is_stale(revoked: x509.CertificateRevocationList) -> bool:
+    """Should there be a newer one?"""
+    until = revoked.next_update_utc
+    return until is not None and until < datetime.datetime.now(datetime.UTC)
 
 
 def _try_in_openssl(certificate: Path, key: Path) -> None:

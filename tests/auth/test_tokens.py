@@ -330,3 +330,24 @@ def test_y_is_a_downgrade_unless_plus_was_withheld() -> None:
     assert isinstance(Outcome(exchange.respond(b"y,,n=alice,r=abc")).value, Challenge)
     with pytest.raises(MailError):
         made.authenticator.exchange("SCRAM-SHA-256-PLUS", BOUND, IAccount, withheld)
+
+
+@pytest.mark.parametrize(
+    ("aud", "good"),
+    [
+        ("mail.example.org", True),
+        (["id", "mail.example.org"], True),
+        ("id", False),
+        (["id", 7], False),
+        ({"mail.example.org": 1}, False),
+        (None, False),
+    ],
+)
+def test_for_whom_a_token_was_issued(aud: Any, good: bool) -> None:
+    """RFC 7662, 2.2; asked again, from what is kept, the answer is the same."""
+    answer = GOOD if aud is None else {**GOOD, "aud": aud}
+    made = world({"one": answer}, auth={"oauth": evolve(PROVIDER, audience="mail.example.org")})
+    for _ in range(2):
+        _, outcome = bearer(made, "one", "")
+        made.clock.advance(2)
+        assert isinstance(outcome.value, Challenge) is not good

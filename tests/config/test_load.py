@@ -8,11 +8,12 @@ from pathlib import Path
 
 import attrs
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mailserver.config.load import load, read
 from mailserver.config.problems import ConfigError
 from mailserver.config.schema import Config, Limits, Listen, OAuth, Relay, Smarthost, Without
-from tests.helpers.files import CONFIG, USERS, write_certificate, write_site, write_users
+from tests.helpers.files import CONFIG, USERS, write_certificate, write_crl, write_site, write_users
 
 
 def problems(path: Path) -> list[str]:
@@ -569,6 +570,29 @@ def test_authorities_of_users(tmp_path: Path) -> None:
     )
     [warning] = read(write_site(tmp_path, CONFIG + '[tls]\nclient_ca = "old.pem"\n')).warnings
     assert "has expired" in str(warning)
+
+
+def test_lists_of_revoked_certificates(tmp_path: Path) -> None:
+    authority, key_file = write_certificate(tmp_path, "users", stem="users")
+    other, other_key = write_certificate(tmp_path, "others", stem="others")
+    key, strange = (load_pem_private_key(file.read_bytes(), None) for file in (key_file, other_key))
+    good = write_crl(tmp_path / "good.crl", authority, key)
+    write_crl(tmp_path / "der.crl", authority, key, der=True)
+    write_crl(tmp_path / "old.crl", authority, key, days=-1)
+    write_crl(tmp_path / "other.crl", other, strange)
+    section = '[tls]\nclient_ca = "users.pem"\nclient_crl = '
+    loaded = read(write_site(tmp_path, CONFIG + section + '["good.crl", "der.crl"]\n'))
+    assert loaded.warnings == () and loaded.config.tls.client_crl == (good, tmp_path / "der.crl")
+    for name, text in (("old.crl", "is out of date"), ("other.crl", "who is not in client_ca")):
+        [warning] = read(write_site(tmp_path, CONFIG + section + f'["{name}"]\n')).warnings
+        assert text in str(warning)
+    for rest, text in (
+        (section + '["users.pem"]\n', "users.pem holds no list of revoked certificates"),
+        (section + '["absent.crl"]\n', "absent.crl cannot be read"),
+        ('[tls]\nclient_crl = ["good.crl"]\n', "tls.client_ca: missing beside client_crl"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            read(write_site(tmp_path, CONFIG + rest))
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import attrs
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mailserver.config import schema
 from mailserver.config.load import DEFAULT_DATA_DIR, load, read
 from mailserver.config.schema import Config, Domain
-from tests.helpers.files import write_certificate, write_users
+from tests.helpers.files import write_certificate, write_crl, write_users
 
 ETC = Path(__file__).parents[2] / "etc"
 SAMPLE = (ETC / "mailserver.toml").read_text("utf-8")
@@ -65,7 +66,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_certificate(tmp_path, "mail.example.org")
     (tmp_path / "cert-key.pem").rename(tmp_path / "key.pem")
     write_certificate(tmp_path, "mail.example.net", stem="example.net")
-    write_certificate(tmp_path, "users", stem="users-ca")
+    authority, key = write_certificate(tmp_path, "users", stem="users-ca")
+    write_crl(tmp_path / "users.crl", authority, load_pem_private_key(key.read_bytes(), None))
     write_certificate(tmp_path, "id", stem="id-ca")
     write_users(tmp_path, '[users."alice@example.org"]\npassword = "{PLAIN}x"\n')
     return tmp_path

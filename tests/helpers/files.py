@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -76,6 +77,26 @@ def write_certificate(
     key_path.touch(0o600)
     key_path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return certificate_path, key_path
+
+
+def write_crl(
+    path: Path, authority: Path, key: Any, *revoked: x509.Certificate, days: int = 30, der: bool = False
+) -> Path:
+    """What an authority (its certificate, its key) has revoked; it is to be renewed after `days`."""
+    now = datetime.datetime.now(datetime.UTC)
+    issuer = x509.load_pem_x509_certificate(authority.read_bytes())
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.subject)
+        .last_update(now - datetime.timedelta(days=100))
+        .next_update(now + datetime.timedelta(days=days))
+    )
+    for certificate in revoked:
+        one = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now)
+        builder = builder.add_revoked_certificate(one.build())
+    made = builder.sign(key, hashes.SHA256())
+    path.write_bytes(made.public_bytes(Encoding.DER if der else Encoding.PEM))
+    return path
 
 
 def _general_name(name: str) -> x509.GeneralName:

@@ -19,7 +19,7 @@ from mailserver.config.schema import Certificate
 from mailserver.interfaces import Peer
 from mailserver.net.channel import TlsChannel, end_point
 from mailserver.tls import TlsContexts
-from tests.helpers.files import write_certificate
+from tests.helpers.files import write_certificate, write_crl
 from tests.helpers.settings import make_settings
 from tests.test_tls import Handshake, client, run_now
 
@@ -178,6 +178,34 @@ def test_none_or_a_strangers_one_is_no_hindrance_and_no_use(
         shaken = Handshake(made, client=context)
         assert shaken.client.get_protocol_version_name() == shaken.server.get_protocol_version_name()
         assert TlsChannel(shaken.server).certificate() is None
+
+
+def test_what_is_revoked_does_not_count(tmp_path: Path, users: Users) -> None:
+    """Nor what nobody says anything of that is not out of date (RFC 5280, 6.3); it is no hindrance."""
+    key = load_pem_private_key(users.authority.private_key_pem.bytes(), None)
+    first, second = users.client(), users.client()
+    whose = channel_of(contexts(tmp_path, client_ca=users.file), client=first).certificate()
+    assert whose is not None
+    for number, (revoked, days, counts) in enumerate(
+        (((whose,), 30, (False, True)), ((), 30, (True, True)), ((), -1, (False, False)))
+    ):
+        crl = write_crl(tmp_path / f"{number}.crl", users.file, key, *revoked, days=days, der=number == 1)
+        made = contexts(tmp_path, client_ca=users.file, client_crl=(crl,))
+        shown = [channel_of(made, client=context).certificate() is not None for context in (first, second)]
+        assert tuple(shown) == counts
+    other = trustme.CA()
+    strange = write_crl(
+        tmp_path / "strange.crl",
+        write_pem(tmp_path / "other.pem", other),
+        load_pem_private_key(other.private_key_pem.bytes(), None),
+    )
+    made = contexts(tmp_path, client_ca=users.file, client_crl=(strange,))
+    assert channel_of(made, client=first).certificate() is None
+
+
+def write_pem(path: Path, authority: trustme.CA) -> Path:
+    authority.cert_pem.write_to_path(path)
+    return path
 
 
 def test_a_strangers_certificate_is_not_made_good_by_resuming(tmp_path: Path, users: Users) -> None:
