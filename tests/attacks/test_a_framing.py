@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailserver.smtp.protocol import MAX_WAITING
+from mailserver.smtp.loop import MAX_WAITING
 from tests.attacks.wire import Imap, Smtp, Wire, bodies, resident, served, turn
 from tests.helpers.server import Server
 
