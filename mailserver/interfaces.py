@@ -330,6 +330,10 @@ class CopyResult:
     target: tuple[int, ...]
 
 
+Count = Callable[[int], None]
+"""Is told how far something has come."""
+
+
 class IMailStore(Interface):
     """All accounts under one mail root."""
 
@@ -461,11 +465,14 @@ class IMailbox(Interface):
     def remove(uids: Sequence[int], by: IMailboxListener | None) -> Deferred[Sequence[int]]:
         """As `expunge`, whatever their flags (POP3 QUIT)."""
 
-    def copy(uids: Sequence[int], folder: str) -> Deferred[CopyResult]:
-        """All or none, durable when fired; flags and internal date kept (RFC 3501, 6.4.7)."""
+    def copy(uids: Sequence[int], folder: str, told: Count | None = None) -> Deferred[CopyResult]:
+        """All or none, durable when fired; flags and internal date kept (RFC 3501, 6.4.7). told: may be
+        called in a thread, with how many of the messages have their new files."""
 
-    def move(uids: Sequence[int], folder: str, by: IMailboxListener | None) -> Deferred[CopyResult]:
-        """RFC 6851: never less than one copy of each message on the disk."""
+    def move(
+        uids: Sequence[int], folder: str, by: IMailboxListener | None, told: Count | None = None
+    ) -> Deferred[CopyResult]:
+        """RFC 6851: never less than one copy of each message on the disk. told: as for `copy`."""
 
     def open_message(uid: int) -> IMessageFile:
         """The message's file, opened. Raises MessageGone. Found again by base name where another

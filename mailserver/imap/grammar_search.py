@@ -184,7 +184,7 @@ def thread_algorithm(cursor: Cursor) -> str:
 
 def search_criteria(cursor: Cursor) -> SearchArguments:
     """charset 1*(SP search-key)"""
-    charset = cursor.astring().decode("ascii", "replace").upper()
+    charset = _charset(cursor)
     cursor.space()
     return _program(cursor, charset)
 
@@ -192,14 +192,19 @@ def search_criteria(cursor: Cursor) -> SearchArguments:
 # --- keys ------------------------------------------------------------------------------------------
 
 
+def _charset(cursor: Cursor) -> str:
+    name = cursor.astring().decode("ascii", "replace").upper()
+    if not cursor.dialect.charsets and name not in _UTF8:
+        raise BadSyntax("With UTF8=ACCEPT there is no charset but UTF-8")
+    return name
+
+
 def search_arguments(cursor: Cursor) -> SearchArguments:
     """["CHARSET" SP astring SP] search-key *(SP search-key)"""
     charset: str | None = None
     if cursor.text[cursor.pos : cursor.pos + 8].upper() == b"CHARSET ":
         cursor.pos += 8
-        charset = cursor.astring().decode("ascii", "replace").upper()
-        if not cursor.dialect.charsets and charset not in _UTF8:
-            raise BadSyntax("With UTF8=ACCEPT there is no charset but UTF-8")
+        charset = _charset(cursor)
         cursor.space()
     elif cursor.dialect.utf8:
         charset = "UTF-8"

@@ -47,6 +47,10 @@ class Progress:
         """So many messages are to be gone through, beginning with the first."""
         self.done, self.goal = 0, goal
 
+    def reach(self, done: int, goal: int) -> None:
+        """[any thread] So many of so many are done."""
+        self.done, self.goal = done, goal
+
     def _tell(self) -> None:
         assert self._send is not None
         self._call = self._call_later(INTERVAL, self._tell)

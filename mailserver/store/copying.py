@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from mailserver import durable
 from mailserver.durable import Exists, Missing
 from mailserver.errors import MessageGone, OverQuota, TemporaryFailure
-from mailserver.interfaces import KEYWORD, NO_QUOTA, CopyResult, IMailboxListener, Quota
+from mailserver.interfaces import KEYWORD, NO_QUOTA, CopyResult, Count, IMailboxListener, Quota
 from mailserver.store import maildir
 from mailserver.store.filing import link_or_copy
 from mailserver.store.index import Index
@@ -31,8 +31,10 @@ def copy(
     limit: Quota = NO_QUOTA,
     move: bool = False,
     by: IMailboxListener | None = None,
+    told: Count | None = None,
 ) -> CopyResult:
-    """Raises NoSuchMailbox for the target, OverQuota, MessageGone where a file has vanished."""
+    """Raises NoSuchMailbox for the target, OverQuota, MessageGone where a file has vanished. told: is told
+    how many messages have their new files."""
     source = ledger.folder(opened, directory)
     into = source if target == directory else ledger.folder(opened, target)
     rows = opened.rows(source, uids)
@@ -45,7 +47,7 @@ def copy(
             raise OverQuota
     ledger.reserve(into, len(rows))
     into.modseq += 1
-    copies = _place_all(ledger, source, into, rows, move)
+    copies = _place_all(ledger, source, into, rows, move=move, told=told or _nobody)
     gone = [row.uid for row in rows] if move else []
     try:
         _count(ledger, source, into, rows if move else (), copies)
@@ -78,7 +80,13 @@ def _count(ledger: Ledger, source: Folder, into: Folder, gone: Sequence[Row], co
         source.modseq += 1
 
 
-def _place_all(ledger: Ledger, source: Folder, into: Folder, rows: Sequence[Row], move: bool) -> list[Row]:
+def _nobody(count: int) -> None:
+    """Wants to know."""
+
+
+def _place_all(
+    ledger: Ledger, source: Folder, into: Folder, rows: Sequence[Row], *, move: bool, told: Count
+) -> list[Row]:
     """All files under their new names, durable; on failure none."""
     here, there = ledger.folder_path(source.dir), ledger.folder_path(into.dir)
     translate = _Translation(ledger, source, into)
@@ -91,6 +99,7 @@ def _place_all(ledger: Ledger, source: Folder, into: Folder, rows: Sequence[Row]
                 copied = Row(into.uidnext + number, flags, into.modseq, row.date, row.wire, 0, "", now)
                 copied.name = _place(ledger, source, into, row, copied, move=move)
                 placed.append((row, copied))
+                told(len(placed))
             durable.sync_dir(os.path.join(there, "cur"))
             if move and into is not source:
                 for sub in {row.name[:3] for row in rows}:

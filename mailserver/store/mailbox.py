@@ -20,6 +20,7 @@ from mailserver.errors import LimitReached, MessageGone, NoSuchMailbox
 from mailserver.interfaces import (
     KEYWORD,
     CopyResult,
+    Count,
     IMailbox,
     IMailboxListener,
     IMessageFile,
@@ -313,13 +314,15 @@ class Mailbox(Arrays):
     def remove(self, uids: Sequence[int], by: IMailboxListener | None) -> Deferred[Sequence[int]]:
         return self._run(operations.remove, _ascending(uids), deleted_only=False, by=by)
 
-    def copy(self, uids: Sequence[int], folder: str) -> Deferred[CopyResult]:
-        return self._copy(uids, folder, move=False, by=None)
+    def copy(self, uids: Sequence[int], folder: str, told: Count | None = None) -> Deferred[CopyResult]:
+        return self._copy(uids, folder, told, move=False, by=None)
 
-    def move(self, uids: Sequence[int], folder: str, by: IMailboxListener | None) -> Deferred[CopyResult]:
-        return self._copy(uids, folder, move=True, by=by)
+    def move(
+        self, uids: Sequence[int], folder: str, by: IMailboxListener | None, told: Count | None = None
+    ) -> Deferred[CopyResult]:
+        return self._copy(uids, folder, told, move=True, by=by)
 
-    def _copy(self, uids: Sequence[int], folder: str, **how: Any) -> Deferred[CopyResult]:
+    def _copy(self, uids: Sequence[int], folder: str, told: Count | None, **how: Any) -> Deferred[CopyResult]:
         if folder.startswith(OTHERS):
             return self._account.transfer(self, uids, folder, **how)
         try:
@@ -327,7 +330,7 @@ class Mailbox(Arrays):
         except Exception:
             return fail(NoSuchMailbox())  # what cannot be a name is nobody's
         limit = limit_of(self._store.settings, self._account.user)
-        return self._run(copy, _ascending(uids), target=target, limit=limit, **how)
+        return self._run(copy, _ascending(uids), target=target, limit=limit, told=told, **how)
 
     # --- content ---------------------------------------------------------------------------------
 

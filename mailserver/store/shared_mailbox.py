@@ -15,7 +15,7 @@ from zope.interface import classImplements
 
 from mailserver.errors import NotPermitted
 from mailserver.events import RightsChanged
-from mailserver.interfaces import CopyResult, IMailbox, IMailboxListener, StoreMode, StoreResult
+from mailserver.interfaces import CopyResult, Count, IMailbox, IMailboxListener, StoreMode, StoreResult
 from mailserver.rights import Acl
 from mailserver.store.mailbox import Mailbox
 from mailserver.store.transfer import settable
@@ -104,10 +104,12 @@ class SharedMailbox:
     def remove(self, uids: Sequence[int], by: IMailboxListener | None) -> Deferred[Sequence[int]]:
         return self._mailbox.remove(uids, by) if self._needs("te") else fail(NotPermitted())
 
-    def copy(self, uids: Sequence[int], folder: str) -> Deferred[CopyResult]:
+    def copy(self, uids: Sequence[int], folder: str, told: Count | None = None) -> Deferred[CopyResult]:
         return self._actor.transfer(self._mailbox, uids, folder, move=False, by=None)
 
-    def move(self, uids: Sequence[int], folder: str, by: IMailboxListener | None) -> Deferred[CopyResult]:
+    def move(
+        self, uids: Sequence[int], folder: str, by: IMailboxListener | None, told: Count | None = None
+    ) -> Deferred[CopyResult]:
         """RFC 6851, 3.3: as COPY, STORE \\Deleted and EXPUNGE need it."""
         if not self._needs("te"):
             return fail(NotPermitted())

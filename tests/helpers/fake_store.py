@@ -288,7 +288,7 @@ class FakeMailbox:
     def remove(self, uids: Sequence[int], by: IMailboxListener | None) -> Deferred[Sequence[int]]:
         return self.account.later_call(lambda: self._remove([u for u in uids if u in self.data], by))
 
-    def copy(self, uids: Sequence[int], folder: str) -> Deferred[CopyResult]:
+    def copy(self, uids: Sequence[int], folder: str, told: Any = None) -> Deferred[CopyResult]:
         return self.account.later_call(lambda: self._copy(uids, folder))
 
     def _copy(self, uids: Sequence[int], folder: str) -> CopyResult:
@@ -303,7 +303,9 @@ class FakeMailbox:
         target._added(len(made))
         return CopyResult(target.uidvalidity, tuple(uids), tuple(made))
 
-    def move(self, uids: Sequence[int], folder: str, by: IMailboxListener | None) -> Deferred[CopyResult]:
+    def move(
+        self, uids: Sequence[int], folder: str, by: IMailboxListener | None, told: Any = None
+    ) -> Deferred[CopyResult]:
         def run() -> CopyResult:
             result = self._copy(uids, folder)
             self._remove(uids, by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from twisted.internet.defer import Deferred
 
 from mailserver.config.schema import Imap, Without
 from mailserver.imap.progress import INTERVAL, response
+from mailserver.store import copying
 from tests.helpers.imap_dialog import ImapClient, ImapServer
+from tests.helpers.store import ALICE, append, make_store, now
 
 
 def test_the_examples_of_the_rfc() -> None:
@@ -141,3 +144,24 @@ def test_a_client_that_is_spared_it(monkeypatch: pytest.MonkeyPatch) -> None:
     client.send(b"a COPY 1 INBOX\r\n")
     assert advance(client, 5 * INTERVAL) == b""
     slow.go()
+
+
+def test_how_many_files_a_copy_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told from the thread that makes them; the store has no other clock than its own here."""
+    account = now(make_store(tmp_path).account(ALICE))
+    for _ in range(5):
+        append(account, "INBOX", b"a: b\n\n")
+    client = ImapClient(ImapServer(account), select="INBOX")
+    real = copying._place
+
+    def place(*args: Any, **kwargs: Any) -> Any:
+        client.server.reactor.advance(INTERVAL)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(copying, "_place", place)
+    for command, goal in (("COPY 1:4", 4), ("UID MOVE 1:5", 5)):
+        lines = client.say(f"a {command} Sent")
+        told = [line.partition("]")[0] for line in lines if "INPROGRESS" in line]
+        counts = ["NIL NIL", *[f"{done} {goal}" for done in range(1, goal)]]
+        assert told == [f'* OK [INPROGRESS ("a" {count})' for count in counts]
+        assert lines[-1].startswith("a OK")

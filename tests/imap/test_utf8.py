@@ -68,6 +68,9 @@ def test_search_is_in_utf8_and_names_no_charset(client: ImapClient) -> None:
     assert say(client, 'a SEARCH SUBJECT "grüß"')[0] == "* SEARCH 1"
     assert client.send(b"b SEARCH CHARSET ISO-8859-1 ALL\r\n").startswith(b"b BAD ")
     assert say(client, 'c SEARCH CHARSET UTF-8 SUBJECT "grüß"')[0] == "* SEARCH 1"
+    for command in ("SORT (DATE)", "THREAD REFERENCES"):  # RFC 9755, 3: where one must be named
+        assert say(client, f"d {command} ISO-8859-1 ALL")[0].startswith("d BAD ")
+        assert say(client, f"e {command} UTF-8 ALL")[-1].startswith("e OK ")
 
 
 def test_append_of_a_message_with_utf8_header(client: ImapClient) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from mailserver.errors import MessageGone, NoSuchMailbox
 from mailserver.imap.commands import Check, Close, Command, Copy, Expunge, Move, Store, Unselect
@@ -125,11 +126,12 @@ async def _transfer(session: Session, command: Copy | Move) -> tuple[CopyResult,
         return None
     uids, limited = _limited(session, command, uids)
     try:
-        with session.progress():
+        with session.progress() as progress:
+            told = partial(progress.reach, goal=len(uids))
             if isinstance(command, Move):
-                result = await view.mailbox.move(uids, command.mailbox, view)
+                result = await view.mailbox.move(uids, command.mailbox, view, told)
             else:
-                result = await view.mailbox.copy(uids, command.mailbox)
+                result = await view.mailbox.copy(uids, command.mailbox, told)
     except NoSuchMailbox as error:
         session.no(command, error.text, "TRYCREATE")  # RFC 3501, 6.4.7
         return None
