@@ -81,6 +81,9 @@ class ImapClient:
         greeting = self._response()
         if greeting[:2] not in ([b"*", b"OK"], [b"*", b"PREAUTH"]):
             raise SourceError(f"{server.host} refuses: {_text(greeting[1:])}")
+        if greeting[1] == b"PREAUTH" and server.tls == "starttls":
+            # TLS can be begun before a log-in only: so somebody between keeps a client from it (CASES B8)
+            raise SourceError(f"{server.host} says that we are logged in, and so offers no STARTTLS")
         self._ask_capabilities()
         if server.tls == "starttls":
             if "STARTTLS" not in self.capabilities:

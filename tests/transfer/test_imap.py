@@ -219,6 +219,19 @@ def names(origin: ImapSource) -> dict[str, str]:
         return {folder.origin: folder.name for folder in origin.folders()}
 
 
+def test_B8_a_greeting_that_keeps_us_from_tls(scripted: Callable[..., Scripted]) -> None:
+    server = scripted(
+        b"* PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] hello\r\n",
+        CAPABILITY=b"* CAPABILITY IMAP4rev1 STARTTLS\r\n%s OK\r\n",
+        STARTTLS=b"%s OK\r\n",
+    )
+    port = server.listener.getsockname()[1]
+    client = ImapClient(Source("127.0.0.1", port, "me", "pass word", tls="starttls"), 1000)
+    with closing(client), pytest.raises(SourceError, match="no STARTTLS"):
+        client.connect()
+    assert set(server.commands) <= {"LOGOUT"}
+
+
 def test_names_below_INBOX_and_of_others(scripted: Callable[..., Scripted]) -> None:
     """Courier and Cyrus: a prefix for one's own folders, and other people's beside them."""
     server = scripted(
