@@ -129,7 +129,7 @@ class Worker(MailServer):
         parts.store.changes.forward = self._forward
         parts.store.read_news = bus.doRead
         parts.queue.enqueued = lambda domains: bus.tell("enqueued", domains)
-        penalties.told = lambda network, seconds: bus.tell("failed login", (network, seconds))
+        penalties.told = lambda key, seconds: bus.tell("failed login", (key, seconds))
         self.settings.tell = lambda user: bus.tell("user", user)
         bus.on("user", self.settings.hear)
         bus.on("change", parts.store.changes.arrived)

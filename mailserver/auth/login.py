@@ -175,8 +175,8 @@ class Authenticator:
         return avatar
 
     async def wait(self, attempt: Attempt) -> None:
-        """Until the failures of that address are answered."""
-        seconds = self._penalties.wait(attempt.peer.ip)
+        """Until the failures of that address, and with that name, are answered."""
+        seconds = self._penalties.wait(attempt.peer.ip, attempt.user)
         if seconds > 0:
             await deferLater(self.reactor, seconds)
 
@@ -204,7 +204,7 @@ class Authenticator:
 
     async def failed(self, attempt: Attempt, reason: str) -> NoReturn:
         """Count and note the failure, and raise AuthenticationFailed when its time has come."""
-        seconds = self._penalties.failed(attempt.peer.ip, attempt.started)
+        seconds = self._penalties.failed(attempt.peer.ip, attempt.started, attempt.user)
         self._note(attempt, "failed", reason)
         if seconds > 0:
             await deferLater(self.reactor, seconds)

@@ -33,7 +33,7 @@ from mailserver.config.schema import (
     Users,
 )
 from mailserver.config.secrets import CertificateFault, check_pair, validity
-from mailserver.config.structure import Reader, Table, count, one_of, path_below, section, size, text
+from mailserver.config.structure import Reader, Table, count, one_of, path_below, section, size, text, time
 from mailserver.config.toml import parse_toml
 from mailserver.config.users_file import read_users
 from mailserver.errors import BadAddress
@@ -44,7 +44,7 @@ DEFAULT_DATA_DIR = Path("/var/lib/mailserver")
 NOT_YET = ("sieve", "http")
 _SPECIALS = "!#$%&'*+-/=?^_`{|}~."  # RFC 5321 atext without letters and digits, and the dot
 
-_SEARCH: dict[str, Reader[Any]] = {"index_size": size()}
+_SEARCH: dict[str, Reader[Any]] = {"index_size": size(), "timeout": time(1.0)}
 _LIMITS: dict[str, Reader[Any]] = {
     "message_size": size(64 * 1024),  # RFC 5321, 4.5.3.1.7
     "recipients": count(100),  # RFC 5321, 4.5.3.1.8

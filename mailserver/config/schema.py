@@ -88,6 +88,7 @@ class Auth:
     max_failures: int = 5  # per connection, then it closes
     failure_delay: float = 2.0  # before a failure is answered; doubles from an address's sixth on
     max_delay: float = 15.0  # and this is the most
+    user_failures: int = 20  # with one name, from anywhere, before the name is slowed down too
     cache: float = 300.0  # how long a successful log-in is remembered; 0: not at all
     threads: int = 2  # hashing threads
     backlog: int = 200  # hashes waiting at the most; beyond: "too busy"
@@ -153,6 +154,7 @@ class Search:
 
     index: bool = True  # keep an index of the words of each account; a user may have his own setting
     index_size: int = 2 * GIB  # of one account; what comes later is read by each search
+    timeout: float = 2 * MINUTE  # of one SEARCH, SORT or THREAD
 
 
 @frozen

@@ -353,3 +353,18 @@ def test_pop3_is_noted_as_such() -> None:
     world = World()
     world.login("alice", b"secret", Peer("192.0.2.1", tls="x", protocol="pop3s"))
     assert world.audit.events[0]["mechanism"] == "USER"
+
+
+def test_D3_a_name_that_many_guess_at_waits_for_everyone_but_who_was_right_just_now() -> None:
+    world = World()
+    home, away = Peer("198.51.100.1", tls="x"), Peer("198.51.100.2", tls="x")
+    world.login("alice@example.org", b"secret", home)
+    for number in range(30):
+        world.login("alice@example.org", b"wrong", Peer(f"192.0.2.{number}", tls="x"))
+        world.clock.advance(1)
+    assert world.login("alice@example.org", b"secret", home).value
+    assert world.login("bob@example.org", b"secret", away).value
+    waiting = world.login("alice@example.org", b"secret", away)
+    assert not waiting.fired
+    world.clock.advance(15)
+    assert waiting.value

@@ -95,3 +95,37 @@ def test_no_delay_at_all() -> None:
     penalties = Penalties(make_settings(auth={"failure_delay": 0.0}), clock.seconds)
     assert penalties.failed("192.0.2.1", 0.0) == 0
     assert penalties.wait("192.0.2.1") == 0
+
+
+def test_D3_one_name_from_many_addresses() -> None:
+    """Guesses at a name, each from an address of its own; others are unharmed."""
+    penalties, clock = make()
+    delays = []
+    for number in range(30):
+        delays.append(penalties.failed(f"192.0.2.{number}", clock.seconds(), "Alice@example.org"))
+        clock.advance(delays[-1])
+    assert delays == [2] * 25 + [4, 8, 15, 15, 15]
+    assert penalties.wait("198.51.100.1", "bob@example.org") == 0
+    penalties.failed("192.0.2.99", clock.seconds(), "ALICE@example.org")
+    assert penalties.wait("198.51.100.1", "alice@example.org") == 15, "nobody is locked out"
+
+
+def test_D3_names_are_forgotten_and_bounded() -> None:
+    penalties, clock = make(limit=50)
+    for number in range(200):
+        penalties.failed("192.0.2.1", clock.seconds(), f"{number}@example.org")
+    assert len(penalties) == 50
+    clock.advance(601)
+    penalties.failed("192.0.2.2", clock.seconds(), "a" * 100_000)
+    assert len(penalties) == 1
+
+
+def test_D3_other_processes_count_names_too() -> None:
+    one, clock = make()
+    other = Penalties(make_settings(), clock.seconds, 100)
+    one.told = other.failed_elsewhere
+    for _ in range(26):
+        one.failed("192.0.2.1", clock.seconds(), "alice@example.org")
+    assert (
+        other.wait("198.51.100.1", "alice@example.org") == one.wait("198.51.100.1", "alice@example.org") > 0
+    )

@@ -152,7 +152,7 @@ WRONG = {
     "nothing_near": (
         "[auth]\nzzz = 1\n",
         "auth.zzz: unknown key (accepted: oauth, allow_cleartext, max_failures, failure_delay, max_delay, "
-        "cache, threads, backlog)",
+        "user_failures, cache, threads, backlog)",
     ),
     "wrong_type": (
         '[auth]\nmax_failures = "5"\n',

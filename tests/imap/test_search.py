@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
@@ -219,6 +220,23 @@ def test_H9_messages_expunged_before_and_during_a_search(account: FakeAccount, k
 
     assert done == [None]
     assert client.wire.take() == b"* SEARCH 1\r\na OK SEARCH completed\r\n"
+    assert account.open_files == 0
+
+
+@pytest.mark.parametrize("command", ["SEARCH BODY nowhere", "SORT (DATE) UTF-8 BODY nowhere"])
+def test_E10_a_search_that_takes_too_long_is_given_up(account: FakeAccount, command: str) -> None:
+    for _ in range(20):
+        account.inbox.add(b"\n" + b"some text " * 100_000 + b"\n")
+    client = SelectedClient(account)
+    breathe = client.wire.breathe
+
+    def slowly() -> Any:
+        client.wire.time += 50
+        return breathe()
+
+    client.wire.breathe = slowly  # type: ignore[method-assign]
+    assert client.told(command) == ["a NO [LIMIT] The search takes too long"]
+    assert client.wire.breaths == 3
     assert account.open_files == 0
 
 

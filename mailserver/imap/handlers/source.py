@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, cast
 
-from mailserver.errors import MessageGone
+from mailserver.errors import LimitReached, MessageGone
 from mailserver.imap import thread
 from mailserver.imap.columns import columns_of
 from mailserver.imap.handlers.batches import Batch, batch
@@ -35,6 +35,7 @@ class MailboxSource:
         self.limited = ""  # the response code, where not all messages are looked at
         self._view = view
         self._looked_at = 0
+        self._end = session.wire.now() + session.wire.settings.now.search.timeout
         mailbox = view.mailbox
         self._columns = columns_of(mailbox)
         messages = batch(view, range(view.told))
@@ -211,6 +212,8 @@ class MailboxSource:
         self._looked_at += octets
         if self._looked_at >= REST:
             self._looked_at = 0
+            if self._session.wire.now() > self._end:
+                raise LimitReached("The search takes too long")
             await self._session.breathe()
 
 
