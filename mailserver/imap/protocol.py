@@ -81,7 +81,7 @@ class ImapConnection(Connection):
     def breathe(self) -> Deferred[None]:
         """Fire in the next turn of the reactor; fail when the client is gone."""
         turn: Deferred[None] = Deferred()
-        self.factory.reactor.callLater(0, self._turn, turn)
+        self.factory.turns.later(lambda: self._turn(turn))
         return turn
 
     def now(self) -> float:
@@ -227,7 +227,7 @@ class ImapConnection(Connection):
         """Go on where no `_pump` is on the stack to do so."""
         if not self._pumping and not self._pump_later:
             self._pump_later = True
-            self.factory.reactor.callLater(0, self._pump_now)
+            self.factory.turns.later(self._pump_now)
 
     def _pump_now(self) -> None:
         self._pump_later = False

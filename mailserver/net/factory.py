@@ -14,6 +14,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from mailserver.audit import Audit
 from mailserver.interfaces import Peer
+from mailserver.net.turns import Turns
 
 if TYPE_CHECKING:
     from mailserver.net.connection import Connection
@@ -127,6 +128,7 @@ class ConnectionFactory(Factory):
         self.counter = counter or ConnectionCounter()
         self.connections: set[Connection] = set()
         self.stopping = False
+        self.turns = Turns(reactor)
         self._unflushed: list[Connection] = []
         self._all_gone: list[Deferred[None]] = []
 

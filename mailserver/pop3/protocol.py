@@ -207,7 +207,7 @@ class Pop3Connection(Connection):
                 self.close()
             if count >= TURN or octets >= TURN_OCTETS:
                 self._resting = True
-                self.factory.reactor.callLater(0, self._rested)
+                self.factory.turns.later(self._rested)
                 break
         return count
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.attacks.turns import EXTENSION, short_turns
 from tests.attacks.wire import Imap
 from tests.helpers.server import Server
 
@@ -18,6 +19,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(
         tmp_path_factory.mktemp("attacked"),
         users=[f"user{number}" for number in range(USERS)],
+        keys={"extensions": [EXTENSION]},
         limits={"message_size": "2 MiB", "errors": 1_000_000, "junk_commands": 1_000_000},
         auth={"max_failures": 1_000_000},
     ) as made:
@@ -25,6 +27,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert made.process is not None
         assert made.process.poll() is None, "the server is gone"
         assert "Traceback" not in made.log(), made.log()[-5000:]
+
+
+@pytest.fixture(autouse=True)
+def _no_long_turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test does to the server: none of its turns is long."""
+    if "server" not in request.fixturenames:
+        yield
+        return
+    with short_turns(request.getfixturevalue("server")):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -68,3 +68,57 @@ class QuickenTests(SynchronousTestCase):
 
     def test_another_kind_of_reactor_is_left_alone(self) -> None:
         self.assertFalse(quicken(object()))
+
+
+class ShortTurnTests(SynchronousTestCase):
+    """A clock that says that every event took too long: each turn handles one."""
+
+    def setUp(self) -> None:
+        self.pairs = [socket.socketpair() for _ in range(5)]
+        for pair in self.pairs:
+            for end in pair:
+                self.addCleanup(end.close)
+        self.reactor = EPollReactor()
+        self.addCleanup(self.reactor.removeAll)
+        ticks = iter(range(1_000_000))
+        self.assertTrue(quicken(self.reactor, lambda: float(next(ticks))))
+        self.read: list[int] = []
+        self.readers = [self.reader(number, pair[0]) for number, pair in enumerate(self.pairs)]
+        for reader in self.readers:
+            self.reactor.addReader(reader)
+
+    def reader(self, number: int, end: socket.socket) -> Any:
+        test = self
+
+        class Reader:
+            def fileno(self) -> int:
+                return end.fileno()
+
+            def doRead(self) -> None:
+                end.recv(100)
+                test.read.append(number)
+
+            def logPrefix(self) -> str:
+                return "test"
+
+        return Reader()
+
+    def test_what_is_left_comes_in_the_next_turns_before_anything_new(self) -> None:
+        for _, other in self.pairs:
+            other.send(b"x")
+        for count in range(1, 6):
+            self.reactor.doIteration(0)
+            self.assertEqual(len(self.read), count)
+            self.pairs[self.read[0]][1].send(b"x")  # the first is ready all the time
+        self.assertEqual(sorted(self.read), list(range(5)))
+
+    def test_who_went_or_was_paused_meanwhile_is_left_out(self) -> None:
+        for _, other in self.pairs:
+            other.send(b"x")
+        self.reactor.doIteration(0)
+        first = self.read[0]
+        rest = [number for number in range(5) if number != first]
+        self.reactor.removeReader(self.readers[rest[0]])
+        for _ in range(10):
+            self.reactor.doIteration(0)
+        self.assertEqual(sorted(self.read), sorted([first, *rest[1:]]))

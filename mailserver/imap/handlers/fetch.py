@@ -45,6 +45,7 @@ CONTENT_ROWS = 256  # … with contents of messages
 OUTPUT = 128 * 1024  # octets collected before they are sent
 TLS_OUTPUT = 64 * 1024  # … through TLS, whose layer copies large writes
 TURN = 1024 * 1024  # octets produced or looked through before other connections get their turn
+COMPRESSED_TURN = 128 * 1024  # … where the octets are compressed, some 5 ms
 SMALL = 1024 * 1024  # messages up to this size are taken whole
 
 
@@ -114,6 +115,7 @@ class RowSender:
         self.gone = 0
         self.unknown = 0
         self._slice = TLS_OUTPUT if session.peer.tls else OUTPUT
+        self._turn = COMPRESSED_TURN if session.wire.compressed else TURN
         self._produced = 0
         self._out: list[bytes] = []
         self._waiting = 0
@@ -172,7 +174,7 @@ class RowSender:
 
     async def _rest(self) -> None:
         """Between slices: wait for a slow client, and let others have their turn."""
-        if self._produced >= TURN:
+        if self._produced >= self._turn:
             self._produced = 0
             await self.session.breathe()
         elif self.session.output_full:
@@ -305,7 +307,9 @@ class RowSender:
                 self.unknown += 1
             finally:
                 file.close()
-            if self._waiting == 0 or self._produced >= TURN:  # a slice has just left, or much was looked at
+            if (
+                self._waiting == 0 or self._produced >= self._turn
+            ):  # a slice has just left, or much was looked at
                 await self._rest()
 
     def _put_contents(self, head: bytes, data: bytes) -> None:
