@@ -3,7 +3,8 @@
 # make node      ImapFlow for the tests that run it, into .venv-node (npm; Node.js 18 or later)
 # make lint      ruff and mypy --strict
 # make crash     kill the server 200 times during a load (KILLS=N for another number)
-# make faults    each system call of deliveries, IMAP, POP3 and the queue fails, once and for long (ten minutes)
+# make faults    each system call of deliveries, IMAP, POP3 and the queue fails, once and for long; and power cuts
+#                at every moment (some twenty minutes)
 # make model     ten random IMAP sessions at a time against a model, for 600 seconds (SECS=N for another time)
 # make fuzz      fuzz all that reads what strangers send, 600 seconds a target (SECS=N; TARGET=imap for one)
 # make bench     this server beside Debian's Postfix and Dovecot, which have to be installed; as root

@@ -295,6 +295,9 @@ class Ledger:
         path = self.folder_path(directory)
         if not (files.is_directory(path) and files.is_directory(os.path.join(path, "cur"))):
             raise NoSuchMailbox()
+        for sub in ("new", "tmp"):  # a power cut may have left half a folder
+            with suppress(TemporaryFailure):
+                durable.make_dir(os.path.join(path, sub))
         row, uids = self.around.enter(self, opened, directory)
         self._reserved[directory] = uids
         self._stale.discard(directory)

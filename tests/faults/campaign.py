@@ -38,10 +38,11 @@ def memory_folder() -> Path:
 
 @define
 class State:
-    """What users and other servers have. `remote`: (number, address), how often it came."""
+    """What users and other servers have. remote: (number, address), how often it came; queued: what waits."""
 
     boxes: dict[str, Box]
     remote: Counter[tuple[int, str]]
+    queued: set[tuple[int, str]] = field(factory=set)
 
     def counts(self) -> Counter[tuple[str, int]]:
         return Counter((name, one[0]) for name, box in self.boxes.items() for one in box.messages.values())

@@ -174,7 +174,7 @@ class _Stranger:
 class World:
     """Starts on `folder` as it is. Leave it with `crash` (kill -9) or `stop`."""
 
-    def __init__(self, folder: Path, at: float = START) -> None:
+    def __init__(self, folder: Path, at: float = START, run: str = "boot/now") -> None:
         self.folder = folder
         self.reactor = Reactor(at)
         self.errors: list[str] = []
@@ -188,7 +188,7 @@ class World:
         inbox = immediate_inbox()
         self.writer = ImmediateWriter(inbox)
         pool = ImmediatePool(inbox)
-        self.store = MailStore(settings, self.reactor, pool, self.writer, inbox, host="mx", run="boot/now")
+        self.store = MailStore(settings, self.reactor, pool, self.writer, inbox, host="mx", run=run)
         self.writer.start()
         self.store.spool.prepare()
         self.bodies = BodySpool(settings.now.queue_dir / "bodies", pool, IN_MEMORY)
@@ -283,9 +283,23 @@ class World:
         return found
 
     def _compare_files(self, mailbox: Any, name: str) -> None:
-        there = sum(len(os.listdir(f"{mailbox._path}/{sub}")) for sub in ("new", "cur"))
-        if there != len(mailbox.uids):
+        parts = [f"{mailbox._path}/{sub}" for sub in ("new", "cur")]
+        there = len({one.inode() for part in parts if os.path.isdir(part) for one in os.scandir(part)})
+        if there > len(mailbox.uids):
             raise Broken(f"{name}: {there} files and {len(mailbox.uids)} messages")
+
+    def queued(self) -> set[tuple[int, str]]:
+        """Numbers of messages and the addresses that wait for them."""
+        query = (
+            "SELECT file, offset, size, target FROM recipients AS r JOIN messages AS m ON m.id = r.message"
+            " WHERE state = 0"
+        )
+        found: set[tuple[int, str]] = set()
+        for file, offset, size, target in self.queue._database.execute(query).fetchall():
+            data = (self.folder / "queue" / "messages" / file).read_bytes()[offset : offset + size]
+            if number := _number(data):  # a report may be made again
+                found.add((number, target))
+        return found
 
     def leftovers(self) -> list[str]:
         """Files that are nobody's: in the spool, beside the mail, in the queue."""

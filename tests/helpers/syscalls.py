@@ -23,6 +23,7 @@ SHORT = -1
 BUSY = -2  # of SQLite: the lock is taken
 GARBAGE = -3  # of SQLite: a page reads as zeros
 See = Callable[[str, str, tuple[Any, ...]], int | None]
+Done = Callable[[str, str, tuple[Any, ...]], None]
 
 # Of `durable.calls`: what takes a path, what takes a descriptor.
 _BY_PATH = ("open", "link", "rename", "rename_noreplace", "unlink", "mkdir", "rmdir")
@@ -53,10 +54,12 @@ class Watched:
         self.root = root.rstrip("/") + "/"
         self.paths: dict[int, str] = {}  # of open descriptors
         self._see: See = lambda call, path, arguments: None
+        self._done: Done = lambda call, path, arguments: None
 
     @contextmanager
-    def watching(self, see: See) -> Iterator[None]:
-        self._see = see
+    def watching(self, see: See, done: Done = lambda call, path, arguments: None) -> Iterator[None]:
+        """done: told of each call that succeeded (of SQLite's, before it is made)."""
+        self._see, self._done = see, done
         shim = sqlite_vfs.installed()
         with ExitStack() as stack:
             calls = durable.Calls()
@@ -75,9 +78,18 @@ class Watched:
             stack.callback(shim.leave)
             yield
 
+    def _below(self, path: str) -> str:
+        return path[len(self.root) :]
+
+    def _relative(self, name: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The second path of those that have one."""
+        if name in ("link", "rename", "rename_noreplace"):
+            return (self._below(arguments[0]),)
+        return arguments
+
     def _fail(self, call: str, path: str, arguments: tuple[Any, ...]) -> bool:
         """Asks; raises the failure. True: do half of it."""
-        number = self._see(call, path[len(self.root) :], arguments)
+        number = self._see(call, self._below(path), arguments)
         if number is None:
             return False
         if number < 0:
@@ -97,6 +109,7 @@ class Watched:
             result = real(*arguments, **more)
             if name in ("open", "os.open"):
                 self.paths[result] = path
+            self._done(name, self._below(path), self._relative(name, arguments[1:]))
             return result
 
         return call
@@ -109,11 +122,11 @@ class Watched:
             if name == "flock" and arguments[0] == fcntl.LOCK_UN:
                 return real(fd, *arguments)
             half = self._fail_closing(name, fd, path, arguments, real)
-            if name in ("fsync", "fdatasync"):
-                return None
             if half and name == "write":
-                return real(fd, bytes(arguments[0])[: len(arguments[0]) // 2 or 1])
-            return real(fd, *arguments)
+                arguments = (bytes(arguments[0])[: len(arguments[0]) // 2 or 1],)
+            result = None if name in ("fsync", "fdatasync") else real(fd, *arguments)
+            self._done(name, self._below(path), arguments)
+            return result
 
         return call
 
@@ -142,8 +155,9 @@ class Watched:
             return None
         number: int | None = None
         if call != "xClose" and not (call == "xShmLock" and arguments[2] & _SHM_UNLOCK):
-            number = self._see(call, path[len(self.root) :], arguments)
+            number = self._see(call, self._below(path), arguments)
         if number is None:
+            self._done(call, self._below(path), arguments)
             return sqlite_vfs.OK if call == "xSync" else None
         if number == SHORT:
             return sqlite_vfs.HALF if call == "xWrite" else None
