@@ -6,6 +6,8 @@ index of `words` finds.
 
 from __future__ import annotations
 
+import re
+
 from mailserver.message.headers import unfold_block
 from mailserver.message.structure import scan
 from mailserver.message.text import body_texts, fold, header_text
@@ -13,6 +15,24 @@ from mailserver.message.text import body_texts, fold, header_text
 _PLAIN = 256 * 1024  # octets of a message that is looked at in one piece
 _fold_ascii = bytes.upper if fold("a") == "A" else bytes.lower  # what `fold` does
 _CONTENT_T = fold("content-t").encode("ascii")  # Content-Type, Content-Transfer-Encoding
+
+_HTML = fold("html").encode("ascii")
+
+
+def _folded(pattern: str) -> re.Pattern[bytes]:
+    return re.compile(re.sub(r"[a-z]+", lambda word: fold(word[0]), pattern).encode("ascii"))
+
+
+_DECODING = (  # words that tell how to decode what follows, and where they tell that ASCII stays what it is
+    (
+        fold("content-transfer-encoding").encode("ascii"),
+        _folded('content-transfer-encoding:[ \t]*"?(?:7bit|8bit|binary)"?[ \t]*\r\n'),
+    ),
+    (
+        fold("charset").encode("ascii"),
+        _folded('charset="?(?:utf-8|us-ascii|iso-8859-[0-9]+|windows-125[0-9])["; \t\r\n]'),
+    ),
+)
 
 
 class Finder:
@@ -39,6 +59,7 @@ class Matcher:
     def __init__(self, text: str, header: bool) -> None:
         self._wanted = fold(text)
         self._ascii = self._wanted.encode("ascii") if self._wanted.isascii() else None
+        self._spaced = any(blank in self._wanted for blank in " \t\r\n")
         self._header = header
 
     def fits(self, wire: bytes) -> bool:
@@ -49,18 +70,33 @@ class Matcher:
         return self._decoded(wire) if plain is None else plain
 
     def _plain(self, wire: bytes) -> bool | None:
-        """The answer for a message of plain ASCII text without any encoding; None where it takes more."""
+        """The answer for a message of ASCII text without any encoding; None where it takes more."""
         if len(wire) > _PLAIN or not wire.isascii():
             return None
         text = _fold_ascii(wire)
-        if b"=?" in text or b"\n" + _CONTENT_T in text or text.startswith(_CONTENT_T):
+        if b"=?" in text:
             return None
+        if b"\n" + _CONTENT_T in text or text.startswith(_CONTENT_T):
+            return False if self._absent(text) else None
         if self._ascii is None:
             return False
         head, blank, body = text.partition(b"\r\n\r\n")
         if self._ascii in (text[2:] if text.startswith(b"\r\n") else body if blank else b""):
             return True
         return self._header and not text.startswith(b"\r\n") and self._ascii in unfold_block(head)
+
+    def _absent(self, text: bytes) -> bool:
+        """The text is nowhere in a message (folded, ASCII) whose parts are what they look like: nothing that
+        could become another text by being decoded. What only looks like a field is taken for one."""
+        if b"&" in text and _HTML in text:  # character references
+            return False
+        for word, harmless in _DECODING:
+            if text.count(word) != len(harmless.findall(text)):
+                return False
+        if self._ascii is None:
+            return True
+        # In headers lines are unfolded, in bodies they are not.
+        return self._ascii not in text and not (self._spaced and self._ascii in unfold_block(text))
 
     def _decoded(self, wire: bytes) -> bool:
         root = scan(wire)
