@@ -7,9 +7,11 @@ BODYSTRUCTURE. Linear in the length of the value, and at most `MAX_PARAMETERS` p
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 MAX_PARAMETERS = 200
 MAX_COMMENT_DEPTH = 50
+_SHORT = 100  # octets of a value that is worth being remembered
 
 Parameters = tuple[tuple[bytes, bytes], ...]
 
@@ -57,6 +59,10 @@ _COMMENT_PIECES = re.compile(rb'[^()"\\]++|\\.|"(?:[^"\\]++|\\.)*+"|.', re.DOTAL
 
 def parse(value: bytes) -> tuple[bytes, Parameters]:
     """`(first word, parameters)` of a value such as Content-Disposition's; the word may be empty."""
+    return _parsed_lately(value) if len(value) <= _SHORT else _parsed(value)
+
+
+def _parsed(value: bytes) -> tuple[bytes, Parameters]:
     value = without_comments(value)
     head, semicolon, _ = value.partition(b";")
     word = head.strip()
@@ -79,6 +85,9 @@ def parse(value: bytes) -> tuple[bytes, Parameters]:
             if at < 0:
                 break
     return word, tuple(found)
+
+
+_parsed_lately = lru_cache(maxsize=1000)(_parsed)  # most messages say one of a few things
 
 
 def _next_semicolon(value: bytes, at: int) -> int:
