@@ -214,6 +214,7 @@ def words(server: Any, plan: Plan) -> Iterator[Result]:
         with Neighbour(server) as neighbour:
             yield timed(server, "SEARCH TEXT, not indexed", _search(client, 0), 1)
         yield Result("longest wait of another meanwhile", neighbour.longest, "ms", "less")
+        client.select("INBOX")
         client.run(b"DELETE Words")
         client.logout()
     if plan.wants("SEARCH TEXT word"):

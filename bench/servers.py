@@ -170,7 +170,7 @@ class Peers:
             f"service {name}-login {{\n inet_listener {name} {{\n port = {port}\n }}\n"
             f" inet_listener {name}s {{\n port = {self._secure[name]}\n ssl = yes\n }}\n"
             " service_count = 0\n process_min_avail = 2\n process_limit = 2\n client_limit = 4000\n}\n"
-            f"service {name} {{\n service_count = 256\n process_min_avail = 2\n process_limit = 1000\n}}\n"
+            f"service {name} {{\n service_count = 256\n process_min_avail = 2\n process_limit = 6000\n}}\n"
             for name, port in (("imap", self.imap), ("pop3", self.pop3))
         )
         (home / "dovecot.conf").write_text(

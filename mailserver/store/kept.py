@@ -1,4 +1,8 @@
-"""What the process has in memory of hot mailboxes, of what the index holds or what was made of that."""
+"""What the process has in memory of hot mailboxes, of what the index holds or what was made of that.
+
+One item of one mailbox takes three quarters at most, and what goes beyond is not kept: a client that reads a
+whole mailbox again and again would else find that the end has driven out the beginning, each time.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ class Kept:
 
     def __init__(self, limit: int = 64 << 20) -> None:
         self._limit = limit
+        self._most = limit // 4 * 3
         self._size = 0
         self._items: OrderedDict[tuple[int, str], dict[int, bytes | None]] = OrderedDict()
         self._sizes: dict[tuple[int, str], int] = {}
@@ -30,6 +35,8 @@ class Kept:
 
     def put(self, mailbox: int, item: str, uids: Sequence[int], values: Iterable[bytes | None]) -> None:
         key = (mailbox, item)
+        if self._sizes.get(key, 0) >= self._most:
+            return
         here = self._items.setdefault(key, {})
         self._items.move_to_end(key)
         size = 0 if key in self._sizes else len(item)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 
 from mailserver.errors import MailError, MessageGone
 from mailserver.imap.commands import Command, Fetch
@@ -119,6 +120,7 @@ class RowSender:
         self._produced = 0
         self._out: list[bytes] = []
         self._waiting = 0
+        self._ahead: dict[str, tuple[Sequence[int], Deferred[Sequence[bytes | None]]]] = {}
         arrays = {"FLAGS": plan.flags, "MODSEQ": plan.modseq, "DATE": plan.date, "SIZE": plan.size}
         arrays |= {"SAVEDATE": plan.saved, "EMAILID": plan.emailid}
         items: list[str | bytes] = [name for name, wanted in arrays.items() if wanted]
@@ -138,18 +140,27 @@ class RowSender:
         size = CACHED_ROWS if plan.cached or plan.headers or plan.thread else ARRAY_ROWS
         if plan.contents or ("PREVIEW" in plan.cached and not plan.lazy):
             size = CONTENT_ROWS
-        for numbers in pieces(ranges, size):
-            messages = batch(self.view, numbers)
-            self.gone += messages.gone
-            if messages.uids:
-                await self._send_batch(messages)
+        cut = pieces(ranges, size)
+        following = next(cut, None)
+        try:
+            while following is not None:
+                messages = batch(self.view, following)
+                following = next(cut, None)
+                self.gone += messages.gone
+                if messages.uids:
+                    await self._send_batch(messages, following)
+        finally:
+            for _, values in self._ahead.values():
+                values.addErrback(lambda failure: None)
         self._flush()
 
-    async def _send_batch(self, messages: Batch) -> None:
+    async def _send_batch(self, messages: Batch, following: Sequence[int] | None) -> None:
         columns = self._array_columns(messages)
         missing: set[int] = set()
         for item in self.plan.cached:
             await self._add_cached(columns, messages, item, missing)
+        if following is not None:
+            self._look_ahead(following)
         if self.plan.headers or self.plan.thread:
             await self._add_headers(columns, messages, missing)
         if self.plan.contents:
@@ -223,11 +234,24 @@ class RowSender:
         self, columns: list[Sequence[bytes]], messages: Batch, item: str, missing: set[int]
     ) -> None:
         lazy = item == "PREVIEW" and self.plan.lazy
-        values = await self.view.mailbox.rendered(item, messages.uids, not lazy)
+        uids, coming = self._ahead.pop(item, ((), None))
+        if coming is None or uids != messages.uids:
+            if coming is not None:
+                coming.addErrback(lambda failure: None)
+            coming = self.view.mailbox.rendered(item, messages.uids, not lazy)
+        values = await coming
         column = [value or b"NIL" for value in values]
         if None in values and not lazy:
             missing.update(i for i, value in enumerate(values) if value is None)
         columns += [[b"%b " % item.encode()] * len(column), column, [self._behind(item)] * len(column)]
+
+    def _look_ahead(self, numbers: Sequence[int]) -> None:
+        """While the client is sent these rows, a thread looks for what the next ones need."""
+        uids = batch(self.view, numbers).uids
+        if uids:
+            for item in self.plan.cached:
+                if not (item == "PREVIEW" and self.plan.lazy):
+                    self._ahead[item] = (uids, self.view.mailbox.rendered(item, uids))
 
     async def _add_headers(self, columns: list[Sequence[bytes]], messages: Batch, missing: set[int]) -> None:
         """What is cut from the cached header, or comes of it; one too long for the cache is read from its
