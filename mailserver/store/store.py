@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -47,6 +48,8 @@ KEPT_MAILBOXES = 64
 KEPT_MESSAGES = 500_000
 _TIDY_AFTER = 0.2  # seconds after a change of flags, so that several are one rename
 _TIDY_AGAIN = 60.0  # where a disk was full
+_BUSY = 0.02  # until the threads are looked at again
+_PATIENCE = 50
 _RENAMES = 100  # in one job, so that other work of the account comes in between
 
 
@@ -242,7 +245,15 @@ class MailStore:
         for directory in list(account.ledger.dirty):
             after = 0
             while not self._stopping:
+                await self._when_idle()
                 after = await account.run(operations.rename_dirty, directory, _RENAMES, after)
                 if not after:
                     break
         self.tidy(account, _TIDY_AGAIN)
+
+    async def _when_idle(self) -> None:
+        """Names can wait while the threads have what clients wait for, but not for ever."""
+        for _ in range(_PATIENCE):
+            if not self.threads.busy:
+                return
+            await deferLater(self.reactor, _BUSY, lambda: None)

@@ -19,7 +19,18 @@ from mailserver.interfaces import StoreMode
 from mailserver.store import index, operations
 from mailserver.store.locking import LOCK
 from mailserver.store.store import MailStore
-from tests.helpers.store import ALICE, Listener, account_dir, append, deliver, drop_file, make_store, now
+from tests.helpers.store import (
+    ALICE,
+    Listener,
+    StoreClock,
+    account_dir,
+    append,
+    deliver,
+    drop_file,
+    file_names,
+    make_store,
+    now,
+)
 
 ADD, REMOVE = StoreMode.ADD, StoreMode.REMOVE
 SEEN = 8
@@ -177,3 +188,23 @@ def test_the_log_goes_into_the_database_in_a_thread(case: Case, monkeypatch: pyt
     assert log.stat().st_size < 20_000
     case.mark(ADD)
     assert now(case.account.status("INBOX")).unseen == 1
+
+
+def test_file_names_wait_while_clients_wait_for_threads(tmp_path: Path) -> None:
+    clock = StoreClock()
+    case = Case(tmp_path, reactor=clock)
+    folder = account_dir(case.store)
+    before = file_names(folder)
+    pool = case.store.threads
+    pool._count = 1
+    case.mark()
+    clock.pump([0.02] * 20)
+    assert file_names(folder) == before
+    pool._count = 0
+    clock.advance(0.02)
+    assert file_names(folder) != before
+    pool._count = 1  # … but not for ever
+    before = file_names(folder)
+    case.mark(REMOVE)
+    clock.pump([0.02] * 80)
+    assert file_names(folder) != before
