@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
 
 import mailserver.imap.handlers.fetch as handler
 from mailserver.errors import TemporaryFailure
-from mailserver.imap.fetch import compile_plan, date_times, header_cutter
+from mailserver.imap.fetch import Plan, compile_plan, date_times, header_cutter
 from mailserver.imap.grammar import parse_command
+from mailserver.imap.handlers.batches import batch
+from mailserver.imap.handlers.stored import Stored
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_session import SelectedClient
+from tests.helpers.store import now
 
 MESSAGE = b"""\
 From: Fred Foobar <foobar@Blurdybloop.COM>
@@ -331,13 +335,61 @@ def test_rows_are_the_same_in_every_batch_size(account: FakeAccount, monkeypatch
     for number in range(30):
         account.inbox.add(b"Subject: %d\n\nx\n" % number, ["\\Flagged"] if number % 3 else [])
     account.inbox.unclaimed.clear()
-    for items in ("(UID FLAGS)", "(FLAGS ENVELOPE RFC822.SIZE)", "(UID BODY.PEEK[TEXT] ENVELOPE)"):
+    for items in (
+        "(UID FLAGS)",
+        "(FLAGS ENVELOPE RFC822.SIZE)",
+        "(UID BODY.PEEK[TEXT] ENVELOPE)",
+        "(BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODYSTRUCTURE ENVELOPE)",
+    ):
         whole = SelectedClient(account).raw(f"FETCH 1:7,9,11:* {items}")
         monkeypatch.setattr(handler, "ARRAY_ROWS", 4)
         monkeypatch.setattr(handler, "CACHED_ROWS", 5)
         monkeypatch.setattr(handler, "CONTENT_ROWS", 3)
         assert SelectedClient(account).raw(f"FETCH 1:7,9,11:* {items}") == whole
         monkeypatch.undo()
+
+
+def test_what_is_looked_for_ahead_is_of_the_messages_that_are_there(account: FakeAccount) -> None:
+    for number in range(5):
+        account.inbox.add(b"Subject: s%d\n\nx\n" % number)
+    view = SelectedClient(account).session.mailbox
+    stored = Stored(view, Plan(cached=("ENVELOPE",)))
+    uids = list(account.inbox.uids)
+    stored.look_ahead(range(3, 6))
+    assert now(stored.values("ENVELOPE", batch(view, range(3, 6)).uids)) == now(
+        account.inbox.rendered("ENVELOPE", uids[3:6])
+    )
+    stored.look_ahead(range(3, 6))
+    now(account.inbox.remove([uids[4]], None))
+    left = batch(view, range(3, 6)).uids
+    assert list(left) == [uids[3], uids[5]]
+    assert now(stored.values("ENVELOPE", left)) == now(account.inbox.rendered("ENVELOPE", left))
+    stored.look_ahead(range(3, 6))
+    stored.forget()
+
+
+def test_nothing_is_asked_for_twice(account: FakeAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        account.inbox.add(b"Subject: s%d\n\nx\n" % number)
+    monkeypatch.setattr(handler, "CACHED_ROWS", 3)
+    asked: list[tuple[str, int]] = []
+    rendered, cut_headers = account.inbox.rendered, account.inbox.cut_headers
+
+    def noted(item: str, uids: Any, make: bool = True) -> Any:
+        asked.extend((item, uid) for uid in uids)
+        return rendered(item, uids, make)
+
+    def noted_cut(name: str, cut: Any, uids: Any) -> Any:
+        asked.extend((name, uid) for uid in uids)
+        return cut_headers(name, cut, uids)
+
+    monkeypatch.setattr(account.inbox, "rendered", noted)
+    monkeypatch.setattr(account.inbox, "cut_headers", noted_cut)
+    count = len(account.inbox.uids)
+    SelectedClient(account).raw(
+        "FETCH 1:* (ENVELOPE BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[HEADER.FIELDS (TO)])"
+    )
+    assert len(asked) == len(set(asked)) == 3 * count
 
 
 def test_dates() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
 
 from mailserver.errors import MailError, MessageGone
 from mailserver.imap.commands import Command, Fetch
@@ -30,6 +29,7 @@ from mailserver.imap.fetch import (
 from mailserver.imap.handlers.batches import Batch, batch, part_of, pieces, take, uids_of
 from mailserver.imap.handlers.binary import LargePart, send_binary
 from mailserver.imap.handlers.limits import check_partial, last_ranges, ok, tell
+from mailserver.imap.handlers.stored import Stored
 from mailserver.imap.handlers.vanished import tell_vanished
 from mailserver.imap.resync import changed_since
 from mailserver.imap.selected import Selected
@@ -120,7 +120,7 @@ class RowSender:
         self._produced = 0
         self._out: list[bytes] = []
         self._waiting = 0
-        self._ahead: dict[str, tuple[Sequence[int], Deferred[Sequence[bytes | None]]]] = {}
+        self._stored = Stored(view, plan)
         arrays = {"FLAGS": plan.flags, "MODSEQ": plan.modseq, "DATE": plan.date, "SIZE": plan.size}
         arrays |= {"SAVEDATE": plan.saved, "EMAILID": plan.emailid}
         items: list[str | bytes] = [name for name, wanted in arrays.items() if wanted]
@@ -150,8 +150,7 @@ class RowSender:
                 if messages.uids:
                     await self._send_batch(messages, following)
         finally:
-            for _, values in self._ahead.values():
-                values.addErrback(lambda failure: None)
+            self._stored.forget()
         self._flush()
 
     async def _send_batch(self, messages: Batch, following: Sequence[int] | None) -> None:
@@ -159,10 +158,10 @@ class RowSender:
         missing: set[int] = set()
         for item in self.plan.cached:
             await self._add_cached(columns, messages, item, missing)
-        if following is not None:
-            self._look_ahead(following)
         if self.plan.headers or self.plan.thread:
             await self._add_headers(columns, messages, missing)
+        if following is not None:
+            self._stored.look_ahead(following)
         if self.plan.contents:
             await self._send_contents(columns, messages, missing)
         else:
@@ -234,34 +233,18 @@ class RowSender:
         self, columns: list[Sequence[bytes]], messages: Batch, item: str, missing: set[int]
     ) -> None:
         lazy = item == "PREVIEW" and self.plan.lazy
-        uids, coming = self._ahead.pop(item, ((), None))
-        if coming is None or uids != messages.uids:
-            if coming is not None:
-                coming.addErrback(lambda failure: None)
-            coming = self.view.mailbox.rendered(item, messages.uids, not lazy)
-        values = await coming
+        values = await self._stored.values(item, messages.uids)
         column = [value or b"NIL" for value in values]
         if None in values and not lazy:
             missing.update(i for i, value in enumerate(values) if value is None)
         columns += [[b"%b " % item.encode()] * len(column), column, [self._behind(item)] * len(column)]
-
-    def _look_ahead(self, numbers: Sequence[int]) -> None:
-        """While the client is sent these rows, a thread looks for what the next ones need."""
-        uids = batch(self.view, numbers).uids
-        if uids:
-            for item in self.plan.cached:
-                if not (item == "PREVIEW" and self.plan.lazy):
-                    self._ahead[item] = (uids, self.view.mailbox.rendered(item, uids))
 
     async def _add_headers(self, columns: list[Sequence[bytes]], messages: Batch, missing: set[int]) -> None:
         """What is cut from the cached header, or comes of it; one too long for the cache is read from its
         file."""
         mailbox, uids = self.view.mailbox, messages.uids
         for content in self.plan.headers:
-            if content.cut is None:
-                found = await mailbox.rendered("HEADER", uids)
-            else:
-                found = await mailbox.cut_headers(content.label.decode("latin-1"), content.cut, uids)
+            found = await self._stored.values(content, uids)
             values = await self._whole_column(found, uids, content.cut, missing)
             if content.count is not None:
                 values = [content.partial(value) for value in values]
