@@ -23,16 +23,31 @@ def _folded(pattern: str) -> re.Pattern[bytes]:
     return re.compile(re.sub(r"[a-z]+", lambda word: fold(word[0]), pattern).encode("ascii"))
 
 
-_DECODING = (  # words that tell how to decode what follows, and where they tell that ASCII stays what it is
-    (
-        fold("content-transfer-encoding").encode("ascii"),
-        _folded('content-transfer-encoding:[ \t]*"?(?:7bit|8bit|binary)"?[ \t]*\r\n'),
-    ),
-    (
-        fold("charset").encode("ascii"),
-        _folded('charset="?(?:utf-8|us-ascii|iso-8859-[0-9]+|windows-125[0-9])["; \t\r\n]'),
-    ),
-)
+# What tells how to decode, and where it tells that ASCII stays what it is.
+_CHARSET = fold("charset").encode("ascii")
+_LIKE_ASCII = _folded('charset="?(?:utf-8|us-ascii|iso-8859-[0-9]+|windows-125[0-9])["; \t\r\n]')
+_ENCODING = fold("content-transfer-encoding").encode("ascii")
+_IDENTITY = _folded('content-transfer-encoding:[ \t]*"?(?:7bit|8bit|binary)"?[ \t]*\r\n')
+_BASE64 = _folded("\ncontent-transfer-encoding:[ \t]*base64[ \t]*\r\n")
+_TYPE = fold("content-type").encode("ascii")
+_NO_TEXT = _folded("\ncontent-type:[ \t]*(?:application|image|audio|video)/[a-z0-9.+-]+[; \t\r]")
+
+
+def _attachments(text: bytes) -> int:
+    """How many base64 encodings are those of parts that have no text, beyond doubt: both fields stand in one
+    block without an empty line or a delimiter between them, and no other type does."""
+    count = 0
+    for found in _BASE64.finditer(text):
+        start = text.rfind(b"\r\n\r\n", 0, found.start() + 1) + 1
+        end = text.find(b"\r\n\r\n", found.end() - 2)
+        block = text[start : end if end >= 0 else len(text)]
+        kind = _NO_TEXT.search(block)
+        if kind is None or block.count(_TYPE) != 1 or block.count(_ENCODING) != 1:
+            continue
+        at = found.start() - start
+        low, high = min(at, kind.start()), max(at, kind.start())
+        count += b"\n--" not in block[low + 1 : high + 1]
+    return count
 
 
 class Finder:
@@ -90,9 +105,11 @@ class Matcher:
         could become another text by being decoded. What only looks like a field is taken for one."""
         if b"&" in text and _HTML in text:  # character references
             return False
-        for word, harmless in _DECODING:
-            if text.count(word) != len(harmless.findall(text)):
-                return False
+        if text.count(_CHARSET) != len(_LIKE_ASCII.findall(text)):
+            return False
+        encodings = text.count(_ENCODING)
+        if encodings and encodings != len(_IDENTITY.findall(text)) + _attachments(text):
+            return False
         if self._ascii is None:
             return True
         # In headers lines are unfolded, in bodies they are not.

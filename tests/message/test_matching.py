@@ -79,7 +79,8 @@ LINES = (
     b"Subject: w", b" ord", b"\tword", b"Content-Type: text/html; charset=utf-8", b"Content-Type: text/plain",
     b"Content-Type: multipart/mixed; boundary=b", b"Content-Transfer-Encoding: 7bit", b"--b", b"--b--", b"",
     b"Content-Transfer-Encoding: base64", b"d29yZA==", b" charset=utf-7", b"+AHcAbwByAGQ-", b"w&#111;rd",
-    b"Content-Type: message/rfc822", b"word w", b"ord",
+    b"Content-Type: message/rfc822", b"word w", b"ord", b"Content-Type: application/pdf; name=w",
+    b"Content-Type: image/png", b"Content-Transfer-Encoding: base64",
 )  # fmt: skip
 
 
