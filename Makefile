@@ -8,6 +8,7 @@
 # make model     ten random IMAP sessions at a time against a model, for 600 seconds (SECS=N for another time)
 # make fuzz      fuzz all that reads what strangers send, 600 seconds a target (SECS=N; TARGET=imap for one)
 # make bench     this server beside Debian's Postfix and Dovecot, which have to be installed; as root
+# make bench-smtp SMTP in, and relaying out to smtp-sink, the same way
 # make bench-imap IMAP over 100 000 messages and with many clients, the same way
 # make compare   ENVELOPE and BODYSTRUCTURE of odd messages beside Dovecot's; as root
 # make coverage  the test suite with coverage, and its report
@@ -30,7 +31,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test node crash faults fuzz bench bench-imap compare lint coverage coverage-report clean model
+.PHONY: help run test node crash faults fuzz bench bench-smtp bench-imap compare lint coverage coverage-report clean model
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -85,6 +86,9 @@ fuzz: $(VENV)/.fuzz
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench $(ARGS)
+
+bench-smtp: $(VENV)/.test
+	$(BIN)/python -m bench smtp relay $(ARGS)
 
 bench-imap: $(VENV)/.test
 	$(BIN)/python -m bench large mixed many $(ARGS)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from bench import crowd, large, workloads
+from bench import crowd, large, relaying, workloads
 from bench.servers import Ours, Peers
 from bench.workloads import Plan, Result
 
@@ -27,6 +27,8 @@ from bench.workloads import Plan, Result
 AIMS = {
     "SMTP in, durable and visible": (">=", 3.0),
     "SMTP in, server CPU": ("<=", 0.4),
+    "relay, in and out": (">=", 2.0),
+    "relay, server CPU": ("<=", 0.5),
     "UID FETCH 1:* (FLAGS)": ("<=", 0.7),
     "UID FETCH 1:* (ENVELOPE)": ("<=", 0.7),
     "SELECT": ("<=", 1.3),
@@ -67,7 +69,7 @@ ABSOLUTE = {
     "wake-up among many": 20.0,
     "wake-up among many under TLS": 20.0,
 }
-GROUPS = ("smtp", "imap", "pop3", "logins", "idle")
+GROUPS = ("smtp", "relay", "imap", "pop3", "logins", "idle")
 LARGE = {"first": large.first, "warm": large.warm, "changes": large.changes, "words": large.words}
 MORE = ("large", *LARGE, "mixed", "many", "tls")  # of `make bench-imap`; large is the four behind it
 
@@ -76,6 +78,8 @@ def measure(server: object, groups: list[str], plan: Plan) -> Iterator[Result]:
     scale, cache = plan.scale, plan.cache
     if "smtp" in groups:
         yield from workloads.smtp_in(server, scale)
+    if "relay" in groups:
+        yield from relaying.relay_out(server, scale)
     if "idle" in groups:
         yield from workloads.idle_latency(server, scale)
     if "imap" in groups:

@@ -20,6 +20,7 @@ from pathlib import Path
 USERS = [f"user{n:03d}" for n in range(100)]
 PASSWORD = "secret"
 DOMAIN = "bench.test"
+RELAYED = "relay.test"  # routed to the port `sink` of each server
 
 
 def free_ports(count: int) -> list[int]:
@@ -82,7 +83,7 @@ class Ours:
     def __init__(self, directory: Path, workers: int = 1) -> None:
         self.directory = directory
         self.workers = workers
-        self.smtp, self.imap, self.pop3, self.imaps = free_ports(4)
+        self.smtp, self.imap, self.pop3, self.imaps, self.sink = free_ports(5)
 
     def start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -104,6 +105,10 @@ pop3 = ["tcp:{self.pop3}:interface=127.0.0.1"]
 allow_cleartext = true
 [limits]
 connections_per_ip = 10000
+[relay]
+networks = ["127.0.0.0/8"]
+[relay.routes]
+"{RELAYED}" = "127.0.0.1:{self.sink}"
 [log]
 file = "mail.log"
 """
@@ -142,11 +147,11 @@ class Peers:
 
     def __init__(self, directory: Path, workers: int = 1) -> None:
         self.directory = directory
-        self.smtp, self.imap, self.pop3, self.lmtp, self.imaps, unused = free_ports(6)
+        self.smtp, self.imap, self.pop3, self.lmtp, self.imaps, self.sink, unused = free_ports(7)
         self._secure = {"imap": self.imaps, "pop3": unused}
 
     def start(self) -> None:
-        missing = [name for name in ("dovecot", "postfix") if shutil.which(name, path=_PATH) is None]
+        missing = [name for name in ("dovecot", "postfix") if shutil.which(name, path=SEARCH_PATH) is None]
         if missing or os.geteuid() != 0:
             raise SystemExit(
                 f"the peers need root and {' and '.join(missing) or 'root'}: apt-get install "
@@ -244,7 +249,7 @@ service auth {{
     def _start_postfix(self) -> None:
         home = self.directory / "postfix"
         shutil.chown(home / "data", "postfix")
-        ask = [shutil.which("postconf", path=_PATH), "-dh"]
+        ask = [shutil.which("postconf", path=SEARCH_PATH), "-dh"]
         defaults = {
             key: subprocess.run([*ask, key], capture_output=True, text=True, check=True).stdout.strip()
             for key in ("daemon_directory", "command_directory", "meta_directory")
@@ -272,6 +277,8 @@ virtual_mailbox_domains = {DOMAIN}
 virtual_mailbox_maps = texthash:{home}/etc/users
 virtual_transport = lmtp:inet:127.0.0.1:{self.lmtp}
 smtpd_relay_restrictions = reject_unauth_destination
+relay_domains = {RELAYED}
+transport_maps = inline:{{ {RELAYED}=smtp:[127.0.0.1]:{self.sink} }}
 default_transport = error:nothing leaves this machine
 message_size_limit = 52428800
 mailbox_size_limit = 0
@@ -310,9 +317,9 @@ default_process_limit = 100
 
 
 _ROOT = str(Path(__file__).resolve().parents[1])
-_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-_DOVECOT = shutil.which("dovecot", path=_PATH) or "dovecot"
-_POSTFIX = shutil.which("postfix", path=_PATH) or "postfix"
+SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+_DOVECOT = shutil.which("dovecot", path=SEARCH_PATH) or "dovecot"
+_POSTFIX = shutil.which("postfix", path=SEARCH_PATH) or "postfix"
 _MASTER = """127.0.0.1:{smtp} inet n - n - - smtpd
 pickup    unix  n - n 60 1 pickup
 cleanup   unix  n - n - 0 cleanup
@@ -328,6 +335,7 @@ showq     unix  n - n - - showq
 error     unix  - - n - - error
 retry     unix  - - n - - error
 lmtp      unix  - - n - - lmtp
+smtp      unix  - - n - - smtp
 anvil     unix  - - n - 1 anvil
 scache    unix  - - n - 1 scache
 postlog   unix-dgram n - n - 1 postlogd
