@@ -28,6 +28,7 @@ from mailserver.processes.assignment import Assignment
 from mailserver.processes.bus import LARGEST, LOST, Bus, pack
 from mailserver.processes.table import SharedCounter, Table
 from mailserver.processes.team import Election, Team
+from mailserver.queue.values import Lane
 from mailserver.service import MailServer, Parts, told
 from mailserver.store.changes import Change, Posted
 from mailserver.tls import TlsContexts
@@ -128,7 +129,7 @@ class Worker(MailServer):
         parts.store.indexing.fills = False
         parts.store.changes.forward = self._forward
         parts.store.read_news = bus.doRead
-        parts.queue.enqueued = lambda domains: bus.tell("enqueued", domains)
+        parts.queue.enqueued = lambda lanes: bus.tell("enqueued", lanes)
         penalties.told = lambda key, seconds: bus.tell("failed login", (key, seconds))
         self.settings.tell = lambda user: bus.tell("user", user)
         bus.on("user", self.settings.hear)
@@ -163,9 +164,9 @@ class Worker(MailServer):
             data = pack("change", evolve(change, before=-1, **parts))
         self._bus.tell_packed(data)
 
-    def _enqueued_elsewhere(self, domains: set[str]) -> None:
+    def _enqueued_elsewhere(self, lanes: set[Lane]) -> None:
         if self._leads and self._parts is not None:
-            self._parts.queue.enqueued(domains)
+            self._parts.queue.enqueued(lanes)
 
     def _lost(self, parts: Parts) -> None:
         parts.store.look_everywhere()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from attrs import evolve
 
 from mailserver.config.names import domain_name, host_and_port, ip_address, network
-from mailserver.config.schema import Relay, Smarthost
+from mailserver.config.schema import HopLimits, Relay, Smarthost
 from mailserver.config.secrets import others_may_read
 from mailserver.config.structure import Table, boolean, count, text, time
+from mailserver.config.units import parse_rate
 
 MAX_SOCKET_PATH = 107  # octets; sun_path of Linux
 
@@ -40,6 +41,7 @@ def read_relay(table: Table | None) -> Relay:
         port=table.value("port", count(1, 65535), default.port),
         allow_loopback=table.value("allow_loopback", boolean, default.allow_loopback),
         routes=_routes(table.table("routes")),
+        limits=_limits(table.table("limits")),
     )
     if table.raw.get("retry") == []:
         table.fault('an empty list (at least one time, as "5m")', "retry")
@@ -65,7 +67,7 @@ def _routes(table: Table | None) -> dict[str, Smarthost]:
         assert table is not None
         hop = table.value(name, _route, None)
         try:
-            domain = "*." + domain_name(name[2:]) if name.startswith("*.") else domain_name(name)
+            domain = _domains(name)
         except ValueError as error:
             table.fault(f'{error}, or "*.example.org" for all below it', name)
             continue
@@ -88,6 +90,31 @@ def _route(value: object) -> Smarthost:
     if not path.startswith("/") or len(path.encode()) > MAX_SOCKET_PATH:
         raise ValueError(f'{written!r} is not a socket (as "lmtp:unix:/run/dovecot/lmtp")')
     return Smarthost(where, 0, lmtp=True)
+
+
+def _limits(tables: Table | None) -> dict[str, HopLimits]:
+    limits: dict[str, HopLimits] = {}
+    for name, table in tables.tables().items() if tables is not None else ():
+        try:
+            hop = ip_address(name.strip("[]")) or _domains(name)
+        except ValueError as error:
+            table.fault(f'{error}, or "*.example.org" for all below it, or an address')
+            continue
+        if hop in limits:
+            table.fault(f"{hop} has limits already (one table for each)")
+            continue
+        limits[hop] = HopLimits(
+            table.value("connections", count(), 0),
+            table.value("messages_per_connection", count(), 0),
+            table.value("rate", parse_rate, 0.0),
+        )
+        table.finish()
+    return limits
+
+
+def _domains(written: str) -> str:
+    """A domain, or all below one."""
+    return "*." + domain_name(written[2:]) if written.startswith("*.") else domain_name(written)
 
 
 def _next_hop(value: object) -> Smarthost:

@@ -169,6 +169,15 @@ class Smarthost:
 
 
 @frozen
+class HopLimits:
+    """[relay.limits."NAME"]: for the next hop of this domain or this host; 0: as [relay] says."""
+
+    connections: int = 0
+    messages_per_connection: int = 0
+    rate: float = 0.0  # messages a second, written "30/1m"; 0: as fast as it goes
+
+
+@frozen
 class Relay:
     """[relay]: mail for domains that are not local."""
 
@@ -184,6 +193,7 @@ class Relay:
     port: int = 25  # of MX hosts; another one only where the tests or a laboratory need it
     allow_loopback: bool = False  # MX hosts may be this machine; only for tests and laboratories
     routes: dict[str, Smarthost] = Factory(dict)  # by domain, "*.domain" for what is below it; or "lmtp:…"
+    limits: dict[str, HopLimits] = Factory(dict)  # by domain or host of a next hop; "*.domain" likewise
 
 
 @frozen

@@ -1,7 +1,8 @@
-"""Sizes and times as people write them: "50 MiB", "1.5 GB", "30s", "4h30m", "5d".
+"""Sizes, times and rates as people write them: "50 MiB", "1.5 GB", "30s", "4h30m", "5d", "30/1m".
 
 Sizes are octets; KiB, MiB, GiB, TiB are powers of 1024, kB, MB, GB, TB powers of 1000. Times are seconds;
-`s`, `m`, `h`, `d`, `w` and sums of them. Bare numbers are octets and seconds. All raise ValueError with a
+`s`, `m`, `h`, `d`, `w` and sums of them. Bare numbers are octets and seconds. Rates are
+events a second. All raise ValueError with a
 text that says what is accepted.
 """
 
@@ -22,6 +23,7 @@ _LARGEST = 2**63 - 1
 _TIME = re.compile(r"(?:\d+(?:\.\d+)?\s*(?:ms|[smhdw])\s*)+", re.ASCII)
 _TIME_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])", re.ASCII)
 _TIME_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_RATE = re.compile(r"(\d{1,9})\s*/\s*((?:\d+\s*)?[a-z0-9. ]+)", re.ASCII)
 _LONGEST = 100 * 366 * 86400.0
 
 
@@ -64,6 +66,15 @@ def parse_time(value: object) -> float:
     if not 0 <= seconds <= _LONGEST:  # also false for NaN
         raise ValueError(f"{value!r} is out of range (0 to 100 years)")
     return seconds
+
+
+def parse_rate(value: object) -> float:
+    """Events a second: "30/1m", "100/h"."""
+    match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    seconds = parse_time(match[2] if match[2][:1].isdigit() else "1" + match[2]) if match else 0.0
+    if match is None or not int(match[1]) or not seconds:
+        raise ValueError(f'{value!r} is not a rate such as "10/1s", "30/1m", "1000/1h"')
+    return int(match[1]) / seconds
 
 
 def format_size(octets: int) -> str:

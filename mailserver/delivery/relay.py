@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from mailserver.delivery.limits import hop_limits
 from mailserver.delivery.mx import HostFinder, MailHost, Unroutable
 from mailserver.delivery.next_hop import NextHop, next_hop
 from mailserver.delivery.tls_policy import TlsPolicies, TlsPolicy
@@ -102,7 +103,7 @@ class Relay:
         sender = self._take_idle(hop.key)
         if sender is not None:
             await self._send(sender, work)
-            self._give_back(hop.key, sender)
+            self._give_back(hop, sender)
         if work.left:
             await self._try_hosts(hop, work)
         return Attempt(tuple(work.outcomes), work.reached)
@@ -137,7 +138,7 @@ class Relay:
                 worst = _milder(worst, Outcome(error.reply, str_of(host)))
                 continue
             await self._send(sender, work)
-            self._give_back(hop.key, sender)
+            self._give_back(hop, sender)
             if not work.left:
                 return
             worst = _milder(worst, work.last)
@@ -211,14 +212,14 @@ class Relay:
         kept.timer.cancel()
         return kept.sender
 
-    def _give_back(self, key: str, sender: Sender) -> None:
+    def _give_back(self, hop: NextHop, sender: Sender) -> None:
         if not sender.usable:
             sender.abort()
-        elif self._stopping or sender.sent >= self._settings.now.relay.messages_per_connection:
+        elif self._stopping or sender.sent >= hop_limits(self._settings.now.relay, hop).messages:
             sender.quit()
         else:
-            timer = self._reactor.callLater(IDLE_SECONDS, self._idle_too_long, key, sender)
-            self._idle.setdefault(key, []).append(_Kept(sender, timer))
+            timer = self._reactor.callLater(IDLE_SECONDS, self._idle_too_long, hop.key, sender)
+            self._idle.setdefault(hop.key, []).append(_Kept(sender, timer))
 
     def _idle_too_long(self, key: str, sender: Sender) -> None:
         self._drop_idle(key, sender)

@@ -1,66 +1,34 @@
-"""[disk] queue_dir/queue.sqlite: one row a message, one row a recipient.
-
-WAL, synchronous=FULL: a commit is on the disk. The server and the command-line tools open it side by side;
-each change is one transaction. Recipients under way are known to the server alone (table `temp.active` of
-its connection), so a crash leaves nothing that would have to be unlocked.
-
-    state of a recipient   0 waiting   1 delivered   2 failed   3 expired   4 held
-    a message leaves the tables with its last recipient in state 0 or 4
-"""
+"""[disk] The rows of queue_dir/queue.sqlite: one a message, one a recipient (`schema` has the tables)."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from mailserver.interfaces import Envelope, Peer, Target
+from mailserver.queue.schema import NAME, SENDER, DatabaseDamaged, connect, transaction
 from mailserver.queue.values import (
+    Lane,
     NewMessage,
     Place,
     QueuedMessage,
     QueuedRecipient,
     State,
     Verdict,
+    sender_of,
 )
 
-NAME = "queue.sqlite"
-VERSION = 1
-BUSY_SECONDS = 20.0
+__all__ = ["NAME", "DatabaseDamaged", "connect", "transaction"]
 
-_SCHEMA = """
-CREATE TABLE messages (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL,
-    file TEXT NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL, wire_size INTEGER NOT NULL,
-    eight_bit INTEGER NOT NULL, checksum INTEGER NOT NULL,
-    reverse_path TEXT NOT NULL, helo TEXT NOT NULL, user TEXT NOT NULL,
-    ip TEXT NOT NULL, port INTEGER NOT NULL, tls TEXT NOT NULL, protocol TEXT NOT NULL,
-    received_at REAL NOT NULL, smtputf8 INTEGER NOT NULL, body_type TEXT NOT NULL,
-    ret TEXT NOT NULL, envid TEXT NOT NULL
-);
-CREATE INDEX messages_file ON messages (file);
-CREATE INDEX messages_received ON messages (received_at);
-CREATE TABLE recipients (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    message INTEGER NOT NULL REFERENCES messages (id),
-    address TEXT NOT NULL, target TEXT NOT NULL, user TEXT NOT NULL, domain TEXT NOT NULL,
-    folder TEXT NOT NULL, notify TEXT NOT NULL, orcpt TEXT NOT NULL,
-    state INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0, next_try REAL NOT NULL,
-    first_attempt REAL NOT NULL DEFAULT 0, last_attempt REAL NOT NULL DEFAULT 0,
-    code INTEGER NOT NULL DEFAULT 0, status TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',
-    host TEXT NOT NULL DEFAULT '', warned INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX recipients_message ON recipients (message);
-CREATE INDEX recipients_due ON recipients (domain, next_try) WHERE state = 0;
-"""
 _MESSAGE = """INSERT INTO messages (name, file, offset, size, wire_size, eight_bit, checksum, reverse_path,
     helo, user, ip, port, tls, protocol, received_at, smtputf8, body_type, ret, envid)
     VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
 _RECIPIENT = """INSERT INTO recipients (message, address, target, user, domain, folder, notify, orcpt,
-    next_try) VALUES (?,?,?,?,?,?,?,?,?)"""
+    next_try, sender) VALUES (?,?,?,?,?,?,?,?,?,?)"""
+_ONE_MORE = """INSERT INTO senders VALUES (?, 1) ON CONFLICT DO UPDATE SET messages = messages + 1
+    RETURNING messages"""
 _VERDICT = """UPDATE recipients SET state = ?, attempts = attempts + ?, next_try = ?, code = ?, status = ?,
     reason = ?, host = ?, warned = max(warned, ?), last_attempt = CASE WHEN ? THEN ? ELSE last_attempt END,
     first_attempt = CASE WHEN ? AND first_attempt = 0 THEN ? ELSE first_attempt END
@@ -68,71 +36,13 @@ _VERDICT = """UPDATE recipients SET state = ?, attempts = attempts + ?, next_try
 _IDLE = "NOT EXISTS (SELECT 1 FROM temp.active WHERE active.id = r.id)"
 
 
-class DatabaseDamaged(OSError):
-    """queue.sqlite cannot be used as it is. An OSError, as all that keeps the spool from being opened."""
-
-
-def connect(queue_dir: Path, *, create: bool = True) -> tuple[sqlite3.Connection, bool]:
-    """The database, and whether it was just made. Raises DatabaseDamaged,
-    FileNotFoundError (not `create`)."""
-    path = queue_dir / NAME
-    fresh = not path.exists() or path.stat().st_size == 0
-    if fresh and not create:
-        raise FileNotFoundError(path)
-    try:
-        database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    except sqlite3.Error as error:
-        raise DatabaseDamaged(f"{path}: {error}") from error
-    try:
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA temp_store = MEMORY")
-        database.execute("PRAGMA foreign_keys = OFF")
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            fresh = True
-            with transaction(database):
-                for statement in _SCHEMA.split(";"):
-                    database.execute(statement)
-                database.execute(f"PRAGMA user_version = {VERSION}")
-        elif version != VERSION:
-            raise DatabaseDamaged(f"{path} is of version {version}, this program knows {VERSION}")
-        database.execute("CREATE TEMP TABLE active (id INTEGER PRIMARY KEY)")
-    except sqlite3.Error as error:
-        database.close()
-        raise DatabaseDamaged(f"{path}: {error}") from error
-    except BaseException:
-        database.close()
-        raise
-    return database, fresh
-
-
-@contextmanager
-def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, against other writers too."""
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        if database.in_transaction:  # SQLite has rolled back by itself where the disk failed
-            database.execute("ROLLBACK")
-        raise
-    try:
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
-
-
 # --- writing; within a transaction -------------------------------------------------------------------
 
 
-def insert(database: sqlite3.Connection, message: NewMessage, place: Place, now: float) -> None:
-    """A new message, its recipients due at once."""
+def insert(database: sqlite3.Connection, message: NewMessage, place: Place, now: float) -> int:
+    """A new message, its recipients due at once. How many its sender has in the queue now."""
     envelope, peer = message.envelope, message.envelope.peer
+    sender = sender_of(envelope)
     cursor = database.execute(
         _MESSAGE,
         (
@@ -149,9 +59,10 @@ def insert(database: sqlite3.Connection, message: NewMessage, place: Place, now:
             _RECIPIENT,
             (
                 *(row, recipient.address, target.address, target.user, target.domain),
-                *(target.folder, notify, recipient.orcpt, now),
+                *(target.folder, notify, recipient.orcpt, now, sender),
             ),
         )
+    return int(database.execute(_ONE_MORE, (sender,)).fetchone()[0])
 
 
 def apply(database: sqlite3.Connection, verdicts: Iterable[Verdict]) -> list[str]:
@@ -195,11 +106,15 @@ def drop_if_done(database: sqlite3.Connection, message: int) -> list[str]:
 def drop(database: sqlite3.Connection, message: int) -> list[str]:
     """Forget a message; its file, if no other message is in it."""
     database.execute("DELETE FROM recipients WHERE message = ?", (message,))
-    row = database.execute("DELETE FROM messages WHERE id = ? RETURNING file", (message,)).fetchone()
+    row = database.execute(
+        f"DELETE FROM messages WHERE id = ? RETURNING file, {SENDER}", (message,)
+    ).fetchone()
     if row is None:
         return []
-    file = str(row[0])
-    return [] if names(database, file) else [file]
+    file, sender = row
+    database.execute("UPDATE senders SET messages = messages - 1 WHERE sender = ?", (sender,))
+    database.execute("DELETE FROM senders WHERE sender = ? AND messages <= 0", (sender,))
+    return [] if names(database, str(file)) else [str(file)]
 
 
 def names(database: sqlite3.Connection, file: str) -> bool:
@@ -213,17 +128,23 @@ def read_anew(database: sqlite3.Connection) -> None:
         database.execute("PRAGMA shrink_memory")
 
 
-def postpone(database: sqlite3.Connection, domains: Sequence[str], verdict: Verdict) -> None:
-    """Put off everything that is due for these domains without an attempt: their hosts are not there."""
-    for domain in domains:
-        database.execute(
-            f"UPDATE recipients AS r SET next_try = ?, code = ?, status = ?, reason = ?, host = ?"
-            f" WHERE domain = ? AND state = 0 AND next_try <= ? AND {_IDLE}",
+def postpone(database: sqlite3.Connection, lanes: Sequence[Lane], verdict: Verdict, most: int) -> list[Lane]:
+    """Put off what is due in these lanes without an attempt: the hosts are not there. At most `most`
+    recipients; the lanes in which there may be more."""
+    for number, lane in enumerate(lanes):
+        changed = database.execute(
+            f"UPDATE recipients SET next_try = ?, code = ?, status = ?, reason = ?, host = ? WHERE id IN"
+            f" (SELECT id FROM recipients AS r WHERE domain = ? AND sender = ? AND state = 0"
+            f" AND next_try < ? AND {_IDLE} LIMIT ?)",
             (
                 *(verdict.next_try, verdict.code, verdict.status, verdict.reason, verdict.host),
-                *(domain, verdict.next_try),
+                *(lane.domain, lane.sender, verdict.next_try, most),
             ),
-        )
+        ).rowcount
+        most -= changed
+        if most <= 0:
+            return list(lanes[number:])
+    return []
 
 
 def put_off(database: sqlite3.Connection, recipients: Sequence[int], until: float) -> None:
@@ -243,14 +164,14 @@ _MESSAGE_WIDTH = 20
 Row = tuple[Any, ...]
 
 
-def due_rows(database: sqlite3.Connection, domain: str, now: float, limit: int) -> list[Row]:
-    """Recipients of a domain that are due and not under way, longest waiting first."""
+def due_rows(database: sqlite3.Connection, lane: Lane, now: float, limit: int) -> list[Row]:
+    """Recipients of a lane that are due and not under way, longest waiting first."""
     return database.execute(
         f"SELECT {MESSAGE_COLUMNS}, {RECIPIENT_COLUMNS} FROM recipients AS r"
         f" JOIN messages AS m ON m.id = r.message"
-        f" WHERE r.domain = ? AND r.state = 0 AND r.next_try <= ? AND {_IDLE}"
+        f" WHERE r.domain = ? AND r.sender = ? AND r.state = 0 AND r.next_try <= ? AND {_IDLE}"
         f" ORDER BY r.next_try, r.id LIMIT ?",
-        (domain, now, limit),
+        (*lane, now, limit),
     ).fetchall()
 
 
@@ -269,21 +190,28 @@ def old_rows(
     ).fetchall()
 
 
-def next_due(database: sqlite3.Connection, domain: str) -> float | None:
-    """When the next recipient of a domain that is not under way is due."""
+def next_due(database: sqlite3.Connection, lane: Lane) -> float | None:
+    """When the next recipient of a lane that is not under way is due."""
     row = database.execute(
-        f"SELECT next_try FROM recipients AS r WHERE domain = ? AND state = 0 AND {_IDLE}"
+        f"SELECT next_try FROM recipients AS r WHERE domain = ? AND sender = ? AND state = 0 AND {_IDLE}"
         f" ORDER BY next_try LIMIT 1",
-        (domain,),
+        lane,
     ).fetchone()
     return None if row is None else float(row[0])
 
 
-def waiting_domains(database: sqlite3.Connection) -> list[tuple[str, float]]:
-    """Each domain with waiting recipients, and when the first is due."""
-    return database.execute(
-        "SELECT domain, min(next_try) FROM recipients WHERE state = 0 GROUP BY domain"
-    ).fetchall()
+def waiting_lanes(database: sqlite3.Connection) -> list[tuple[Lane, float]]:
+    """Each lane with waiting recipients, and when the first is due."""
+    rows = database.execute(
+        "SELECT domain, sender, min(next_try) FROM recipients WHERE state = 0 GROUP BY domain, sender"
+    )
+    return [(Lane(domain, sender), due) for domain, sender, due in rows]
+
+
+def messages_of(database: sqlite3.Connection, sender: str) -> int:
+    """How many messages a sender has in the queue."""
+    row = database.execute("SELECT messages FROM senders WHERE sender = ?", (sender,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def clamp(database: sqlite3.Connection, latest: float) -> int:

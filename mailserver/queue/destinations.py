@@ -1,49 +1,72 @@
-"""Whose turn it is: destinations in fair rotation, each with its own limit and back-off. Pure.
+"""Whose turn it is: destinations in fair rotation, each with its own limits and back-off. Pure.
 
-A destination is a next hop; one or more domains lead there (a smarthost has all of them). Memory grows
-with the number of domains that wait, not with that of messages.
+A destination is a next hop; one or more domains lead there (a smarthost has all of them). Within it senders
+take turns (`turns`). Memory grows with the number of senders and domains that wait, not with that of
+messages.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from attrs import define, field
 
-from mailserver.queue.values import Job
+from mailserver.queue.turns import Backlog, Lanes
+from mailserver.queue.values import Job, Lane
 
 FIRST_LIMIT = 5  # deliveries at once to a destination nothing is known of; grows with each success
+DUE_AT_ONCE = 1000  # lanes that `advance` looks at in one call
 
 
 @define(eq=False)
 class Destination:
     """One next hop.
 
-    ready: domains with due recipients. backlog: jobs taken out, not yet begun. limit: deliveries at once.
-    blocked_until: no attempt before, because the hosts could not be reached.
+    domain: one that leads there. lanes: with due recipients. backlog: jobs taken out, not yet begun.
+    limit: deliveries at once. blocked_until: no attempt before, because the hosts could not be reached,
+    `failures` times in a row. paced_until: no attempt before, to keep to a rate. epoch: of its back-off.
     """
 
     key: str
+    domain: str
     limit: int = FIRST_LIMIT
     active: int = 0
     taking: bool = False
     blocked_until: float = 0.0
-    ready: dict[str, None] = field(factory=dict)
-    backlog: list[Job] = field(factory=list)
+    paced_until: float = 0.0
+    failures: int = 0
+    epoch: int = 0
+    lanes: Lanes = field(factory=Lanes)
+    backlog: Backlog = field(factory=Backlog)
     queued: bool = False
 
-    def wants_jobs(self) -> bool:
-        """Should more be read from the spool, so that no delivery has to wait for it?"""
-        return bool(self.ready) and not self.taking and len(self.backlog) < self.limit
+    def wait(self, lane: Lane) -> None:
+        self.lanes.add(lane, resting=lane.sender in self.backlog)
 
-    def can_start(self) -> bool:
-        return bool(self.backlog) and self.active < self.limit
+    def wants_jobs(self) -> bool:
+        """Should more be read from the spool, so that no delivery and no sender has to wait for it?"""
+        if self.taking or not self.lanes:
+            return False
+        return self.lanes.new or len(self.backlog) < self.limit
+
+    def pick_lanes(self, most: int) -> list[Lane]:
+        return self.lanes.pick(most, rested=len(self.backlog) < self.limit)
+
+    def can_start(self, tight: bool) -> bool:
+        """tight: hardly a place is free, so that only who has none gets one."""
+        return bool(self.backlog) and self.active < (1 if tight else self.limit)
+
+    def next_job(self) -> Job:
+        job = self.backlog.next()
+        if job.sender not in self.backlog:
+            self.lanes.wake(job.sender)
+        return job
 
     @property
     def unused(self) -> bool:
-        return not (self.active or self.taking or self.ready or self.backlog)
+        return not (self.active or self.taking or self.lanes or self.backlog)
 
 
 class Destinations:
@@ -54,50 +77,59 @@ class Destinations:
         self._known: dict[str, Destination] = {}
         self._rotation: deque[Destination] = deque()
         self._hungry: deque[Destination] = deque()  # want jobs when none may be read
-        self._due: dict[str, float] = {}  # domains that wait for a time
-        self._times: list[tuple[float, str]] = []  # heap of the same; entries may be out of date
-        self._blocked: list[tuple[float, str]] = []  # heap of (until, key)
+        self._due: dict[Lane, float] = {}  # lanes that wait for a time
+        self._times: list[tuple[float, Lane]] = []  # heap of the same; entries may be out of date
+        self._halted: list[tuple[float, str]] = []  # heap of (until, key)
+        self._stocked: set[Destination] = set()  # with a backlog, or lately
+        self._epoch = 0
 
-    def note(self, domain: str, due: float, now: float) -> None:
-        """Recipients of the domain wait and are due then."""
+    def note(self, lane: Lane, due: float, now: float) -> None:
+        """Recipients of the lane wait and are due then."""
         if due <= now:
-            self._due.pop(domain, None)
-            destination = self._get(domain)
-            destination.ready[domain] = None
+            self._due.pop(lane, None)
+            destination = self._get(lane.domain)
+            destination.wait(lane)
             self.offer(destination)
             return
-        known = self._due.get(domain)
+        known = self._due.get(lane)
         if known is None or due < known:
-            self._due[domain] = due
-            heapq.heappush(self._times, (due, domain))
+            self._due[lane] = due
+            heapq.heappush(self._times, (due, lane))
 
-    def advance(self, now: float) -> None:
-        """What has become due, or unblocked, takes its turn."""
-        while self._times and self._times[0][0] <= now:
-            due, domain = heapq.heappop(self._times)
-            if self._due.get(domain) == due:
-                self.note(domain, due, now)
-        while self._blocked and self._blocked[0][0] <= now:
-            _, key = heapq.heappop(self._blocked)
-            destination = self._known.get(key)
-            if destination is not None and destination.blocked_until <= now:
+    def advance(self, now: float) -> bool:
+        """What has become due, or may be tried again, takes its turn. False where there is more of it."""
+        for _ in range(DUE_AT_ONCE):
+            if not self._times or self._times[0][0] > now:
+                break
+            due, lane = heapq.heappop(self._times)
+            if self._due.get(lane) == due:
+                self.note(lane, due, now)
+        else:
+            return False
+        for _ in range(DUE_AT_ONCE):
+            if not self._halted or self._halted[0][0] > now:
+                return True
+            destination = self._known.get(heapq.heappop(self._halted)[1])
+            if destination is not None and not self._halts(destination, now):
                 self.offer(destination)
+        return False
 
-    def choose(self, now: float, may_take: bool) -> Destination | None:
+    def choose(self, now: float, may_take: bool, tight: bool) -> Destination | None:
         """The next destination that can start a delivery or, where more may be read, wants jobs."""
         if may_take and self._hungry:
             self._rotation.append(self._hungry.popleft())
         while self._rotation:
             destination = self._rotation.popleft()
-            blocked = destination.blocked_until > now
-            if not blocked and (destination.can_start() or (may_take and destination.wants_jobs())):
+            halted = self._halts(destination, now)
+            wants = destination.wants_jobs()
+            if not halted and (destination.can_start(tight) or (may_take and wants)):
                 self._rotation.append(destination)
                 return destination
-            if not blocked and destination.wants_jobs() and not destination.backlog:
+            if not halted and wants and not destination.backlog:
                 self._hungry.append(destination)  # one with a backlog is offered when a delivery ends
                 continue
             destination.queued = False
-            if destination.unused and not blocked:
+            if destination.unused and not halted:
                 self._known.pop(destination.key, None)
         return None
 
@@ -108,39 +140,67 @@ class Destinations:
             destination.queued = True
             self._rotation.append(destination)
 
-    def block(self, destination: Destination, until: float) -> Sequence[Job]:
+    def stock(self, destination: Destination, jobs: tuple[Job, ...]) -> None:
+        """Jobs were read."""
+        for job in jobs:
+            destination.backlog.add(job)
+        self._stocked.add(destination)
+
+    def next_job(self, destination: Destination) -> Job:
+        """The job to begin now."""
+        job = destination.next_job()
+        if not destination.backlog:
+            self._stocked.discard(destination)
+        return job
+
+    # --- back-off and pace ------------------------------------------------------------------------
+
+    def is_blocked(self, destination: Destination, now: float) -> bool:
+        return destination.blocked_until > now and destination.epoch == self._epoch
+
+    def block(self, destination: Destination, until: float) -> tuple[list[Job], list[Lane]]:
         """The hosts cannot be reached: nothing goes there before `until`, then one delivery at a time
-        until one succeeds. The jobs that were ready for it."""
-        destination.blocked_until = max(destination.blocked_until, until)
+        until one succeeds. The jobs and the lanes that were ready for it."""
+        destination.blocked_until = until
+        destination.epoch = self._epoch
+        destination.failures += 1
         destination.limit = 1
-        heapq.heappush(self._blocked, (destination.blocked_until, destination.key))
-        jobs = tuple(destination.backlog)
-        destination.backlog.clear()
-        return jobs
+        heapq.heappush(self._halted, (until, destination.key))
+        self._stocked.discard(destination)
+        return destination.backlog.clear(), destination.lanes.clear()
 
     def succeeded(self, destination: Destination, most: int) -> None:
         """A server took part: one more delivery at once, up to the limit of the configuration."""
         destination.blocked_until = 0.0
+        destination.failures = 0
         destination.limit = min(most, destination.limit + 1)
+
+    def pace(self, destination: Destination, now: float, interval: float) -> None:
+        """A delivery was begun, and the next follows after `interval` seconds."""
+        destination.paced_until = max(now, destination.paced_until) + interval
+        heapq.heappush(self._halted, (destination.paced_until, destination.key))
 
     def start_over(self) -> list[Job]:
         """Everything may be tried now, and is read again. The jobs that were read and not begun."""
+        self._epoch += 1
         jobs: list[Job] = []
-        for destination in list(self._known.values()):
-            destination.blocked_until = 0.0
-            jobs += destination.backlog
-            destination.backlog.clear()
+        for destination in self._stocked:
+            jobs += destination.backlog.clear()
             self.offer(destination)
+        self._stocked.clear()
         return jobs
 
     def next_time(self) -> float | None:
         """When `advance` may have something to do."""
-        times = [heap[0][0] for heap in (self._times, self._blocked) if heap]
+        times = [heap[0][0] for heap in (self._times, self._halted) if heap]
         return min(times) if times else None
+
+    def _halts(self, destination: Destination, now: float) -> bool:
+        return destination.paced_until > now or self.is_blocked(destination, now)
 
     def _get(self, domain: str) -> Destination:
         key = self._key_of(domain)
         destination = self._known.get(key)
         if destination is None:
-            destination = self._known[key] = Destination(key)
+            destination = self._known[key] = Destination(key, domain)
         return destination

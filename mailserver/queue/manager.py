@@ -10,14 +10,17 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from mailserver.audit import Audit
+from mailserver.delivery.limits import Limits, limits_of
 from mailserver.delivery.relay import Attempt, Outcome
 from mailserver.errors import MailError, ServiceUnavailable
 from mailserver.interfaces import Clock, ILocalDelivery
@@ -26,21 +29,23 @@ from mailserver.queue.carrier import Carrier, IRemote
 from mailserver.queue.destinations import Destination, Destinations
 from mailserver.queue.kick import KickListener
 from mailserver.queue.old import OldMail
-from mailserver.queue.reports import Dropped, Reporter
+from mailserver.queue.reports import Reporter
 from mailserver.queue.spool import Spool
-from mailserver.queue.values import Job, NewMessage, QueuedRecipient, State, Verdict
+from mailserver.queue.teller import Teller
+from mailserver.queue.values import Job, Lane, State, Verdict
 from mailserver.queue.verdicts import judge, unchanged
 from mailserver.smtp.answers import local_reply
 
 LOCAL = ""  # the domain, and the destination, of recipients of this server
-LOCAL_LIMIT = 50  # deliveries at once: they share commits
+LOCAL_LIMITS = Limits(connections=50)  # deliveries at once: they share commits
 STOP_SECONDS = 6.0
 CUT_SECONDS = 2.0  # for connections that were cut to tell their outcome
 AGAIN_SECONDS = 5.0  # after the spool failed
 TAKE_ROWS = 100  # recipients read at once, as many as a transaction may have
+TAKE_LANES = 50  # lanes they are of
 TAKES = 4  # reads at once
 PER_TURN = 20  # deliveries begun in one turn of the reactor
-SLICE = 1000  # domains handled in one turn of the reactor
+SLICE = 1000  # lanes handled in one turn of the reactor
 
 
 class QueueManager:
@@ -69,7 +74,7 @@ class QueueManager:
         self._relay = relay
         self._carrier = Carrier(relay, local, reactor)
         self._reporter = reporter
-        self._audit = audit
+        self._teller = Teller(audit, clock)
         self._reactor = reactor
         self._clock = clock
         self._chance = chance
@@ -123,23 +128,27 @@ class QueueManager:
     async def _load(self) -> None:
         """Read again what waits where. Jobs that were read and not begun are given back: an operator may
         have held or removed them."""
-        rows = [recipient.row for job in self._table.start_over() for recipient in job.recipients]
+        jobs = self._table.start_over()
+        self._read -= len(jobs)
+        rows = [recipient.row for job in jobs for recipient in job.recipients]
         if rows:
             await self._persist(lambda: self._spool.release(rows))
-        self._read = 0
-        domains = await self._persist(self._spool.waiting) or ()
-        for start in range(0, len(domains), SLICE):
+        await self._note(await self._persist(self._spool.waiting) or ())
+
+    async def _note(self, lanes: Sequence[tuple[Lane, float]]) -> None:
+        """When these are due: as many of them in a turn of the reactor as it can bear."""
+        for start in range(0, len(lanes), SLICE):
             if start:
                 await deferLater(self._reactor, 0, lambda: None)
             now = self._clock()
-            for domain, due in domains[start : start + SLICE]:
-                self._table.note(domain, due, now)
-        self._pump_later()
+            for lane, due in lanes[start : start + SLICE]:
+                self._table.note(lane, due, now)
+            self._pump_later()
 
-    def _enqueued(self, domains: set[str]) -> None:
+    def _enqueued(self, lanes: set[Lane]) -> None:
         now = self._clock()
-        for domain in domains:
-            self._table.note(domain, now, now)
+        for lane in lanes:
+            self._table.note(lane, now, now)
         self._pump_later()
 
     # --- whose turn it is -------------------------------------------------------------------------
@@ -147,10 +156,10 @@ class QueueManager:
     def _key_of(self, domain: str) -> str:
         return self._relay.destination(domain) if domain else LOCAL
 
-    def _most(self, destination: Destination) -> int:
+    def _limits(self, destination: Destination) -> Limits:
         if destination.key == LOCAL:
-            return LOCAL_LIMIT
-        return int(self._settings.now.relay.connections_per_destination)
+            return LOCAL_LIMITS
+        return limits_of(self._settings.now.relay, destination.domain)
 
     def _pump_later(self) -> None:
         """Once at the end of this turn of the reactor, however many outcomes it brings."""
@@ -160,27 +169,32 @@ class QueueManager:
     def _pump(self) -> None:
         """Start as much as the limits allow, one delivery for each destination in turn."""
         now = self._clock()
-        self._table.advance(now)
+        if not self._table.advance(now):
+            self._pump_later()
         begun = 0
-        while self._active < self._settings.now.relay.connections and not self._stopping:
+        most = self._settings.now.relay.connections
+        while self._active < most and not self._stopping:
             if begun >= PER_TURN:
                 self._pump_later()
                 break
-            may_take = self._takes < TAKES and self._read < 2 * self._settings.now.relay.connections
-            destination = self._table.choose(now, may_take)
+            may_take = self._takes < TAKES and self._read < 2 * most
+            destination = self._table.choose(now, may_take, self._active >= most - most // 4)
             if destination is None:
                 break
-            destination.limit = min(destination.limit, self._most(destination))
+            limits = self._limits(destination)
+            destination.limit = min(destination.limit, limits.connections)
             if may_take and destination.wants_jobs():
                 destination.taking = True
                 self._takes += 1
-                self._begin(self._take(destination))
-            elif destination.can_start():
+                self._begin(self._take(destination, destination.pick_lanes(TAKE_LANES)))
+            elif destination.backlog:
                 begun += 1
                 self._active += 1
                 self._read -= 1
                 destination.active += 1
-                self._begin(self._deliver(destination, destination.backlog.pop(0)))
+                if limits.interval:
+                    self._table.pace(destination, now, limits.interval)
+                self._begin(self._deliver(destination, self._table.next_job(destination)))
         self._arm()
 
     def _arm(self) -> None:
@@ -193,26 +207,23 @@ class QueueManager:
             delay = min(max(due - self._clock(), 0.05), 3600.0)
             self._timer = self._reactor.callLater(delay, self._pump)
 
-    async def _take(self, destination: Destination) -> None:
-        """Read the next jobs of a destination, from one of its domains."""
-        domain = next(iter(destination.ready))
-        del destination.ready[domain]
+    async def _take(self, destination: Destination, lanes: Sequence[Lane]) -> None:
+        """Read the next jobs of a destination."""
         now = self._clock()
         try:
-            taken = await self._spool.take(domain, TAKE_ROWS)
+            taken = await self._spool.take(lanes, TAKE_ROWS)
         except MailError as error:
             self.log.error(
-                "queue: what is due for {domain} cannot be read: {error}", domain=domain, error=error
+                "queue: what is due for {key} cannot be read: {error}", key=destination.key, error=error
             )
-            self._table.note(domain, now + AGAIN_SECONDS, now)
+            await self._note([(lane, now + AGAIN_SECONDS) for lane in lanes])
         else:
-            if destination.blocked_until > now:  # meanwhile another delivery found nobody there
+            if self._table.is_blocked(destination, now):  # meanwhile nobody was found there
                 await self._give_back(taken.jobs, destination.blocked_until)
             else:
-                destination.backlog.extend(taken.jobs)
+                self._table.stock(destination, taken.jobs)
                 self._read += len(taken.jobs)
-            if taken.next_due is not None:
-                self._table.note(domain, taken.next_due, now)
+            await self._note(taken.next_due)
         self._takes -= 1
         destination.taking = False
         self._table.offer(destination)
@@ -223,8 +234,7 @@ class QueueManager:
         rows = [recipient.row for job in jobs for recipient in job.recipients]
         if rows:
             await self._persist(lambda: self._spool.release(rows))
-        for domain in {recipient.target.domain for job in jobs for recipient in job.recipients}:
-            self._table.note(domain, due, self._clock())
+        await self._note([(lane, due) for lane in {job.lane for job in jobs}])
 
     # --- one delivery -----------------------------------------------------------------------------
 
@@ -239,9 +249,9 @@ class QueueManager:
             self._settings.now.relay, job.recipients, attempt.outcomes, self._clock(), self._chance
         )
         if attempt.reached:
-            self._table.succeeded(destination, self._most(destination))
+            self._table.succeeded(destination, self._limits(destination).connections)
         else:
-            await self._block(destination, verdicts)
+            verdicts = self._block(destination, verdicts)
         # The place is free when the outcome is recorded, not before: so a crash repeats at most as many
         # deliveries as there may be at once, and nothing more is sent when outcomes cannot be written.
         await self._settle(job, verdicts)
@@ -250,22 +260,32 @@ class QueueManager:
         self._table.offer(destination)
         self._pump_later()
 
-    async def _block(self, destination: Destination, verdicts: Sequence[Verdict]) -> None:
-        """No host of the destination could be reached: leave it alone until the next try is due."""
-        if not verdicts or self._stopping:
-            return
-        first = min(verdicts, key=lambda verdict: verdict.next_try)
-        if first.state is not State.WAITING:
-            return
-        jobs = self._table.block(destination, first.next_try)
+    def _block(self, destination: Destination, verdicts: list[Verdict]) -> list[Verdict]:
+        """No host of the destination could be reached: leave it alone, the longer the more often that was
+        so. The verdicts, with no further try before that time."""
+        now = self._clock()
+        waiting = [verdict for verdict in verdicts if verdict.state is State.WAITING]
+        if not waiting or self._stopping or self._table.is_blocked(destination, now):
+            return verdicts
+        pause = schedule.probe_delay(self._settings.now.relay, destination.failures + 1, self._chance())
+        jobs, lanes = self._table.block(destination, now + pause)
         self._read -= len(jobs)
-        domains = {job.recipients[0].target.domain for job in jobs} | set(destination.ready)
-        destination.ready.clear()
-        await self._give_back(jobs, first.next_try)
-        if domains:
-            await self._persist(lambda: self._spool.postpone(sorted(domains), first))
-            for domain in domains:
-                self._table.note(domain, first.next_try, self._clock())
+        put_off = evolve(waiting[0], next_try=now + pause)
+        self._begin(self._postpone(jobs, lanes, put_off))
+        return [
+            evolve(verdict, next_try=max(verdict.next_try, now + pause))
+            if verdict.state is State.WAITING
+            else verdict
+            for verdict in verdicts
+        ]
+
+    async def _postpone(self, jobs: Sequence[Job], lanes: Sequence[Lane], put_off: Verdict) -> None:
+        """What was ready for a destination that cannot be reached waits for the next try, and says why."""
+        await self._give_back(jobs, put_off.next_try)
+        left: Sequence[Lane] = list({job.lane for job in jobs}.union(lanes))
+        await self._note([(lane, put_off.next_try) for lane in left])
+        while left and not self._stopping:
+            left = await self._persist(partial(self._spool.postpone, left, put_off)) or ()
 
     # --- outcomes ---------------------------------------------------------------------------------
 
@@ -274,53 +294,16 @@ class QueueManager:
         by_row = {recipient.row: recipient for recipient in job.recipients}
         after = [verdict.after(by_row[verdict.row]) for verdict in verdicts]
         for recipient, verdict in zip(after, verdicts, strict=True):
-            self._tell(job, recipient, verdict)
+            self._teller.outcome(job, recipient, verdict)
         reports = []
         for about, report in self._reporter.settled(job, after, verdicts, self._clock()):
-            reports += self._report(job, about, report)
+            reports += self._teller.report(job, about, report)
         await self._persist(lambda: self._spool.record(verdicts, reports))
         now = self._clock()
         for recipient, verdict in zip(after, verdicts, strict=True):
             if verdict.state is State.WAITING:
-                self._table.note(recipient.target.domain, verdict.next_try, now)
+                self._table.note(Lane(recipient.target.domain, job.sender), verdict.next_try, now)
         self._pump_later()
-
-    def _report(
-        self, job: Job, about: Sequence[QueuedRecipient], report: NewMessage | Dropped | None
-    ) -> list[NewMessage]:
-        identity = job.message.envelope.id
-        if isinstance(report, Dropped):
-            for recipient in about:
-                self._audit.event("dropped", id=identity, to=recipient.target.address, reason=report.reason)
-            return []
-        if report is None:
-            return []
-        envelope = report.envelope
-        self._audit.event(
-            "received",
-            id=envelope.id,
-            sender="<>",
-            to=envelope.recipients[0].address,
-            size=report.body.size,
-            about=identity,
-        )
-        return [report]
-
-    def _tell(self, job: Job, recipient: QueuedRecipient, verdict: Verdict) -> None:
-        envelope = job.message.envelope
-        said = f"{verdict.code} {verdict.status} {verdict.reason}"
-        common = {"id": envelope.id, "to": recipient.target.address}
-        if verdict.state is State.DELIVERED:
-            folder = recipient.target.folder if recipient.target.user else ""
-            taken = max(0.0, self._clock() - envelope.received_at)
-            self._audit.event("delivered", **common, folder=folder, host=verdict.host, seconds=taken)
-        elif verdict.state is State.FAILED:
-            self._audit.event("bounced", **common, host=verdict.host, reason=said)
-        elif verdict.state is State.EXPIRED:
-            self._audit.event("expired", **common, reason=said)
-        elif verdict.attempted:
-            wait = max(0.0, verdict.next_try - self._clock())
-            self._audit.event("deferred", **common, host=verdict.host, reason=said, next=wait)
 
     # --- what waits too long ----------------------------------------------------------------------
 
@@ -350,11 +333,11 @@ class QueueManager:
         if self._old.is_expired(job):
             await self._settle(job, [unchanged(r, State.EXPIRED, now) for r in job.recipients])
             return
-        report = self._report(job, job.recipients, self._reporter.delayed(job, job.recipients, now))
+        report = self._teller.report(job, job.recipients, self._reporter.delayed(job, job.recipients, now))
         verdicts = [unchanged(r, State.WAITING, now, warned=True) for r in job.recipients]
         await self._persist(lambda: self._spool.record(verdicts, report))
         for recipient in job.recipients:
-            self._table.note(recipient.target.domain, recipient.next_try, now)
+            self._table.note(Lane(recipient.target.domain, job.sender), recipient.next_try, now)
 
     # --- plumbing ---------------------------------------------------------------------------------
 

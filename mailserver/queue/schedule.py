@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailserver.config.schema import Relay
 
+PROBE = 3600.0  # seconds after which a host that cannot be reached is tried again at the latest
 JITTER = 0.1  # part of a delay by which retries spread, so that they do not stay in step
 
 
@@ -12,6 +13,13 @@ def retry_delay(relay: Relay, attempts: int, chance: float) -> float:
     table = relay.retry
     delay = table[min(max(attempts, 1), len(table)) - 1]
     return delay * (1 - JITTER / 2 + JITTER * chance)
+
+
+def probe_delay(relay: Relay, failures: int, chance: float) -> float:
+    """Seconds until a destination is tried again that could not be reached `failures` times in a row. The
+    schedule is that of one message, so that a message alone is tried by its own; but mail that comes in
+    meanwhile does not wait for hours for its first try."""
+    return min(retry_delay(relay, failures, chance), PROBE * (1 - JITTER / 2 + JITTER * chance))
 
 
 def longest_delay(relay: Relay) -> float:

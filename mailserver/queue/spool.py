@@ -27,11 +27,12 @@ from mailserver.instance import AlreadyRunning, InstanceLock
 from mailserver.interfaces import Clock, Envelope, IMessageBody, IQueue, Recipient, Target
 from mailserver.queue import database
 from mailserver.queue.files import MessageFiles, Poison
-from mailserver.queue.values import Job, NewMessage, QueuedRecipient, Taken, Verdict
+from mailserver.queue.values import Job, Lane, NewMessage, QueuedRecipient, Taken, Verdict, sender_of
 from mailserver.threads import Inbox, as_mail_error
 
 T = TypeVar("T")
 BATCH = 300
+POSTPONED = 500  # recipients put off in one transaction
 LIMIT = 20_000  # operations waiting
 JOB_BYTES = 4 << 20  # of bodies loaded by one `take`
 UNREADABLE_SECONDS = 300.0  # before a message is tried again that the disk did not give
@@ -69,7 +70,7 @@ class Spool:
         self, queue_dir: Path, reactor: Any, *, clock: Clock = time.time, threaded: bool = True
     ) -> None:
         self.queue_dir = queue_dir
-        self.enqueued: Callable[[set[str]], None] = lambda domains: None  # set by the manager
+        self.enqueued: Callable[[set[Lane]], None] = lambda lanes: None  # set by the manager
         self._clock = clock
         self._threaded = threaded
         self._inbox = Inbox(reactor, reactor.seconds)
@@ -168,16 +169,17 @@ class Spool:
         """Outcomes, and the reports (DSNs) that follow from them: all durable, or none."""
         return self._add(reports, lambda: self._record(verdicts))
 
-    def take(self, domain: str, most: int) -> Deferred[Taken]:
-        """Up to `most` recipients of a domain that are due. They are under way until `record` or
-        `release`; nobody else gets them."""
-        return self._submit(_Operation(read=lambda: self._take(domain, most)))
+    def take(self, lanes: Sequence[Lane], most: int) -> Deferred[Taken]:
+        """About `most` recipients that are due, of all these lanes some. They are under way until `record`
+        or `release`; nobody else gets them."""
+        return self._submit(_Operation(read=lambda: self._take(lanes, most)))
 
     def take_old(self, expired_before: float, warn_before: float, most: int) -> Deferred[Sequence[Job]]:
         """Recipients that wait too long, whatever their next try is; under way as with `take`."""
 
         def read() -> Sequence[Job]:
-            return self._jobs(database.old_rows(self._database, expired_before, warn_before, most))
+            rows = database.old_rows(self._database, expired_before, warn_before, most)
+            return self._jobs(rows, JOB_BYTES)
 
         return self._submit(_Operation(read=read))
 
@@ -185,14 +187,15 @@ class Spool:
         """Not tried after all; they stay due."""
         return self._submit(_Operation(read=lambda: self._settle(rows)))
 
-    def postpone(self, domains: Sequence[str], verdict: Verdict) -> Deferred[None]:
-        """Put off what is due for these domains to `verdict.next_try`, with its reason."""
-        write = lambda: database.postpone(self._database, domains, verdict)  # noqa: E731
+    def postpone(self, lanes: Sequence[Lane], verdict: Verdict) -> Deferred[list[Lane]]:
+        """Put off what is due in these lanes to `verdict.next_try`, with its reason: some of it, so that
+        nobody waits for long. The lanes in which there may be more."""
+        write = lambda: database.postpone(self._database, lanes, verdict, POSTPONED)  # noqa: E731
         return self._submit(_Operation(write=write))
 
-    def waiting(self) -> Deferred[list[tuple[str, float]]]:
-        """Every domain with waiting recipients ("" for local ones), and when the first is due."""
-        return self._submit(_Operation(read=lambda: database.waiting_domains(self._database)))
+    def waiting(self) -> Deferred[list[tuple[Lane, float]]]:
+        """Every lane with waiting recipients, and when the first is due."""
+        return self._submit(_Operation(read=lambda: database.waiting_lanes(self._database)))
 
     def clamp(self, latest: float) -> Deferred[int]:
         """No recipient waits beyond `latest` (the clock may have been set back); how many did."""
@@ -201,13 +204,17 @@ class Spool:
     # --- the reactor's side -----------------------------------------------------------------------
 
     def _add(self, messages: Sequence[NewMessage], write: Callable[[], Any] | None) -> Deferred[None]:
-        domains = {target.domain for message in messages for _, target in message.targets}
+        lanes = {
+            Lane(target.domain, sender_of(message.envelope))
+            for message in messages
+            for _, target in message.targets
+        }
         adding = self._submit(_Operation(messages, write))
-        if not domains:
+        if not lanes:
             return adding
 
         def done(result: None) -> None:
-            self.enqueued(domains)
+            self.enqueued(lanes)
 
         return adding.addCallback(done)
 
@@ -327,17 +334,23 @@ class Spool:
     def _settle(self, rows: Sequence[int]) -> None:
         self._database.executemany("DELETE FROM temp.active WHERE id = ?", [(row,) for row in rows])
 
-    def _take(self, domain: str, most: int) -> Taken:
-        rows = database.due_rows(self._database, domain, self._clock(), most)
-        jobs = self._jobs(rows)
+    def _take(self, lanes: Sequence[Lane], most: int) -> Taken:
+        jobs: list[Job] = []
+        room, share, now = JOB_BYTES, max(1, most // len(lanes)), self._clock()
         try:
-            return Taken(tuple(jobs), database.next_due(self._database, domain))
+            for lane in lanes:
+                found = self._jobs(database.due_rows(self._database, lane, now, share), room)
+                room -= sum(len(job.head) for job in found)
+                jobs += found
+            due = [(lane, database.next_due(self._database, lane)) for lane in lanes]
         except sqlite3.Error:  # nobody gets the jobs: they are not under way
             self._settle([recipient.row for job in jobs for recipient in job.recipients])
             raise
+        return Taken(tuple(jobs), tuple((lane, moment) for lane, moment in due if moment is not None))
 
-    def _jobs(self, rows: list[database.Row]) -> list[Job]:
-        """Group by message, load bodies, mark as under way. What cannot be read is set aside."""
+    def _jobs(self, rows: list[database.Row], octets: int) -> list[Job]:
+        """Group by message, load bodies of `octets` in all, mark as under way. What cannot be read is set
+        aside."""
         by_message: dict[int, list[database.Row]] = {}
         for row in rows:
             by_message.setdefault(row[0], []).append(row)
@@ -347,7 +360,7 @@ class Spool:
             try:
                 message = database.read_message(group[0])
                 recipients: list[QueuedRecipient] = [database.read_recipient(row) for row in group]
-                room = max(0, JOB_BYTES - loaded)
+                room = max(0, octets - loaded)
                 head, whole = self._files.read(message.place, min(room, 256 * 1024))
             except (Poison, ValueError, TypeError) as error:
                 self._set_aside(number, group, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 from attrs import evolve, field, frozen
 
@@ -18,6 +19,18 @@ class State(IntEnum):
     FAILED = 2
     EXPIRED = 3
     HELD = 4
+
+
+class Lane(NamedTuple):
+    """Recipients of one domain ("" for local ones) of the messages of one sender: what takes turns."""
+
+    domain: str
+    sender: str
+
+
+def sender_of(envelope: Envelope) -> str:
+    """Who has a turn of his own, and room of his own: the user, or what a stranger calls himself."""
+    return envelope.user or envelope.reverse_path
 
 
 @frozen
@@ -87,6 +100,15 @@ class Job:
     whole: bytes | None = field(repr=False)
     path: str
 
+    @property
+    def sender(self) -> str:
+        return sender_of(self.message.envelope)
+
+    @property
+    def lane(self) -> Lane:
+        """Of its recipients, which are all of one domain."""
+        return Lane(self.recipients[0].target.domain, self.sender)
+
 
 @frozen
 class Verdict:
@@ -122,7 +144,7 @@ class Verdict:
 
 @frozen
 class Taken:
-    """Jobs of one domain, and when more of that domain is due (None: nothing waits)."""
+    """Jobs of some lanes, each for one domain, and when more of these lanes is due."""
 
     jobs: tuple[Job, ...]
-    next_due: float | None
+    next_due: tuple[tuple[Lane, float], ...]

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mailserver.config.load import load, read
 from mailserver.config.problems import ConfigError
-from mailserver.config.schema import Config, Limits, Listen, OAuth, Relay, Smarthost, Without
+from mailserver.config.schema import Config, HopLimits, Limits, Listen, OAuth, Relay, Smarthost, Without
 from tests.helpers.files import CONFIG, USERS, write_certificate, write_crl, write_site, write_users
 
 
@@ -77,6 +77,11 @@ retry = ["1s", "1m"]
 "socket.example" = "lmtp:unix:/run/dovecot/lmtp"
 "lmtp.example" = "lmtp:[::1]"
 "*.lmtp.example" = "lmtp:back.example:2424"
+[relay.limits."Gmail.com"]
+connections = 3
+rate = "30/1m"
+[relay.limits."[2001:db8::1]"]
+messages_per_connection = 1
 """,
         )
     )
@@ -95,6 +100,10 @@ retry = ["1s", "1m"]
         "socket.example": Smarthost("unix:/run/dovecot/lmtp", 0, lmtp=True),
         "lmtp.example": Smarthost("::1", 24, lmtp=True),
         "*.lmtp.example": Smarthost("back.example", 2424, lmtp=True),
+    }
+    assert config.relay.limits == {
+        "gmail.com": HopLimits(connections=3, rate=0.5),
+        "2001:db8::1": HopLimits(messages_per_connection=1),
     }
 
 
@@ -275,6 +284,14 @@ WRONG = {
     "route_port": (
         '[relay.routes]\n"p.example" = "10.0.0.7:x"\n',
         "relay.routes.\"p.example\": '10.0.0.7:x' has the port 'x' (1 to 65535)",
+    ),
+    "wrong_rate": (
+        '[relay.limits."p.example"]\nrate = "fast"\n',
+        'relay.limits."p.example".rate: \'fast\' is not a rate such as "10/1s", "30/1m", "1000/1h"',
+    ),
+    "misspelt_limit": (
+        '[relay.limits."p.example"]\nconections = 3\n',
+        'relay.limits."p.example".conections: unknown key (did you mean "connections"?)',
     ),
     "bare_ipv6_route": (
         '[relay.routes]\n"p.example" = "2001:db8::1"\n',

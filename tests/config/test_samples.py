@@ -20,7 +20,7 @@ _KEY = re.compile(r'# ((?:[a-z_0-9]+|"[^"]+") *= *\S.*|\[\[?.+\]\]?)')
 
 
 # Keys whose values are tables of their own.
-TABLES = ("tls.more", "relay.routes", "imap.without", "auth.oauth")
+TABLES = ("tls.more", "relay.routes", "relay.limits", "imap.without", "auth.oauth")
 
 
 def uncommented(text: str) -> str:
@@ -47,6 +47,7 @@ def schema_keys() -> set[str]:
     found |= {f"tls.more.{name}" for name in attrs.fields_dict(schema.Certificate)}
     found |= {f"auth.oauth.{name}" for name in attrs.fields_dict(schema.OAuth) if name != "url"}
     found.add("auth.oauth.introspection")
+    found |= {f"relay.limits.{name}" for name in attrs.fields_dict(schema.HopLimits)}
     found |= {f"imap.without.{name}" for name in attrs.fields_dict(schema.Without)}
     for field in attrs.fields(Config):
         if attrs.has(type(field.default)):
@@ -103,7 +104,7 @@ def test_the_sample_shows_the_true_defaults(folder: Path) -> None:
     assert config.limits == default.limits
     assert config.tls.minimum == default.tls.minimum
     assert config.log.format == default.log.format
-    examples = {"smarthost": None, "routes": {}}
+    examples = {"smarthost": None, "routes": {}, "limits": {}}
     assert attrs.evolve(config.relay, **examples) == default.relay
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.config.units import format_size, format_time, parse_size, parse_time
+from mailserver.config.units import format_size, format_time, parse_rate, parse_size, parse_time
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,16 @@ def test_nothing_but_ValueError_escapes(value: object) -> None:
             parse(value)
         except ValueError as error:
             assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("written", "rate"), [("30/1m", 0.5), ("10/s", 10.0), (" 7200 / 1h ", 2.0), ("1/90s", 1 / 90)]
+)
+def test_rates(written: str, rate: float) -> None:
+    assert parse_rate(written) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("written", ["", "10", "0/1s", "1/0s", "-1/s", "1/1x", "1/", "/s", 5, None, "1//s"])
+def test_what_is_no_rate(written: object) -> None:
+    with pytest.raises(ValueError):
+        parse_rate(written)

@@ -15,8 +15,10 @@ from mailserver.errors import NoSpace, ServiceUnavailable
 from mailserver.instance import AlreadyRunning
 from mailserver.queue.database import DatabaseDamaged
 from mailserver.queue.spool import Spool
-from mailserver.queue.values import State, Verdict
+from mailserver.queue.values import Lane, State, Verdict
 from tests.queue.scene import message
+
+FAR = Lane("far.example", "a@example.org")
 
 
 class SpoolTests(TestCase):
@@ -35,21 +37,21 @@ class SpoolTests(TestCase):
         return self.spool.enqueue(new.envelope, new.trace, new.body, new.targets)
 
     async def test_many_at_once_and_back(self) -> None:
-        woken: list[set[str]] = []
+        woken: list[set[Lane]] = []
         self.spool.enqueued = woken.append
         await gatherResults([self.enqueue(id=f"m{n}", body=b"x" * n) for n in range(500)])
         self.assertEqual(len(woken), 500)
         files = [path for path in (self.folder / "messages").rglob("*") if path.is_file()]
         self.assertLess(len(files), 100, "messages that come together share files")
-        taken = await self.spool.take("far.example", 1000)
+        taken = await self.spool.take([FAR], 1000)
         self.assertEqual(
             {job.message.envelope.id: job.whole for job in taken.jobs},
             {f"m{n}": b"Received: here\n" + b"x" * n for n in range(500)},
         )
-        self.assertEqual((await self.spool.take("far.example", 1000)).jobs, (), "they are under way")
+        self.assertEqual((await self.spool.take([FAR], 1000)).jobs, (), "they are under way")
         rows = [recipient.row for job in taken.jobs for recipient in job.recipients]
         await self.spool.release(rows[:100])
-        self.assertEqual(len((await self.spool.take("far.example", 1000)).jobs), 100)
+        self.assertEqual(len((await self.spool.take([FAR], 1000)).jobs), 100)
         await gatherResults([self.spool.record([Verdict(row, State.DELIVERED, 1.0)]) for row in rows])
         self.assertEqual(await self.spool.waiting(), [])
         left = [path for path in (self.folder / "messages").rglob("*") if path.is_file()]
@@ -89,7 +91,7 @@ class SpoolTests(TestCase):
         with self.assertRaises(NoSpace):
             await large
         await small
-        taken = await self.spool.take("far.example", 10)
+        taken = await self.spool.take([FAR], 10)
         self.assertEqual([job.message.envelope.id for job in taken.jobs], ["small"])
 
     async def test_F3_a_commit_that_fails_is_told(self) -> None:
@@ -105,7 +107,7 @@ class SpoolTests(TestCase):
 
     async def test_a_large_message_is_not_loaded(self) -> None:
         await self.enqueue(body=b"Subject: big\n\n" + b"x\n" * 400_000)
-        (job,) = (await self.spool.take("far.example", 10)).jobs
+        (job,) = (await self.spool.take([FAR], 10)).jobs
         self.assertIsNone(job.whole)
         self.assertEqual(len(job.head), 65536)
         self.assertTrue(Path(job.path).is_file())
@@ -136,7 +138,7 @@ class SpoolTests(TestCase):
             (path,) = [p for p in (self.folder / "messages").rglob("*") if p.is_file()]
             path.unlink()
             make(path)
-            self.assertEqual((await self.spool.take("far.example", 10)).jobs, ())
+            self.assertEqual((await self.spool.take([FAR], 10)).jobs, ())
             if path.is_symlink():
                 path.unlink()
         self.assertEqual(await self.spool.waiting(), [])
@@ -162,3 +164,26 @@ class DamageTests(TestCase):
         connection.close()
         error = self.assertRaises(DatabaseDamaged, Spool(folder, reactor).open)
         self.assertIn("version 99", str(error))
+
+    def test_a_database_of_the_first_version_is_brought_up_to_date(self) -> None:
+        folder = Path(self.mktemp()).absolute()
+        spool = Spool(folder, reactor, threaded=False)
+        spool.open()
+        for sender, user in (("a@example.org", ""), ("x@example.org", "al@example.org")):
+            new = message("b@far.example", "c@other.example", sender=sender, user=user, id=sender)
+            spool.enqueue(new.envelope, new.trace, new.body, new.targets)
+        spool.close()
+        connection = sqlite3.connect(folder / "queue.sqlite")
+        connection.executescript(
+            "DROP TABLE senders; DROP INDEX recipients_due; ALTER TABLE recipients DROP COLUMN sender;"
+            "CREATE INDEX recipients_due ON recipients (domain, next_try) WHERE state = 0;"
+            "PRAGMA user_version = 1;"
+        )
+        connection.close()
+        again = Spool(folder, reactor, threaded=False)
+        again.open()
+        self.addCleanup(again.close)
+        lanes = {lane for lane, _ in self.successResultOf(again.waiting())}
+        users = ("a@example.org", "al@example.org")
+        self.assertEqual(lanes, {Lane(d, u) for d in ("far.example", "other.example") for u in users})
+        self.assertEqual(len(self.successResultOf(again.take(list(lanes), 10)).jobs), 4)
