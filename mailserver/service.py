@@ -64,6 +64,7 @@ from mailserver.queue.reports import Reporter
 from mailserver.queue.spool import Spool as QueueSpool
 from mailserver.smtp.factory import SmtpFactory
 from mailserver.smtp.policy import Policy
+from mailserver.smtp.room import QueueRoom
 from mailserver.store.store import MailStore
 from mailserver.threads import Inbox, OrderedPool, share_evenly
 from mailserver.tls import TlsContexts, verified_context
@@ -340,7 +341,7 @@ def make_factory(service: str, parts: Parts, tls: TlsContexts) -> ConnectionFact
         acceptor=parts.acceptor,
         spool=parts.bodies,
         quota=parts.store.quota,
-        filters=parts.filters,
+        filters=(QueueRoom(parts.settings, parts.queue.count), *parts.filters),
         **common,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -14,9 +14,10 @@ import click
 
 from mailserver.cli.common import config_option, fail, json_option, load_or_exit, print_json
 from mailserver.errors import MailError
-from mailserver.queue import database, operate
+from mailserver.queue import database, operate, poison
 from mailserver.queue.kick import kick
 from mailserver.queue.operate import Queued, Selection, UnknownMessage
+from mailserver.queue.poison import Aside
 from mailserver.queue.values import QueuedRecipient, State
 from mailserver.wire.address import domain_to_ascii
 
@@ -27,14 +28,15 @@ def selecting(command: Callable[[Path, Selection, bool], None]) -> Callable[...,
     """Arguments that choose messages, handed over as a Selection."""
 
     @wraps(command)
-    def run(ids: tuple[str, ...], domain: str, everything: bool, config: Path, as_json: bool) -> None:
-        command(config, select(ids, domain, everything), as_json)
+    def run(config: Path, as_json: bool, **choice: Any) -> None:
+        command(config, select(**choice), as_json)
 
     decorated: Callable[..., None] = run
     for decorator in (
         json_option,
         config_option,
         click.option("--all", "everything", is_flag=True, help="All messages of the queue."),
+        click.option("--sender", metavar="ADDRESS", help='All of this user or address, "<>" for reports.'),
         click.option("--domain", metavar="DOMAIN", default="", help="All with a recipient of this domain."),
         click.argument("ids", nargs=-1, metavar="[ID]..."),
     ):
@@ -54,22 +56,32 @@ def queue() -> None:
       mailserver queue list
       mailserver queue show 5f3c9e0d1a2b4c6d
       mailserver queue retry --domain partner.example
-      mailserver queue hold --all
+      mailserver queue hold --sender alice@example.org
+      mailserver queue retry --all
     """
 
 
 @queue.command("list")
+@click.option("--sender", metavar="ADDRESS", help='Only of this user or address, "<>" for reports.')
 @click.option("--domain", metavar="DOMAIN", default="", help="Only with a recipient of this domain.")
 @config_option
 @json_option
-def list_command(domain: str, config: Path, as_json: bool) -> None:
-    """List the queue, oldest first."""
-    with opened(config, missing_ok=True) as (_, connection):
-        wanted = select((), domain, not domain)
+def list_command(domain: str, sender: str | None, config: Path, as_json: bool) -> None:
+    """List the queue, oldest first, and what was set aside as damaged."""
+    everything = not domain and sender is None
+    with opened(config, missing_ok=True) as (queue_dir, connection):
+        wanted = select((), domain, sender, everything)
         found = operate.listing(connection, wanted) if connection is not None else []
+    aside = poison.listing(queue_dir) if everything else []
     if as_json:
-        print_json([summary(one) for one in found])
+        print_json([summary(one) for one in found] + [aside_summary(one) for one in aside])
         return
+    print_queue(found)
+    for damaged in aside:
+        click.echo(f"set aside {when(damaged.when)}: {damaged.id}  {damaged.error}  ({damaged.path})")
+
+
+def print_queue(found: Sequence[Queued]) -> None:
     if not found:
         click.echo("The queue is empty.")
         return
@@ -171,12 +183,13 @@ def act(config: Path, wanted: Selection, as_json: bool, done: str, change: Chang
         click.echo(f"{number} message{'s' if number != 1 else ''} {done}")
 
 
-def select(ids: tuple[str, ...], domain: str, everything: bool) -> Selection:
+def select(ids: tuple[str, ...], domain: str, sender: str | None, everything: bool) -> Selection:
     """Exactly one way to choose, or it is misuse."""
-    if bool(ids) + bool(domain) + everything != 1:
-        raise click.UsageError("name messages by ID, or give --domain, or --all")
+    if bool(ids) + bool(domain) + (sender is not None) + everything != 1:
+        raise click.UsageError("name messages by ID, or give --domain, or --sender, or --all")
+    bare = sender.strip().removeprefix("<").removesuffix(">") if sender is not None else None
     try:
-        return Selection(ids, domain_to_ascii(domain) if domain else "", everything)
+        return Selection(ids, domain_to_ascii(domain) if domain else "", bare, everything)
     except MailError:
         raise click.UsageError(f"{domain!r} is not a domain name") from None
 
@@ -238,6 +251,16 @@ def summary(one: Queued) -> dict[str, Any]:
         "size": one.message.place.size,
         "held": one.held,
         "recipients": [recipient_details(r) for r in one.recipients],
+    }
+
+
+def aside_summary(one: Aside) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "set_aside": when(one.when),
+        "reason": one.error,
+        "file": str(one.path),
+        "recipients": [],
     }
 
 

@@ -145,6 +145,7 @@ class Limits:
     metadata_size: int = 16 * KIB  # one annotation of a mailbox (RFC 5464)
     metadata_entries: int = 50  # annotations of one mailbox
     mailboxes: int = 10_000  # folders of one account
+    queued_messages: int = 10_000  # of one sender waiting for other servers; 0: any number
     min_free: int = 64 * MIB  # free disk space below which mail is deferred
 
 

@@ -160,7 +160,8 @@ MESSAGE_COLUMNS = """m.id, m.name, m.file, m.offset, m.size, m.wire_size, m.eigh
     m.body_type, m.ret, m.envid"""
 RECIPIENT_COLUMNS = """r.id, r.address, r.target, r.user, r.domain, r.folder, r.notify, r.orcpt, r.state,
     r.attempts, r.next_try, r.first_attempt, r.last_attempt, r.code, r.status, r.reason, r.host, r.warned"""
-_MESSAGE_WIDTH = 20
+MESSAGE_WIDTH = 20
+RECEIVED = 15  # received_at
 Row = tuple[Any, ...]
 
 
@@ -208,6 +209,14 @@ def waiting_lanes(database: sqlite3.Connection) -> list[tuple[Lane, float]]:
     return [(Lane(domain, sender), due) for domain, sender, due in rows]
 
 
+def message_row(database: sqlite3.Connection, number: int) -> Row | None:
+    """The message columns."""
+    found: Row | None = database.execute(
+        f"SELECT {MESSAGE_COLUMNS} FROM messages AS m WHERE m.id = ?", (number,)
+    ).fetchone()
+    return found
+
+
 def messages_of(database: sqlite3.Connection, sender: str) -> int:
     """How many messages a sender has in the queue."""
     row = database.execute("SELECT messages FROM senders WHERE sender = ?", (sender,)).fetchone()
@@ -223,7 +232,7 @@ def clamp(database: sqlite3.Connection, latest: float) -> int:
 
 def read_message(row: Row) -> QueuedMessage:
     """From the message columns. Raises ValueError, TypeError where somebody has tampered with the row."""
-    (number, name, file, offset, size, wire_size, eight_bit, checksum, *rest) = row[:_MESSAGE_WIDTH]
+    (number, name, file, offset, size, wire_size, eight_bit, checksum, *rest) = row[:MESSAGE_WIDTH]
     (reverse_path, helo, user, ip, port, tls, protocol, received_at, smtputf8, *dsn) = rest
     body_type, ret, envid = dsn
     peer = Peer(_text(ip), _number(port), _text(tls), _text(protocol))
@@ -243,7 +252,7 @@ def read_message(row: Row) -> QueuedMessage:
 
 def read_recipient(row: Row) -> QueuedRecipient:
     """From the recipient columns. Raises as read_message."""
-    (number, address, target, user, domain, folder, notify, orcpt, state, *rest) = row[_MESSAGE_WIDTH:]
+    (number, address, target, user, domain, folder, notify, orcpt, state, *rest) = row[MESSAGE_WIDTH:]
     attempts, next_try, first_attempt, last_attempt, code, status, reason, host, warned = rest
     return QueuedRecipient(
         row=_number(number),

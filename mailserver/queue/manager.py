@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,10 +29,10 @@ from mailserver.queue.carrier import Carrier, IRemote
 from mailserver.queue.destinations import Destination, Destinations
 from mailserver.queue.kick import KickListener
 from mailserver.queue.old import OldMail
-from mailserver.queue.reports import Reporter
+from mailserver.queue.reports import AboutSome, Reporter
 from mailserver.queue.spool import Spool
 from mailserver.queue.teller import Teller
-from mailserver.queue.values import Job, Lane, State, Verdict
+from mailserver.queue.values import Job, Lane, NewMessage, State, Verdict
 from mailserver.queue.verdicts import judge, unchanged
 from mailserver.smtp.answers import local_reply
 
@@ -245,6 +245,20 @@ class QueueManager:
             self.log.failure("queue: delivery of {id} broke", id=job.message.envelope.id)
             outcome = Outcome(local_reply(451, "4.3.0", "an error of this server"))
             attempt = Attempt((outcome,) * len(job.recipients), reached=True)
+        try:
+            await self._conclude(destination, job, attempt)
+        except Exception:
+            self.log.failure("queue: {id} is held: its outcome broke", id=job.message.envelope.id)
+            held = [unchanged(one, State.HELD, self._clock()) for one in job.recipients]
+            await self._persist(lambda: self._spool.record(held))
+        # The place is free when the outcome is recorded, not before: so a crash repeats at most as many
+        # deliveries as there may be at once, and nothing more is sent when outcomes cannot be written.
+        destination.active -= 1
+        self._active -= 1
+        self._table.offer(destination)
+        self._pump_later()
+
+    async def _conclude(self, destination: Destination, job: Job, attempt: Attempt) -> None:
         verdicts = judge(
             self._settings.now.relay, job.recipients, attempt.outcomes, self._clock(), self._chance
         )
@@ -252,13 +266,7 @@ class QueueManager:
             self._table.succeeded(destination, self._limits(destination).connections)
         else:
             verdicts = self._block(destination, verdicts)
-        # The place is free when the outcome is recorded, not before: so a crash repeats at most as many
-        # deliveries as there may be at once, and nothing more is sent when outcomes cannot be written.
         await self._settle(job, verdicts)
-        destination.active -= 1
-        self._active -= 1
-        self._table.offer(destination)
-        self._pump_later()
 
     def _block(self, destination: Destination, verdicts: list[Verdict]) -> list[Verdict]:
         """No host of the destination could be reached: leave it alone, the longer the more often that was
@@ -295,15 +303,27 @@ class QueueManager:
         after = [verdict.after(by_row[verdict.row]) for verdict in verdicts]
         for recipient, verdict in zip(after, verdicts, strict=True):
             self._teller.outcome(job, recipient, verdict)
-        reports = []
-        for about, report in self._reporter.settled(job, after, verdicts, self._clock()):
-            reports += self._teller.report(job, about, report)
+        reports = await self._reports(
+            job, lambda: self._reporter.settled(job, after, verdicts, self._clock())
+        )
         await self._persist(lambda: self._spool.record(verdicts, reports))
         now = self._clock()
         for recipient, verdict in zip(after, verdicts, strict=True):
             if verdict.state is State.WAITING:
                 self._table.note(Lane(recipient.target.domain, job.sender), verdict.next_try, now)
         self._pump_later()
+
+    async def _reports(self, job: Job, make: Callable[[], Iterable[AboutSome]]) -> list[NewMessage]:
+        """What is to be queued. A message that breaks the making of its report does not stop the others,
+        nor is it sent again: its outcome counts, and a copy is set aside for the operator."""
+        reports: list[NewMessage] = []
+        try:
+            for about, report in make():
+                reports += self._teller.report(job, about, report)
+        except Exception as error:
+            self.log.failure("queue: no report about {id}, set aside", id=job.message.envelope.id)
+            await self._persist(partial(self._spool.set_aside, job, error))
+        return reports
 
     # --- what waits too long ----------------------------------------------------------------------
 
@@ -333,7 +353,8 @@ class QueueManager:
         if self._old.is_expired(job):
             await self._settle(job, [unchanged(r, State.EXPIRED, now) for r in job.recipients])
             return
-        report = self._teller.report(job, job.recipients, self._reporter.delayed(job, job.recipients, now))
+        rows = job.recipients
+        report = await self._reports(job, lambda: [(rows, self._reporter.delayed(job, rows, now))])
         verdicts = [unchanged(r, State.WAITING, now, warned=True) for r in job.recipients]
         await self._persist(lambda: self._spool.record(verdicts, report))
         for recipient in job.recipients:

@@ -21,10 +21,12 @@ from mailserver.queue.values import QueuedMessage, QueuedRecipient, State
 
 @frozen
 class Selection:
-    """Which messages: by id, by the domain of a recipient that waits, or all. Exactly one is given."""
+    """Which messages: by id, by the domain of a recipient that waits, by their sender (user or reverse-path,
+    "" is the null one), or all. Exactly one is given."""
 
     ids: tuple[str, ...] = ()
     domain: str = ""
+    sender: str | None = None
     all: bool = False
 
 
@@ -121,6 +123,13 @@ def _numbers(connection: sqlite3.Connection, selection: Selection) -> Sequence[i
         rows = connection.execute(
             "SELECT DISTINCT message FROM recipients WHERE domain = ? AND state IN (0, 4) ORDER BY message",
             (selection.domain,),
+        )
+        return [row[0] for row in rows]
+    if selection.sender is not None:
+        rows = connection.execute(
+            "SELECT id FROM messages WHERE lower(reverse_path) = ?1 OR (user != '' AND lower(user) = ?1)"
+            " ORDER BY id",
+            (selection.sender.lower(),),
         )
         return [row[0] for row in rows]
     numbers: list[int] = []

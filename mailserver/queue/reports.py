@@ -26,6 +26,9 @@ class Dropped:
     reason: str
 
 
+AboutSome = tuple[Sequence[QueuedRecipient], "NewMessage | Dropped | None"]
+
+
 class Reporter:
     """Makes reports as messages for the queue."""
 
@@ -38,7 +41,7 @@ class Reporter:
 
     def settled(
         self, job: Job, recipients: Sequence[QueuedRecipient], verdicts: Sequence[Verdict], now: float
-    ) -> Iterator[tuple[Sequence[QueuedRecipient], NewMessage | Dropped | None]]:
+    ) -> Iterator[AboutSome]:
         """What follows from the outcomes of an attempt: recipients, and the report about them."""
         given_up = [r for r in recipients if r.state in (State.FAILED, State.EXPIRED)]
         if given_up:

@@ -26,12 +26,14 @@ from mailserver.group_commit import Crew
 from mailserver.instance import AlreadyRunning, InstanceLock
 from mailserver.interfaces import Clock, Envelope, IMessageBody, IQueue, Recipient, Target
 from mailserver.queue import database
-from mailserver.queue.files import MessageFiles, Poison
+from mailserver.queue.files import MessageFiles
+from mailserver.queue.poison import Quarantine
 from mailserver.queue.values import Job, Lane, NewMessage, QueuedRecipient, Taken, Verdict, sender_of
 from mailserver.threads import Inbox, as_mail_error
 
 T = TypeVar("T")
 BATCH = 300
+SENDERS = 10_000  # whose number of messages is remembered
 POSTPONED = 500  # recipients put off in one transaction
 LIMIT = 20_000  # operations waiting
 JOB_BYTES = 4 << 20  # of bodies loaded by one `take`
@@ -75,6 +77,8 @@ class Spool:
         self._threaded = threaded
         self._inbox = Inbox(reactor, reactor.seconds)
         self._files = MessageFiles(queue_dir)
+        self._quarantine = Quarantine(self._files)
+        self._counts: dict[str, int] = {}  # messages in the queue, by sender, as last seen
         self._lock = InstanceLock(queue_dir / "lock")
         self._crew = Crew(8)
         self._operations: SimpleQueue[_Operation | None] = SimpleQueue()
@@ -179,7 +183,7 @@ class Spool:
 
         def read() -> Sequence[Job]:
             rows = database.old_rows(self._database, expired_before, warn_before, most)
-            return self._jobs(rows, JOB_BYTES)
+            return self._jobs(rows, JOB_BYTES, expired_before)
 
         return self._submit(_Operation(read=read))
 
@@ -196,6 +200,29 @@ class Spool:
     def waiting(self) -> Deferred[list[tuple[Lane, float]]]:
         """Every lane with waiting recipients, and when the first is due."""
         return self._submit(_Operation(read=lambda: database.waiting_lanes(self._database)))
+
+    def set_aside(self, job: Job, error: Exception) -> Deferred[None]:
+        """Keep a copy of a message that is no use as it is; it goes its way."""
+
+        def read() -> None:
+            number = job.message.row
+            row = database.message_row(self._database, number)
+            if row is not None:
+                self._quarantine.keep(self._database, number, row, error)
+
+        return self._submit(_Operation(read=read))
+
+    def count(self, sender: str, least: int) -> Deferred[int] | None:
+        """How many messages a sender has in the queue; None where it had fewer than `least` when it last
+        queued one."""
+        if self._counts.get(sender, 0) < least:
+            return None
+
+        def read() -> int:
+            number = self._counts[sender] = database.messages_of(self._database, sender)
+            return number
+
+        return self._submit(_Operation(read=read))
 
     def clamp(self, latest: float) -> Deferred[int]:
         """No recipient waits beyond `latest` (the clock may have been set back); how many did."""
@@ -305,7 +332,8 @@ class Spool:
                     for message, place in zip(
                         operation.messages, places.get(id(operation), ()), strict=False
                     ):
-                        database.insert(self._database, message, place, now)
+                        number = database.insert(self._database, message, place, now)
+                        self._remember(sender_of(message.envelope), number)
                     if operation.write is not None:
                         operation.result = operation.write()
                         if isinstance(operation.result, _Finished):
@@ -325,6 +353,11 @@ class Spool:
         a kill in between may bring their rows back."""
         doubtful, self._doubtful = dict.fromkeys(self._doubtful), []
         return [file for file in doubtful if not database.names(self._database, file)]
+
+    def _remember(self, sender: str, number: int) -> None:
+        if len(self._counts) >= SENDERS:
+            self._counts.clear()
+        self._counts[sender] = number
 
     def _record(self, verdicts: Sequence[Verdict]) -> _Finished:
         files = database.apply(self._database, verdicts)
@@ -348,9 +381,11 @@ class Spool:
             raise
         return Taken(tuple(jobs), tuple((lane, moment) for lane, moment in due if moment is not None))
 
-    def _jobs(self, rows: list[database.Row], octets: int) -> list[Job]:
-        """Group by message, load bodies of `octets` in all, mark as under way. What cannot be read is set
-        aside."""
+    def _jobs(
+        self, rows: list[database.Row], octets: int, expired_before: float = float("-inf")
+    ) -> list[Job]:
+        """Group by message, load bodies of `octets` in all, mark as under way. What cannot be read does not
+        keep the others."""
         by_message: dict[int, list[database.Row]] = {}
         for row in rows:
             by_message.setdefault(row[0], []).append(row)
@@ -362,16 +397,8 @@ class Spool:
                 recipients: list[QueuedRecipient] = [database.read_recipient(row) for row in group]
                 room = max(0, octets - loaded)
                 head, whole = self._files.read(message.place, min(room, 256 * 1024))
-            except (Poison, ValueError, TypeError) as error:
-                self._set_aside(number, group, error)
-                continue
-            except MailError as error:  # the disk, or no descriptor left: others may be readable
-                self.log.error(
-                    "queue: {name} cannot be read now: {error}", name=group[0][1], error=error.cause
-                )
-                database.put_off(
-                    self._database, [row[20] for row in group], self._clock() + UNREADABLE_SECONDS
-                )
+            except Exception as error:
+                self._cannot(number, group, error, expired_before)
                 continue
             loaded += len(head)
             if message.envelope.binary:  # reports quote it
@@ -382,20 +409,22 @@ class Spool:
         self._database.executemany("INSERT OR IGNORE INTO temp.active VALUES (?)", active)
         return jobs
 
-    def _set_aside(self, number: int, group: list[database.Row], error: Exception) -> None:
-        """Poison: to corrupt/ with all its rows, out of the queue, so that the others go on (G3)."""
-        name = str(group[0][1])
-        self.log.error("queue: message {name} is damaged, set aside: {error}", name=name, error=str(error))
-        rows = self._database.execute("SELECT * FROM recipients WHERE message = ?", (number,)).fetchall()
-        try:
-            place = database.read_message(group[0]).place
-        except (ValueError, TypeError):
-            place = None
-        record = {"error": str(error), "message": group[0][:20], "recipients": rows}
-        self._files.set_aside(place, name, record)
-        with database.transaction(self._database):
-            files = database.drop(self._database, number)
-        self._files.remove(files)
+    def _cannot(
+        self, number: int, group: list[database.Row], error: Exception, expired_before: float
+    ) -> None:
+        """Poison is set aside. What the disk does not give now, for want of a descriptor or of rights
+        perhaps, is tried later and set aside when its time is over; so is what cannot be set aside now."""
+        fleeting = isinstance(error, MailError) and not group[0][database.RECEIVED] <= expired_before
+        if not fleeting:
+            try:
+                self._quarantine.remove(self._database, number, group, error)
+                return
+            except Exception as why:
+                error = why
+        cause = getattr(error, "cause", None) or error
+        self.log.error("queue: {name} cannot be read now: {error}", name=group[0][1], error=str(cause))
+        rows = [row[database.MESSAGE_WIDTH] for row in group]
+        database.put_off(self._database, rows, self._clock() + UNREADABLE_SECONDS)
 
 
 class _Finished:

@@ -154,12 +154,15 @@ class QueueTestCase(SynchronousTestCase):
         """Start a server on the folder as it is."""
         self.spool = Spool(self.folder, self.clock, clock=self.clock.seconds, threaded=False)
         self.spool.open()
+        self.reporter = Reporter(
+            self.settings, FakeRouter(), iter(f"report{n}" for n in range(9999)).__next__
+        )
         self.manager = QueueManager(
             self.settings,
             self.spool,
             relay=self.relay,
             local=self.local,
-            reporter=Reporter(self.settings, FakeRouter(), iter(f"report{n}" for n in range(999)).__next__),
+            reporter=self.reporter,
             audit=self.audit,
             reactor=self.clock,
             clock=self.clock.seconds,

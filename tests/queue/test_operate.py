@@ -59,6 +59,41 @@ class ListTests(OperatorTestCase):
         self.assertNotIn("body\n", shown)
         self.assertEqual(self.json("list", "--domain", "nowhere.example"), [])
 
+    def test_by_sender(self) -> None:
+        self.enqueue(message("b@far.example", sender="al@example.org", user="alice@example.org"))
+        self.enqueue(message("c@far.example", sender="bob@example.org", id="m2"))
+        self.enqueue(message("d@far.example", sender="", id="m3"))
+        for sender, ids in (
+            ("alice@example.org", ["m1"]),
+            ("al@Example.org", ["m1"]),
+            ("<bob@example.org>", ["m2"]),
+            ("<>", ["m3"]),
+            ("nobody@example.org", []),
+        ):
+            self.assertEqual([row["id"] for row in self.json("list", "--sender", sender)], ids)
+        self.assertEqual(self.json("hold", "--sender", "alice@example.org")["changed"], 1)
+        self.assertEqual([row["held"] for row in self.json("list")], [True, False, False])
+        self.assertEqual(self.json("release", "--sender", "al@example.org")["changed"], 1)
+        self.assertEqual(self.json("remove", "--sender", "<>")["changed"], 1)
+        self.assertEqual(self.json("retry", "--sender", "bob@example.org")["changed"], 1)
+        self.command("hold", "--sender", "x@y.example", "--all", status=2)
+        self.assertEqual(len(self.json("list")), 2)
+
+    def test_G3_what_was_set_aside_is_listed(self) -> None:
+        self.enqueue(message("b@far.example"))
+        (path,) = self.files()
+        path.write_bytes(b"")
+        self.pass_time(70)
+        self.assertEmpty()
+        text = self.command("list").stdout
+        self.assertIn("The queue is empty.", text)
+        self.assertIn(": m1  ", text)
+        self.assertIn("0 octets instead of", text)
+        (row,) = self.json("list")
+        self.assertEqual((row["id"], row["recipients"]), ("m1", []))
+        self.assertTrue(Path(row["file"]).exists())
+        self.assertEqual(self.json("list", "--domain", "far.example"), [])
+
     def test_control_characters_do_not_reach_the_terminal(self) -> None:
         self.enqueue(message("b@far.example", body=b"Subject: \x1b[2J\n\n"))
         self.assertNotIn("\x1b", self.command("show", "m1").stdout)
