@@ -161,7 +161,13 @@ class Campaign:
 
     def _check_shown(self, bodies: int | None) -> None:
         for mailbox in self.mailboxes:
-            mailbox.check_imap(self.server, self.dice, bodies)
+            try:
+                mailbox.check_imap(self.server, self.dice, bodies)
+            except GONE as error:
+                process = self.server.process
+                status = process.poll() if process is not None else "none"
+                log = self.server.log()[-3000:]
+                raise Broken(f"{error!r} while no kill was due (process: {status}); log: {log}") from error
 
 
 def run(

@@ -43,6 +43,7 @@ class Mailbox:
     doubtful: set[int] = field(factory=set)
     highest: int = 0
     uidvalidity: int = 0
+    modseq: int = 0
 
     def asked_to_delete(self, uids: set[int], done: bool) -> None:
         if done:
@@ -142,6 +143,10 @@ class Mailbox:
         validity, uidnext = (_untagged(client, name) for name in ("UIDVALIDITY", "UIDNEXT"))
         if self.uidvalidity and validity != self.uidvalidity:
             raise Broken(f"{self.user}: UIDVALIDITY {validity} after {self.uidvalidity}")
+        modseq = _untagged(client, "HIGHESTMODSEQ")
+        if modseq < self.modseq:
+            raise Broken(f"{self.user}: HIGHESTMODSEQ {modseq} after {self.modseq}")
+        self.modseq = modseq
         if uidnext <= max(self.highest, *self.removed, 0):
             raise Broken(f"{self.user}: UIDNEXT {uidnext} is not above {self.highest}")
 
