@@ -54,10 +54,8 @@ class Target:
 
 @frozen
 class Recipient:
-    """One RCPT that was accepted: the address as it was given, and where its copies go.
-
-    `notify` and `orcpt` are the DSN parameters (RFC 3461, 4.1, 4.2), empty where none were given.
-    """
+    """One RCPT that was accepted: the address as it was given, and where its copies go. notify, orcpt: DSN
+    parameters (RFC 3461, 4.1, 4.2), empty where none were given."""
 
     address: str
     targets: tuple[Target, ...]
@@ -67,10 +65,11 @@ class Recipient:
 
 @frozen
 class Envelope:
-    """A message's envelope (RFC 5321, 2.3.1) and what the server knows of the transaction.
+    """A message's envelope (RFC 5321, 2.3.1) and what the server knows of the transaction. reverse_path: ""
+    is the null reverse-path. id: names the message in every log line from here on.
 
-    reverse_path: "" is the null reverse-path. `id` names the message in every log line from here on.
-    ret, envid: DSN parameters (RFC 3461, 4.3, 4.4), empty where none were given.
+    ret, envid: DSN parameters (RFC 3461, 4.3, 4.4), "" for none. require_tls: True for REQUIRETLS, False for
+    "TLS-Required: No" (RFC 8689). release_at: not delivered before; hold: how that was asked for (RFC 4865).
     """
 
     id: str
@@ -84,6 +83,9 @@ class Envelope:
     body_type: str = "7BIT"  # 7BIT, 8BITMIME or BINARYMIME
     ret: str = ""
     envid: str = ""
+    require_tls: bool | None = None
+    release_at: float = 0.0
+    hold: str = ""
 
     @property
     def binary(self) -> bool:
@@ -92,8 +94,7 @@ class Envelope:
 
 
 class IMessageBody(Interface):
-    """A message's bytes with LF line ends, in memory or in a temporary file of the spool. Where the envelope
-    is `binary` they are as they came instead: CRLF line ends, and any octets (RFC 3030)."""
+    """A message's bytes, in memory or in a file: LF line ends, or as it came if the envelope is `binary`."""
 
     size = Attribute("octets as `chunks` gives them: int")
     wire_size = Attribute("octets with CRLF line ends: int")

@@ -60,7 +60,10 @@ def first_words(lines: tuple[str, ...]) -> set[str]:
 
 def test_what_EHLO_announces() -> None:
     clear = offer(Options("mail.example.org", starttls=True)).ehlo
-    inside = offer(Options("mail.example.org", mechanisms=("PLAIN", "LOGIN"), xclient=("NAME",))).ehlo
+    options = Options(
+        "mail.example.org", secure=True, hold=60, mechanisms=("PLAIN", "LOGIN"), xclient=("NAME",)
+    )
+    inside = offer(options).ehlo
     assert first_words(clear[1:] + inside[1:]) == listed("EHLO")
 
 

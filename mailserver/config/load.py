@@ -47,7 +47,9 @@ _SPECIALS = "!#$%&'*+-/=?^_`{|}~."  # RFC 5321 atext without letters and digits,
 _SEARCH: dict[str, Reader[Any]] = {"index_size": size(), "timeout": time(1.0)}
 _LIMITS: dict[str, Reader[Any]] = {
     "message_size": size(64 * 1024),  # RFC 5321, 4.5.3.1.7
-    "recipients": count(100),  # RFC 5321, 4.5.3.1.8
+    "recipients": count(100, 999_999),  # RFC 5321, 4.5.3.1.8; RFC 9422, 3
+    "transactions": count(0, 999_999),
+    "future_release": time(),
     "quota": size(),
     "quota_messages": count(0),
     "line": size(8192),

@@ -123,6 +123,8 @@ class Limits:
 
     message_size: int = 50 * MIB
     recipients: int = 1000  # per transaction
+    future_release: float = 30 * DAY  # how long users may have a message held back; 0: not at all
+    transactions: int = 0  # messages of one SMTP session, then it closes; 0: any
     connections_per_ip: int = 100
     connections_per_user: int = 50  # logged in at once, all services together
     connections: int = 10_000  # in all

@@ -2,8 +2,8 @@
 
 - All targets local: delivered directly, one copy for each mailbox; what failed for the moment only is
   queued, so that nobody is told "no" about a message that others have (CASES F7).
-- A remote target among them, or a success that is to be reported (RFC 3461): everything is enqueued, which is
-  durable; the queue delivers, and tells.
+- A remote target among them, a success that is to be reported (RFC 3461), or a time that it is held until
+  (RFC 4865): everything is enqueued, which is durable; the queue delivers, and tells.
 - Nothing was delivered and nothing can be queued: the error, and nothing was kept.
 
 An LMTP client (RFC 2033) wants an outcome for each recipient, and has a queue of its own: what fails for a
@@ -51,7 +51,8 @@ class Acceptor:
         """See IAcceptor."""
         lists = [recipient for recipient in envelope.recipients if _expands(recipient)]
         pairs = one_copy_each([_within(recipient) for recipient in envelope.recipients])
-        if any(target.domain or "SUCCESS" in recipient.notify for recipient, target in pairs):
+        later = envelope.release_at > envelope.received_at
+        if later or any(target.domain or "SUCCESS" in recipient.notify for recipient, target in pairs):
             taken = self._enqueue(envelope, trace, body, pairs)
             taken.addCallback(self._tell, envelope, body.size)
         else:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, gatherResults
 
 from mailserver.config.schema import Config, Smarthost
@@ -29,11 +29,13 @@ PER_NAME = 3  # addresses of one MX host where there are several hosts
 @frozen
 class MailHost:
     """One address to try. `name` is what TLS certificates and log lines call it. `ip` is `unix:PATH` for a
-    Unix socket."""
+    Unix socket. validated: nobody on the way can have made us believe in that name: it is configured, or the
+    domain's own, or DNSSEC vouches for it."""
 
     name: str
     ip: str
     port: int = 25
+    validated: bool = True
 
     @property
     def is_socket(self) -> bool:
@@ -114,7 +116,9 @@ class HostFinder:
             if self._avoid(literal):
                 raise Unroutable(_LOOP)
             return [MailHost(hop.domain, literal, self._config().relay.port)]
-        return await self._find_exchanges(hop.domain, await self._exchanges(hop.domain))
+        exchanges, validated = await self._exchanges(hop.domain)
+        found = await self._find_exchanges(hop.domain, exchanges)
+        return found if validated else [evolve(host, validated=False) for host in found]
 
     # --- a configured host ------------------------------------------------------------------------
 
@@ -137,8 +141,9 @@ class HostFinder:
 
     # --- MX ---------------------------------------------------------------------------------------
 
-    async def _exchanges(self, domain: str) -> list[_Exchange]:
-        """MX hosts by preference, equal ones shuffled; else the domain itself (RFC 5321, 5.1)."""
+    async def _exchanges(self, domain: str) -> tuple[list[_Exchange], bool]:
+        """MX hosts by preference, equal ones shuffled; else the domain itself (RFC 5321, 5.1). Whether they
+        are validated."""
         try:
             answer = await self._query(domain, "MX")
         except DnsFailure as error:
@@ -146,7 +151,7 @@ class HostFinder:
         if answer.status is Status.NXDOMAIN:
             raise Unroutable(local_reply(550, "5.1.2", f"Domain {domain} does not exist"))
         if answer.status is Status.NODATA:
-            return [_Exchange(0, answer.name)]
+            return [_Exchange(0, answer.name)], answer.secure or answer.name == domain.rstrip(".").lower()
         exchanges = [_Exchange(record.preference, text_of(record.exchange)) for record in answer.records]
         if all(exchange.name == "" for exchange in exchanges):  # RFC 7505, 3
             raise Unroutable(local_reply(556, "5.1.10", f"Domain {domain} does not accept mail"))
@@ -159,7 +164,7 @@ class HostFinder:
             ordered += equal
             if len(ordered) >= MAX_NAMES:
                 break
-        return ordered[:MAX_NAMES]
+        return ordered[:MAX_NAMES], answer.secure
 
     async def _find_exchanges(self, domain: str, exchanges: list[_Exchange]) -> list[MailHost]:
         port = self._config().relay.port

@@ -26,6 +26,8 @@ from mailserver.tls import client_context
 
 PER_TRANSACTION = 100  # recipients that every server must take (RFC 5321, 4.5.3.1.8)
 IDLE_SECONDS = 3.0
+NO_STARTTLS = "4.7.4"  # the client's own word for a server without
+LACKS_TLS, LACKS_REQUIRETLS = "5.7.10", "5.7.30"  # RFC 8689, 4.2.1
 
 
 @frozen
@@ -100,13 +102,23 @@ class Relay:
         """Try once. Never fails."""
         hop = next_hop(self._settings.now.relay, parcel.domain)
         work = _Work(parcel)
-        sender = self._take_idle(hop.key)
+        if parcel.mail.require_tls:
+            await self._deliver(evolve(hop, key=f"{hop.key} REQUIRETLS"), work)
+            work.reached = True  # other mail may well find its way
+            if parcel.mail.reverse_path or not work.lacked_tls:
+                return Attempt(tuple(work.outcomes), work.reached)
+            # RFC 8689, 5: a report is not to be lost for this.
+            work = _Work(evolve(parcel, mail=evolve(parcel.mail, require_tls=False)))
+        await self._deliver(hop, work)
+        return Attempt(tuple(work.outcomes), work.reached)
+
+    async def _deliver(self, hop: NextHop, work: _Work) -> None:
+        sender = self._take_idle(hop.key, work.parcel.domain)
         if sender is not None:
             await self._send(sender, work)
             self._give_back(hop, sender)
         if work.left:
             await self._try_hosts(hop, work)
-        return Attempt(tuple(work.outcomes), work.reached)
 
     def stop(self) -> None:
         """Idle connections are closed politely, busy ones are cut: their mail stays queued."""
@@ -133,16 +145,41 @@ class Relay:
         worst: Outcome | None = None
         for host in hosts:
             try:
-                sender = await self._open(hop, host)
+                await self._try_host(hop, host, work)
             except SessionFailed as error:
                 worst = _milder(worst, Outcome(error.reply, str_of(host)))
                 continue
-            await self._send(sender, work)
-            self._give_back(hop, sender)
             if not work.left:
                 return
             worst = _milder(worst, work.last)
         work.fail(worst or Outcome(local_reply(451, "4.4.1", "no host to try")))
+
+    async def _try_host(self, hop: NextHop, host: MailHost, work: _Work) -> None:
+        """In as many sessions as the host wants it (RFC 9422, 4.1). Fails with SessionFailed."""
+        again = True
+        while again and work.left:
+            required = work.parcel.mail.require_tls
+            sender = await (self._open_required(hop, host) if required else self._open(hop, host))
+            await self._send(sender, work)
+            again = sender.usable and sender.spent
+            self._give_back(hop, sender)
+
+    async def _open_required(self, hop: NextHop, host: MailHost) -> Sender:
+        """A session that a message with REQUIRETLS may take (RFC 8689, 4.2.1)."""
+        if not host.validated:
+            text = "Encryption needed, and neither DNSSEC nor MTA-STS vouches for the name of the mail host"
+            raise SessionFailed(local_reply(550, LACKS_TLS, text), None)
+        try:
+            sender = await self._open_with(hop, host, self._policies.required(hop))
+        except SessionFailed as error:
+            if error.stage is not State.HANDSHAKE and error.reply.status != NO_STARTTLS:
+                raise
+            text = f"Encryption needed: {error.reply.text}"
+            raise SessionFailed(local_reply(550, LACKS_TLS, text), error.stage) from error
+        if not sender.requires_tls:
+            sender.quit()
+            raise SessionFailed(local_reply(550, LACKS_REQUIRETLS, "REQUIRETLS support required"), None)
+        return sender
 
     async def _open(self, hop: NextHop, host: MailHost) -> Sender:
         """A session with this address; in clear where TLS was offered, failed, and need not be."""
@@ -183,9 +220,10 @@ class Relay:
     async def _send(self, sender: Sender, work: _Work) -> None:
         """As many transactions as the recipients need, while the server goes along."""
         host = str_of(self._hosts[sender])
-        while work.left and sender.usable:
+        most = min(PER_TRANSACTION, sender.limits.recipients or PER_TRANSACTION)
+        while work.left and sender.usable and not sender.spent:
             work.reached = True
-            chunk = work.left[:PER_TRANSACTION]
+            chunk = work.left[:most]
             try:
                 parcel = await work.parcel_for(sender)
                 source = parcel.open()
@@ -202,20 +240,19 @@ class Relay:
 
     # --- connections kept -------------------------------------------------------------------------
 
-    def _take_idle(self, key: str) -> Sender | None:
-        group = self._idle.get(key)
-        if not group:
-            return None
-        kept = group.pop()
-        if not group:
-            del self._idle[key]
-        kept.timer.cancel()
-        return kept.sender
+    def _take_idle(self, key: str, domain: str) -> Sender | None:
+        for kept in reversed(self._idle.get(key, ())):
+            if kept.sender.takes_domain(domain):
+                kept.timer.cancel()
+                self._drop_idle(key, kept.sender)
+                return kept.sender
+        return None
 
     def _give_back(self, hop: NextHop, sender: Sender) -> None:
+        most = hop_limits(self._settings.now.relay, hop).messages
         if not sender.usable:
             sender.abort()
-        elif self._stopping or sender.sent >= hop_limits(self._settings.now.relay, hop).messages:
+        elif self._stopping or sender.spent or sender.sent >= most:
             sender.quit()
         else:
             timer = self._reactor.callLater(IDLE_SECONDS, self._idle_too_long, hop.key, sender)
@@ -253,6 +290,11 @@ class _Work:
         self.outcomes = [self.last] * len(self.left)
         self.reached = False
         self._texts: dict[bool, Parcel] = {}
+
+    @property
+    def lacked_tls(self) -> bool:
+        """No host gives the message the protection that it needs."""
+        return all(outcome.reply.status in (LACKS_TLS, LACKS_REQUIRETLS) for outcome in self.outcomes)
 
     async def parcel_for(self, sender: Sender) -> Parcel:
         """The message in the form that this server takes (RFC 3030, 3). Fails with MailError, OSError."""

@@ -52,6 +52,11 @@ class TlsPolicies:
             return TlsPolicy(TlsUse.NEVER)
         return TlsPolicy(TlsUse.MAY)
 
+    def required(self, hop: NextHop) -> TlsPolicy:
+        """For a message that must not go any other way (RFC 8689, 4.2.1)."""
+        implicit = hop.host is not None and hop.host.port == 465
+        return TlsPolicy(TlsUse.MUST, verify=True, implicit=implicit)
+
     def handshake_failed(self, host: MailHost) -> None:
         """The next attempts at this address go in clear, where that is allowed."""
         if len(self._broken) >= REMEMBERED:

@@ -40,6 +40,7 @@ class Alias:
 
     target: str
     ttl: float
+    secure: bool = False
 
 
 @frozen
@@ -118,7 +119,7 @@ def _follow(question: Question, message: dns.message.Message) -> Answer | Alias:
     if message.rcode() == dns.rcode.NXDOMAIN:
         return Answer(Status.NXDOMAIN, text_of(owner), (), min(ttl, _negative_ttl(message)), secure)
     if owner != question.name and not _negative(message):
-        return Alias(text_of(owner), ttl)
+        return Alias(text_of(owner), ttl, secure)
     return Answer(Status.NODATA, text_of(owner), (), min(ttl, _negative_ttl(message)), secure)
 
 

@@ -6,12 +6,14 @@ RFC 1034, 5.3.1; RFC 7766; RFC 6891; RFC 2308. Servers come from the configurati
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import random
 import time
 from collections.abc import Callable
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from mailserver.dns.cache import Cache
@@ -122,13 +124,15 @@ class Resolver:
     async def _resolve(self, name: str, rdtype: str) -> Answer:
         """Follow CNAMEs that the server did not follow itself."""
         seen = set()
+        secure = True
         for _ in range(MAX_CHAIN + 1):
             if name in seen:
                 break
             seen.add(name)
             answer = await self._ask(name, rdtype)
+            secure = secure and answer.secure
             if isinstance(answer, Answer):
-                return answer
+                return evolve(answer, secure=secure)
             name = answer.target
         raise DnsFailure(f"a CNAME loop at {name}")
 
@@ -140,7 +144,9 @@ class Resolver:
             for server in self._servers():
                 try:
                     question = make_question(name, rdtype, self._random_id, edns)
-                    return await self._ask_one(question, server, seconds)
+                    answer = await self._ask_one(question, server, seconds)
+                    near = ipaddress.ip_address(server[0]).is_loopback
+                    return answer if near else evolve(answer, secure=False)
                 except NoEdns:
                     edns = False
                     failure = DnsFailure(f"{server[0]} does not understand the question")

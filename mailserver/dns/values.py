@@ -23,7 +23,8 @@ class Answer:
     """What a server said about one name and type.
 
     records: dnspython rdata objects. name: the canonical name after CNAMEs, lower case, no final dot.
-    secure: the AD bit (RFC 6840, 5.7); worth as much as the way to the resolver.
+    secure: the AD bit (RFC 6840, 5.7) of a resolver on this machine; of others it is not believed, for their
+    answers may be changed on the way.
     """
 
     status: Status

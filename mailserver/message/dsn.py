@@ -78,6 +78,7 @@ class Report:
     recipients: Sequence[ReportedRecipient]
     header: bytes = b""
     envid: str = ""
+    hold: str = ""
     whole: bytes | None = None
 
 
@@ -135,6 +136,8 @@ def _machine_part(report: Report) -> str:
     fields = []
     if report.envid:
         fields.append(_field("Original-Envelope-Id", decode_xtext(report.envid)))
+    if report.hold:  # RFC 4865, 6
+        fields.append(_field("Future-Release-Request", report.hold))
     fields.append(_field("Reporting-MTA", f"dns; {report.hostname}"))
     fields.append(_field("Arrival-Date", formatdate(report.arrival)))
     groups = ["".join(fields)] + [_recipient_fields(recipient) for recipient in report.recipients]

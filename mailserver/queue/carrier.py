@@ -66,6 +66,7 @@ class Carrier:
             wishes=tuple(Wishes(recipient.notify, recipient.orcpt) for recipient in job.recipients),
             ret=message.envelope.ret,
             envid=message.envelope.envid,
+            require_tls=bool(message.envelope.require_tls),
         )
         parcel = Parcel(message.envelope.id, domain, mail, lambda: JobSource(job, self._reactor))
         if binary:

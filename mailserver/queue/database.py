@@ -18,13 +18,14 @@ from mailserver.queue.values import (
     State,
     Verdict,
     sender_of,
+    waits_since,
 )
 
 __all__ = ["NAME", "DatabaseDamaged", "connect", "transaction"]
 
 _MESSAGE = """INSERT INTO messages (name, file, offset, size, wire_size, eight_bit, checksum, reverse_path,
-    helo, user, ip, port, tls, protocol, received_at, smtputf8, body_type, ret, envid)
-    VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
+    helo, user, ip, port, tls, protocol, received_at, smtputf8, body_type, ret, envid, require_tls,
+    release_at, hold, waits_since) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
 _RECIPIENT = """INSERT INTO recipients (message, address, target, user, domain, folder, notify, orcpt,
     next_try, sender) VALUES (?,?,?,?,?,?,?,?,?,?)"""
 _ONE_MORE = """INSERT INTO senders VALUES (?, 1) ON CONFLICT DO UPDATE SET messages = messages + 1
@@ -33,6 +34,7 @@ _VERDICT = """UPDATE recipients SET state = ?, attempts = attempts + ?, next_try
     reason = ?, host = ?, warned = max(warned, ?), last_attempt = CASE WHEN ? THEN ? ELSE last_attempt END,
     first_attempt = CASE WHEN ? AND first_attempt = 0 THEN ? ELSE first_attempt END
     WHERE id = ? AND state IN (0, 4)"""
+RELEASE = "(SELECT release_at FROM messages WHERE messages.id = recipients.message)"
 _IDLE = "NOT EXISTS (SELECT 1 FROM temp.active WHERE active.id = r.id)"
 
 
@@ -40,7 +42,8 @@ _IDLE = "NOT EXISTS (SELECT 1 FROM temp.active WHERE active.id = r.id)"
 
 
 def insert(database: sqlite3.Connection, message: NewMessage, place: Place, now: float) -> int:
-    """A new message, its recipients due at once. How many its sender has in the queue now."""
+    """A new message, its recipients due at once or once it is released. How many its sender has in the
+    queue now."""
     envelope, peer = message.envelope, message.envelope.peer
     sender = sender_of(envelope)
     cursor = database.execute(
@@ -50,6 +53,7 @@ def insert(database: sqlite3.Connection, message: NewMessage, place: Place, now:
             *(place.checksum, envelope.reverse_path, envelope.helo, envelope.user),
             *(peer.ip, peer.port, peer.tls, peer.protocol, envelope.received_at or now),
             *(envelope.smtputf8, envelope.body_type, envelope.ret, envelope.envid),
+            *(envelope.require_tls, envelope.release_at, envelope.hold, waits_since(envelope) or now),
         ),
     )
     row = cursor.lastrowid
@@ -59,7 +63,7 @@ def insert(database: sqlite3.Connection, message: NewMessage, place: Place, now:
             _RECIPIENT,
             (
                 *(row, recipient.address, target.address, target.user, target.domain),
-                *(target.folder, notify, recipient.orcpt, now, sender),
+                *(target.folder, notify, recipient.orcpt, max(now, envelope.release_at), sender),
             ),
         )
     return int(database.execute(_ONE_MORE, (sender,)).fetchone()[0])
@@ -157,11 +161,11 @@ def put_off(database: sqlite3.Connection, recipients: Sequence[int], until: floa
 
 MESSAGE_COLUMNS = """m.id, m.name, m.file, m.offset, m.size, m.wire_size, m.eight_bit, m.checksum,
     m.reverse_path, m.helo, m.user, m.ip, m.port, m.tls, m.protocol, m.received_at, m.smtputf8,
-    m.body_type, m.ret, m.envid"""
+    m.body_type, m.ret, m.envid, m.require_tls, m.release_at, m.hold"""
 RECIPIENT_COLUMNS = """r.id, r.address, r.target, r.user, r.domain, r.folder, r.notify, r.orcpt, r.state,
     r.attempts, r.next_try, r.first_attempt, r.last_attempt, r.code, r.status, r.reason, r.host, r.warned"""
-MESSAGE_WIDTH = 20
-RECEIVED = 15  # received_at
+MESSAGE_WIDTH = MESSAGE_COLUMNS.count(",") + 1
+RECEIVED, RELEASED = 15, 21  # received_at, release_at
 Row = tuple[Any, ...]
 
 
@@ -184,9 +188,9 @@ def old_rows(
     return database.execute(
         f"SELECT {MESSAGE_COLUMNS}, {RECIPIENT_COLUMNS} FROM messages AS m"
         f" JOIN recipients AS r ON r.message = m.id"
-        f" WHERE m.received_at <= max(?1, ?2) AND r.state = 0 AND {_IDLE} AND (m.received_at <= ?1"
-        f" OR (r.warned = 0 AND m.received_at <= ?2))"
-        f" ORDER BY m.received_at, m.id LIMIT ?3",
+        f" WHERE m.waits_since <= max(?1, ?2) AND r.state = 0 AND {_IDLE} AND (m.waits_since <= ?1"
+        f" OR (r.warned = 0 AND m.waits_since <= ?2))"
+        f" ORDER BY m.waits_since, m.id LIMIT ?3",
         (expired_before, warn_before, limit),
     ).fetchall()
 
@@ -224,9 +228,12 @@ def messages_of(database: sqlite3.Connection, sender: str) -> int:
 
 
 def clamp(database: sqlite3.Connection, latest: float) -> int:
-    """After a clock that was set back: nothing waits beyond `latest`."""
+    """After a clock that was set back: nothing waits beyond `latest`, but what is held until later."""
+    allowed = f"max(?1, {RELEASE})"
     return database.execute(
-        "UPDATE recipients SET next_try = ?1 WHERE state = 0 AND next_try > ?1", (latest,)
+        f"UPDATE recipients SET next_try = {allowed} WHERE state = 0 AND next_try > ?1"
+        f" AND next_try > {allowed}",
+        (latest,),
     ).rowcount
 
 
@@ -234,7 +241,7 @@ def read_message(row: Row) -> QueuedMessage:
     """From the message columns. Raises ValueError, TypeError where somebody has tampered with the row."""
     (number, name, file, offset, size, wire_size, eight_bit, checksum, *rest) = row[:MESSAGE_WIDTH]
     (reverse_path, helo, user, ip, port, tls, protocol, received_at, smtputf8, *dsn) = rest
-    body_type, ret, envid = dsn
+    body_type, ret, envid, require_tls, release_at, hold = dsn
     peer = Peer(_text(ip), _number(port), _text(tls), _text(protocol))
     envelope = Envelope(
         *(_text(name), _text(reverse_path), (), peer, _text(helo), _text(user), float(received_at)),
@@ -242,6 +249,9 @@ def read_message(row: Row) -> QueuedMessage:
         body_type=_text(body_type),
         ret=_text(ret),
         envid=_text(envid),
+        require_tls=None if require_tls is None else bool(require_tls),
+        release_at=float(release_at),
+        hold=_text(hold),
     )
     at, octets, on_wire = map(_number, (offset, size, wire_size))
     place = Place(_text(file), at, octets, on_wire, bool(eight_bit), _number(checksum))

@@ -8,7 +8,7 @@ from typing import Any
 from mailserver.interfaces import Clock
 from mailserver.queue import schedule
 from mailserver.queue.spool import Spool
-from mailserver.queue.values import Job
+from mailserver.queue.values import Job, waits_since
 
 ROWS = 200
 
@@ -35,4 +35,4 @@ class OldMail:
 
     def is_expired(self, job: Job) -> bool:
         """Given up now; else its sender is warned."""
-        return schedule.is_expired(self._settings.now.relay, job.message.envelope.received_at, self._clock())
+        return schedule.is_expired(self._settings.now.relay, waits_since(job.message.envelope), self._clock())

@@ -77,8 +77,8 @@ def content(queue_dir: Path, message: QueuedMessage, most: int) -> bytes | None:
 
 
 def retry(connection: sqlite3.Connection, selection: Selection, now: float) -> int:
-    """Everything that waits is due now; what is held stays held. The number of messages."""
-    return _update(connection, selection, "next_try = ?", "state = 0", now)
+    """Everything that waits is due now; what is held stays held, by whom ever. The number of messages."""
+    return _update(connection, selection, f"next_try = max(?, {database.RELEASE})", "state = 0", now)
 
 
 def hold(connection: sqlite3.Connection, selection: Selection) -> int:
@@ -88,7 +88,9 @@ def hold(connection: sqlite3.Connection, selection: Selection) -> int:
 
 def release(connection: sqlite3.Connection, selection: Selection, now: float) -> int:
     """What was held is due now."""
-    return _update(connection, selection, "state = 0, next_try = ?", "state = 4", now)
+    return _update(
+        connection, selection, f"state = 0, next_try = max(?, {database.RELEASE})", "state = 4", now
+    )
 
 
 def remove(connection: sqlite3.Connection, queue_dir: Path, selection: Selection) -> int:

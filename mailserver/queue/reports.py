@@ -16,7 +16,7 @@ from mailserver.delivery.body import MemoryBody
 from mailserver.errors import MailError
 from mailserver.interfaces import Envelope, IRouter, Peer, Recipient
 from mailserver.message.dsn import Report, ReportedRecipient, render
-from mailserver.queue.values import Job, NewMessage, QueuedRecipient, State, Verdict
+from mailserver.queue.values import Job, NewMessage, QueuedRecipient, State, Verdict, waits_since
 
 
 @frozen
@@ -62,7 +62,7 @@ class Reporter:
         if not job.message.envelope.reverse_path:
             return Dropped("a report itself, nobody to tell")
         envelope = job.message.envelope
-        whole = job.whole if envelope.ret == "FULL" else None
+        whole = job.whole if envelope.ret == "FULL" and not envelope.require_tls else None  # RFC 8689, 5
         return self._make(envelope, job.head, [self._failed(r) for r in wanted], now, whole)
 
     def succeeded(
@@ -96,7 +96,7 @@ class Reporter:
         """About recipients that are still tried."""
         if not job.message.envelope.reverse_path:
             return None
-        until = job.message.envelope.received_at + self._settings.now.relay.expire_after
+        until = waits_since(job.message.envelope) + self._settings.now.relay.expire_after
         wanted = [r for r in recipients if not r.notify or "DELAY" in r.notify]
         reported = [_reported(r, "delayed", r.status or "4.4.7", until) for r in wanted]
         return self._make(job.message.envelope, job.head, reported, now)
@@ -130,6 +130,7 @@ class Reporter:
             recipients=recipients,
             header=head,
             envid=original.envid,
+            hold=original.hold,
             whole=whole,
         )
         recipient = Recipient(sender, targets, frozenset(("NEVER",)))  # RFC 3461, 6.2
@@ -140,6 +141,7 @@ class Reporter:
             helo=config.hostname,
             received_at=now,
             smtputf8=not sender.isascii(),
+            require_tls=original.require_tls,
         )
         return NewMessage(envelope, b"", body, tuple((recipient, target) for target in targets))
 

@@ -27,8 +27,8 @@ def longest_delay(relay: Relay) -> float:
     return max(relay.retry) * (1 + JITTER)
 
 
-def is_expired(relay: Relay, received_at: float, now: float) -> bool:
-    return now - received_at >= relay.expire_after
+def is_expired(relay: Relay, waits_since: float, now: float) -> bool:
+    return now - waits_since >= relay.expire_after
 
 
 def sweep_interval(relay: Relay) -> float:

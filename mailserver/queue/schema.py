@@ -7,6 +7,7 @@ its connection), so a crash leaves nothing that would have to be unlocked.
     state of a recipient   0 waiting   1 delivered   2 failed   3 expired   4 held
     a message leaves the tables with its last recipient in state 0 or 4
     sender of a recipient  who has a turn of his own (`values.sender_of`); senders.messages: how many he has
+    waits_since            what is late is counted from then: received_at, or release_at where it is held
 """
 
 from __future__ import annotations
@@ -54,7 +55,16 @@ CREATE INDEX recipients_due ON recipients (domain, sender, next_try) WHERE state
 CREATE TABLE senders (sender TEXT PRIMARY KEY, messages INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO senders SELECT {SENDER} AS sender, count(*) FROM messages GROUP BY 1;
 """
-_STEPS = (_FIRST, _SENDERS)  # from one version to the next
+_REQUIRE_TLS = "ALTER TABLE messages ADD COLUMN require_tls INTEGER"  # NULL, 0 or 1 (RFC 8689)
+_HOLD = """
+ALTER TABLE messages ADD COLUMN release_at REAL NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN hold TEXT NOT NULL DEFAULT '';
+ALTER TABLE messages ADD COLUMN waits_since REAL NOT NULL DEFAULT 0;
+UPDATE messages SET waits_since = received_at;
+DROP INDEX messages_received;
+CREATE INDEX messages_waiting ON messages (waits_since)
+"""  # RFC 4865
+_STEPS = (_FIRST, _SENDERS, _REQUIRE_TLS, _HOLD)  # from one version to the next
 VERSION = len(_STEPS)
 
 

@@ -414,7 +414,8 @@ class Spool:
     ) -> None:
         """Poison is set aside. What the disk does not give now, for want of a descriptor or of rights
         perhaps, is tried later and set aside when its time is over; so is what cannot be set aside now."""
-        fleeting = isinstance(error, MailError) and not group[0][database.RECEIVED] <= expired_before
+        since = (group[0][database.RECEIVED], group[0][database.RELEASED])
+        fleeting = isinstance(error, MailError) and not max(since) <= expired_before
         if not fleeting:
             try:
                 self._quarantine.remove(self._database, number, group, error)

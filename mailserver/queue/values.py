@@ -148,3 +148,8 @@ class Taken:
 
     jobs: tuple[Job, ...]
     next_due: tuple[tuple[Lane, float], ...]
+
+
+def waits_since(envelope: Envelope) -> float:
+    """When the time began after which a message is late: it came, or was released (RFC 4865)."""
+    return max(envelope.received_at, envelope.release_at)

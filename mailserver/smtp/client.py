@@ -169,6 +169,8 @@ class ClientEngine(Opening):
             return local_reply(552, "5.3.4", f"Message of {mail.size} octets exceeds the limit {limit}")
         if needs_utf8(mail) and "SMTPUTF8" not in self.extensions:
             return local_reply(553, "5.6.7", "The next host does not support SMTPUTF8 (RFC 6531)")
+        if mail.require_tls and not (self.secured and "REQUIRETLS" in self.extensions):
+            return local_reply(550, "5.7.30", "REQUIRETLS support required")
         if mail.binary and not self.takes_binary:
             return local_reply(
                 554, "5.6.1", "A binary message, and the next host does not support BINARYMIME"

@@ -78,7 +78,8 @@ class Wishes:
 @frozen
 class Mail:
     """One transaction. size: octets of the body on the wire, before dot-stuffing. binary: the body goes as it
-    is, by BDAT (RFC 3030). wishes: one for each recipient, or none at all. ret, envid: RFC 3461, 4.3, 4.4."""
+    is, by BDAT (RFC 3030). wishes: one for each recipient, or none at all. ret, envid: RFC 3461, 4.3, 4.4.
+    require_tls: RFC 8689, 4.2.1."""
 
     reverse_path: str
     recipients: tuple[str, ...]
@@ -89,6 +90,7 @@ class Mail:
     wishes: tuple[Wishes, ...] = ()
     ret: str = ""
     envid: str = ""
+    require_tls: bool = False
 
     def part(self, indexes: Sequence[int]) -> Mail:
         """The same for some of the recipients."""

@@ -59,6 +59,9 @@ class Mail:
     smtputf8: bool = False  # RFC 6531
     ret: str = ""  # RFC 3461
     envid: str = ""  # RFC 3461
+    require_tls: bool = False  # RFC 8689
+    hold_for: int | None = None  # RFC 4865
+    hold_until: float | None = None  # RFC 4865
 
     @property
     def binary(self) -> bool:

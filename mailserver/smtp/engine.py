@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mailserver.errors import MailError, MessageTooLarge
+from mailserver.errors import LimitReached, MailError, MessageTooLarge
 from mailserver.smtp import commands, events, replies
 from mailserver.smtp.authenticating import Authenticating
 from mailserver.smtp.commands import MAX_SASL, Command, CommandError, FatalError, parse
@@ -47,6 +47,7 @@ class SmtpEngine(Authenticating):
         self._binary = False
         self._offered_recipients = 0
         self._recipients: int | None = None  # accepted ones; None where no message is owed an answer
+        self._transactions = 0
         self._body = IncomingBody(options.max_size)
 
     # --- input and output -------------------------------------------------------------------------
@@ -182,6 +183,8 @@ class SmtpEngine(Authenticating):
     def _mail(self, command: commands.Mail) -> Event:
         if command.size is not None and command.size > self.options.max_size:
             raise MessageTooLarge
+        if 0 < self.options.transactions <= self._transactions:  # RFC 9422, 4.1; RFC 5321, 3.8
+            raise LimitReached("Too many messages in one session", code=421, enhanced="4.5.3")
         return self._ask(events.MailOffered(command))
 
     def _rcpt(self, command: commands.Rcpt) -> Event:
@@ -317,6 +320,7 @@ class SmtpEngine(Authenticating):
         question = self._answer()
         if isinstance(question, events.MailOffered):
             self._offered_recipients = self._recipients = 0
+            self._transactions += 1
             self._utf8, self._binary = question.command.smtputf8, question.command.binary
             self._done(question.command, replies.SENDER_OK)
         elif isinstance(question, events.RecipientOffered):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +23,8 @@ from mailserver.wire.address import parse_mailbox
 NO_PARAMETERS: Parameters = MappingProxyType({})
 _XTEXT = re.compile(r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})+")
 _HEX = re.compile(r"\+([0-9A-F]{2})")
+_INTERVAL = re.compile(r"[0-9]{1,9}")
+_DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
 _SIZE = re.compile(r"[0-9]{1,20}")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]{1,40}")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
@@ -34,6 +37,10 @@ class Options:
     """What the server offers to this client now, and the limits of a session.
 
     max_size:   octets of a message (RFC 1870)
+    recipients: of one message; transactions: of one session, 0: any (RFC 9422)
+    hold:       seconds that a message may be held back, 0: not offered; hold_until: a time that is as late,
+                since the epoch (RFC 4865)
+    secure:     the connection is inside TLS
     starttls:   STARTTLS is possible (a certificate is there, and the connection is in clear)
     mechanisms: SASL mechanisms; empty where AUTH is not offered now
     needs_tls:  AUTH will be offered once TLS is on
@@ -45,6 +52,11 @@ class Options:
 
     hostname: str
     max_size: int = 50 * 1024 * 1024
+    recipients: int = 1000
+    transactions: int = 0
+    hold: int = 0
+    hold_until: int = 0
+    secure: bool = False
     starttls: bool = False
     mechanisms: tuple[str, ...] = ()
     needs_tls: bool = False
@@ -83,6 +95,44 @@ def _smtputf8(value: str | None) -> dict[str, Any]:
     if value is not None:
         raise bad_arguments("SMTPUTF8 takes no value")
     return {"smtputf8": True}
+
+
+def _requiretls(value: str | None) -> dict[str, Any]:
+    """REQUIRETLS, without a value (RFC 8689, 2)."""
+    if value is not None:
+        raise bad_arguments("REQUIRETLS takes no value")
+    return {"require_tls": True}
+
+
+def _limits(options: Options) -> str:
+    """What is refused beyond, so that clients need not find out (RFC 9422, 4)."""
+    most = f" MAILMAX={options.transactions}" if options.transactions else ""
+    return f"LIMITS RCPTMAX={options.recipients}{most}"
+
+
+def _hold_for(value: str | None) -> dict[str, Any]:
+    """HOLDFOR=1*9DIGIT, seconds (RFC 4865, 4)."""
+    if value is None or not _INTERVAL.fullmatch(value):
+        raise bad_arguments("HOLDFOR needs a number of seconds")
+    return {"hold_for": int(value)}
+
+
+def _hold_until(value: str | None) -> dict[str, Any]:
+    """HOLDUNTIL=date-time in UTC (RFC 4865, 4; RFC 3339)."""
+    if value is None or not _DATE_TIME.fullmatch(value.upper()):
+        raise bad_arguments("HOLDUNTIL needs a time as 2030-12-31T23:59:59Z")
+    try:
+        when = datetime.fromisoformat(value.upper()).timestamp()
+    except ValueError:
+        raise bad_arguments("HOLDUNTIL needs a time that there is") from None
+    return {"hold_until": when}
+
+
+def _future_release(options: Options) -> str:
+    if not options.hold:
+        return ""
+    until = datetime.fromtimestamp(options.hold_until, UTC)
+    return f"FUTURERELEASE {options.hold} {until:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _auth(value: str | None) -> dict[str, Any]:
@@ -150,8 +200,15 @@ EXTENSIONS: tuple[Extension, ...] = (
         mail={"RET": _ret, "ENVID": _envid},
         rcpt={"NOTIFY": _notify, "ORCPT": _orcpt},
     ),
+    Extension(_limits),  # RFC 9422
+    Extension(  # RFC 4865
+        _future_release, mail={"HOLDFOR": _hold_for, "HOLDUNTIL": _hold_until}
+    ),
     Extension(lambda options: "STARTTLS" if options.starttls else ""),  # RFC 3207
     Extension(lambda options: f"XCLIENT {' '.join(options.xclient)}" if options.xclient else ""),
+    Extension(  # RFC 8689: only where the message does come by TLS
+        lambda options: "REQUIRETLS" if options.secure else "", mail={"REQUIRETLS": _requiretls}
+    ),
     Extension(  # RFC 4954
         lambda options: f"AUTH {' '.join(options.mechanisms)}" if options.mechanisms else "",
         mail={"AUTH": _auth},

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import deque
 
 from mailserver.smtp.answers import Reply, ReplyParser, local_reply
 from mailserver.smtp.client_values import ClientOptions, Event, Ready, StartTls, State, TlsUse
+
+_KEYWORD_END = re.compile("[ =]")  # "AUTH=LOGIN" is older than RFC 4954
 
 
 class Opening:
@@ -50,8 +53,8 @@ class Opening:
     def _ehlo_answered(self, reply: Reply) -> None:
         if reply.positive:
             for line in reply.lines[1:]:
-                keyword, _, parameters = line.replace("=", " ", 1).partition(" ")
-                self.extensions[keyword.upper()] = parameters.strip()
+                keyword, *parameters = _KEYWORD_END.split(line, maxsplit=1)
+                self.extensions[keyword.upper()] = "".join(parameters).strip()
             self._opened()
         elif reply.permanent and not self.options.lmtp:  # RFC 5321, 3.2: an old server
             self.state = State.HELO

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+
+from attrs import frozen
 
 from mailserver.smtp.client_values import Mail, Wishes
 
+_LIMIT = re.compile(r"[1-9][0-9]{0,5}")
+
 
 def mail_command(mail: Mail, extensions: Mapping[str, str]) -> bytes:
-    """MAIL with SIZE (RFC 1870), BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), RET and ENVID (RFC 3461)."""
+    """MAIL with SIZE (RFC 1870), BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), REQUIRETLS (RFC 8689), RET
+    and ENVID (RFC 3461)."""
     line = b"MAIL FROM:<" + mail.reverse_path.encode() + b">"
     if "SIZE" in extensions and mail.size:
         line += b" SIZE=%d" % mail.size
@@ -18,6 +24,8 @@ def mail_command(mail: Mail, extensions: Mapping[str, str]) -> bytes:
         line += b" BODY=8BITMIME"
     if "SMTPUTF8" in extensions and needs_utf8(mail):
         line += b" SMTPUTF8"
+    if mail.require_tls:
+        line += b" REQUIRETLS"
     if "DSN" in extensions:
         line += _parameter(b"RET", mail.ret) + _parameter(b"ENVID", mail.envid)
     return line
@@ -31,6 +39,25 @@ def rcpt_command(mail: Mail, index: int, extensions: Mapping[str, str]) -> bytes
         line += _parameter(b"NOTIFY", ",".join(sorted(wishes.notify)))
         line += _parameter(b"ORCPT", wishes.orcpt)
     return line
+
+
+@frozen
+class Limits:
+    """What a server said it would refuse beyond (RFC 9422, 4), 0 where it said nothing."""
+
+    transactions: int = 0  # MAILMAX, of a session
+    recipients: int = 0  # RCPTMAX, of a transaction
+    domains: int = 0  # RCPTDOMAINMAX, of a session
+
+
+def read_limits(text: str) -> Limits:
+    """The parameters of LIMITS; what is not understood is passed over (RFC 9422, 3)."""
+    said: dict[str, int] = {}
+    for word in text.split():
+        name, _, value = word.partition("=")
+        if _LIMIT.fullmatch(value):
+            said[name.upper()] = int(value)
+    return Limits(said.get("MAILMAX", 0), said.get("RCPTMAX", 0), said.get("RCPTDOMAINMAX", 0))
 
 
 def needs_utf8(mail: Mail) -> bool:

@@ -210,6 +210,24 @@ class OwnSender(Policy):
             raise MailError("Sender address is not yours", code=553, enhanced="5.7.1")
 
 
+class Hold(Policy):
+    """How long a user may have a message held back (RFC 4865, 4). A time that is over holds nothing."""
+
+    def __init__(self, settings: Any) -> None:
+        self._settings = settings
+
+    def on_sender(self, transaction: Transaction) -> None:
+        mail, now = transaction.mail, transaction.started
+        if mail.hold_for is None and mail.hold_until is None:
+            return
+        if mail.hold_for is not None and mail.hold_until is not None:
+            raise MailError("HOLDFOR or HOLDUNTIL, not both", code=501, enhanced="5.5.4")
+        release_at = now + mail.hold_for if mail.hold_for is not None else mail.hold_until or 0.0
+        if release_at > now + self._settings.now.limits.future_release:
+            raise MailError("Cannot be held as long as that", code=501, enhanced="5.5.4")
+        transaction.release_at = release_at
+
+
 class Complete(Policy):
     """The header a submitted message must have (RFC 6409, 8): one From that is the user's; Date, Message-ID
     and From are added where they are missing; Bcc goes, and a Sender that is not the user's."""

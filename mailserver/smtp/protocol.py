@@ -24,7 +24,7 @@ from mailserver.smtp.engine import SmtpEngine
 from mailserver.smtp.extensions import Options
 from mailserver.smtp.login import LogIn
 from mailserver.smtp.loop import Loop
-from mailserver.smtp.policy import ask, edit_binary
+from mailserver.smtp.policy import MAX_HEADER, ask, edit_binary
 from mailserver.smtp.transaction import Transaction
 from mailserver.smtp.transitions import IN_A_MESSAGE
 from mailserver.smtp.xclient import ALWAYS, WITH_LOG_IN, Told
@@ -114,10 +114,17 @@ class SmtpConnection(Loop):
         config, peer = factory.settings.now, self.peer
         self._config = config
         log_in = factory.rules.log_in and not self.sender.user
+        # As late as that, told by the hour: what is offered to many clients is worked out once.
+        hold = int(config.limits.future_release) if factory.rules.log_in and self.sender.user else 0
         mechanisms = tuple(factory.authenticator.mechanisms(peer)) if log_in else ()
         return Options(
             config.hostname,
             max_size=config.limits.message_size,
+            recipients=config.limits.recipients,
+            transactions=config.limits.transactions,
+            hold=hold,
+            hold_until=int(factory.clock() + hold) // 3600 * 3600 if hold else 0,
+            secure=bool(peer.tls),
             starttls=factory.tls is not None and not peer.tls,
             mechanisms=mechanisms,
             needs_tls=log_in and not mechanisms and not peer.tls,
@@ -276,7 +283,7 @@ class SmtpConnection(Loop):
     def _accept_message(self, result: object, transaction: Transaction, body: Body) -> Deferred[Any]:
         factory = self.factory
         now = factory.clock()
-        envelope = transaction.envelope(now)
+        envelope = transaction.envelope(now, body.head(MAX_HEADER))
         trace = transaction.received_field(factory.settings.now.hostname, now)
         if factory.rules.dialect.each:
             each: Deferred[Any] = factory.acceptor.accept_each(envelope, trace, body)

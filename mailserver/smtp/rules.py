@@ -13,6 +13,7 @@ from mailserver.smtp.dialects import LMTP, SMTP, Dialect
 from mailserver.smtp.policy import (
     Complete,
     FreeSpace,
+    Hold,
     Limits,
     LocalOnly,
     LogInFirst,
@@ -70,6 +71,7 @@ def submission(
         (
             LogInFirst(),
             OwnSender(),
+            Hold(settings),
             FreeSpace(settings, clock),
             NoRelay(router),
             Limits(settings),

@@ -32,6 +32,7 @@ from mailserver.smtp.client_values import (
     State,
     TransactionDone,
 )
+from mailserver.smtp.parameters import Limits, read_limits
 from mailserver.wire.dots import DotStuffer
 
 CONNECT_SECONDS = 30.0
@@ -90,6 +91,7 @@ class Sender(Protocol):
         self.connector: Any = None
         self.closed = False
         self.sent = 0  # transactions
+        self.domains: set[str] = set()  # of recipients
         self.on_close: Callable[[Sender], None] | None = None
         self._tls = tls
         self._reactor = reactor
@@ -107,6 +109,26 @@ class Sender(Protocol):
     def usable(self) -> bool:
         """Can a transaction be started?"""
         return not self.closed and self.engine.usable
+
+    @property
+    def limits(self) -> Limits:
+        """What the server will refuse beyond (RFC 9422)."""
+        return read_limits(self.engine.extensions.get("LIMITS", ""))
+
+    @property
+    def spent(self) -> bool:
+        """The server takes no further transaction in this session."""
+        return 0 < self.limits.transactions <= self.sent
+
+    def takes_domain(self, domain: str) -> bool:
+        """Will the server have recipients of this domain, after those it had (RFC 9422, 4.3)?"""
+        most = self.limits.domains
+        return not most or domain in self.domains or len(self.domains) < most
+
+    @property
+    def requires_tls(self) -> bool:
+        """Does the server promise to pass REQUIRETLS on (RFC 8689)?"""
+        return "REQUIRETLS" in self.engine.extensions
 
     @property
     def takes_binary(self) -> bool:
@@ -133,6 +155,7 @@ class Sender(Protocol):
         self._outcome = outcome
         self._source = source
         self.sent += 1
+        self.domains.update(address.rpartition("@")[2].lower() for address in mail.recipients)
         self.engine.transact(mail)
         self._run()
         return outcome

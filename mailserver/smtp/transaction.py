@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from attrs import Factory, define
@@ -12,6 +13,7 @@ from attrs import Factory, define
 from mailserver.errors import MailError
 from mailserver.interfaces import Envelope, Peer, Recipient
 from mailserver.message import trace
+from mailserver.message.headers import Headers
 from mailserver.smtp.commands import Mail
 
 LOGGED_RECIPIENTS = 100
@@ -29,13 +31,14 @@ class Transaction:
     mail: Mail
     started: float  # seconds since the epoch
     recipients: list[Recipient] = Factory(list)
+    release_at: float = 0.0  # not sent before that (RFC 4865)
 
     @property
     def reverse_path(self) -> str:
         return self.mail.reverse_path
 
-    def envelope(self, received_at: float) -> Envelope:
-        """The envelope once the message is whole."""
+    def envelope(self, received_at: float, head: bytes) -> Envelope:
+        """The envelope once the message is whole; `head` has its header."""
         mail = self.mail
         return Envelope(
             id=self.id,
@@ -49,7 +52,19 @@ class Transaction:
             body_type=mail.body,
             ret=mail.ret,
             envid=mail.envid,
+            release_at=self.release_at,
+            hold=self._hold,
+            require_tls=True if mail.require_tls else tls_wish(head),
         )
+
+    @property
+    def _hold(self) -> str:
+        """As reports tell it (RFC 4865, 6)."""
+        if self.mail.hold_for is not None:
+            return f"for;{self.mail.hold_for}"
+        if self.mail.hold_until is not None:
+            return f"until;{datetime.fromtimestamp(self.mail.hold_until, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return ""
 
     def received_field(self, hostname: str, when: float) -> bytes:
         """Our Received field; it names the recipient only where there is no other."""
@@ -85,3 +100,12 @@ class Transaction:
         if len(addresses) < len(self.recipients):
             addresses.append(f"… {len(self.recipients)} in all")
         return ",".join(addresses)
+
+
+def tls_wish(head: bytes) -> bool | None:
+    """False for a header that says "TLS-Required: No" (RFC 8689, 3): the sender rather has the message read
+    than kept back. None where nothing is said."""
+    if b"\ntls-required:" not in head.lower() and head[:13].lower() != b"tls-required:":
+        return None
+    values = Headers(head).get_all(b"tls-required")
+    return False if [value.lower() for value in values] == [b"no"] else None

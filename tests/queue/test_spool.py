@@ -20,6 +20,12 @@ from tests.queue.scene import message
 
 FAR = Lane("far.example", "a@example.org")
 
+BEFORE_VERSION_3 = """
+    DROP INDEX messages_waiting; CREATE INDEX messages_received ON messages (received_at);
+    ALTER TABLE messages DROP COLUMN require_tls; ALTER TABLE messages DROP COLUMN hold;
+    ALTER TABLE messages DROP COLUMN release_at; ALTER TABLE messages DROP COLUMN waits_since;
+"""
+
 
 class SpoolTests(TestCase):
     def setUp(self) -> None:
@@ -155,6 +161,22 @@ class DamageTests(TestCase):
             self.assertEqual((folder / "queue.sqlite").read_bytes(), content, "left as it was")
             self.assertRaises(DatabaseDamaged, spool.open)
 
+    def test_a_database_of_the_second_version_is_brought_up_to_date(self) -> None:
+        folder = Path(self.mktemp()).absolute()
+        spool = Spool(folder, reactor, threaded=False)
+        spool.open()
+        new = message("b@far.example", id="old", at=1000.0)
+        spool.enqueue(new.envelope, new.trace, new.body, new.targets)
+        spool.close()
+        connection = sqlite3.connect(folder / "queue.sqlite")
+        connection.executescript(f"{BEFORE_VERSION_3} PRAGMA user_version = 2;")
+        connection.close()
+        again = Spool(folder, reactor, threaded=False)
+        again.open()
+        self.addCleanup(again.close)
+        (job,) = self.successResultOf(again.take_old(2000.0, 2000.0, 10))
+        self.assertEqual(job.message.envelope.id, "old")
+
     def test_a_database_of_a_later_version(self) -> None:
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
@@ -175,7 +197,8 @@ class DamageTests(TestCase):
         spool.close()
         connection = sqlite3.connect(folder / "queue.sqlite")
         connection.executescript(
-            "DROP TABLE senders; DROP INDEX recipients_due; ALTER TABLE recipients DROP COLUMN sender;"
+            f"{BEFORE_VERSION_3} DROP TABLE senders; DROP INDEX recipients_due;"
+            "ALTER TABLE recipients DROP COLUMN sender;"
             "CREATE INDEX recipients_due ON recipients (domain, next_try) WHERE state = 0;"
             "PRAGMA user_version = 1;"
         )

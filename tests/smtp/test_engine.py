@@ -39,6 +39,7 @@ class DialogTests(SynchronousTestCase):
                 "250-BINARYMIME",
                 "250-SMTPUTF8",
                 "250-DSN",
+                "250-LIMITS RCPTMAX=1000",
                 "250 STARTTLS",
             ],
         )
