@@ -5,6 +5,7 @@
 # make crash     kill the server 200 times during a load (KILLS=N for another number)
 # make faults    each system call of deliveries, IMAP, POP3 and the queue fails, once and for long; and power cuts
 #                at every moment (some twenty minutes)
+# make soak      two hundred clients for ten minutes: memory and descriptors must stay where they were (SECS=N)
 # make model     ten random IMAP sessions at a time against a model, for 600 seconds (SECS=N for another time)
 # make fuzz      fuzz all that reads what strangers send, 600 seconds a target (SECS=N; TARGET=imap for one)
 # make bench     this server beside Debian's Postfix and Dovecot, which have to be installed; as root
@@ -31,7 +32,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test node crash faults fuzz bench bench-smtp bench-imap compare lint coverage coverage-report clean model
+.PHONY: help run test node crash soak faults fuzz bench bench-smtp bench-imap compare lint coverage coverage-report clean model
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -77,6 +78,9 @@ crash: $(VENV)/.test
 
 faults: $(VENV)/.test
 	$(BIN)/python -m tests.faults
+
+soak: $(VENV)/.test
+	$(BIN)/python -m tests.soak $(SECS)
 
 model: $(VENV)/.test
 	$(BIN)/python -m tests.imap.model $(SECS)

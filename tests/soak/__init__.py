@@ -1,0 +1,1 @@
+"""Ten minutes of two hundred clients: `make soak`."""
