@@ -7,7 +7,7 @@ whole mailbox again and again would else find that the end has driven out the be
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 _EACH = 150  # octets that a value takes besides its own
 
@@ -50,12 +50,15 @@ class Kept:
             oldest, _ = self._items.popitem(last=False)
             self._size -= self._sizes.pop(oldest)
 
-    def forget(self, mailbox: int, uid: int | None = None) -> None:
-        """A message whose file changed, or all of a mailbox."""
+    def forget(self, mailbox: int, uids: Collection[int] | None = None) -> None:
+        """Messages that are gone or whose files changed, or all of a mailbox."""
         for key in [key for key in self._items if key[0] == mailbox]:
-            if uid is None:
+            if uids is None:
                 del self._items[key]
                 self._size -= self._sizes.pop(key)
-            elif (value := self._items[key].pop(uid, None)) is not None:
-                self._sizes[key] -= len(value) + _EACH
-                self._size -= len(value) + _EACH
+                continue
+            values = self._items[key]
+            gone = [value for uid in uids if (value := values.pop(uid, None)) is not None]
+            size = sum(map(len, gone)) + _EACH * len(gone)
+            self._sizes[key] -= size
+            self._size -= size

@@ -188,13 +188,15 @@ class Mailbox(Arrays):
             self.rename(uid, name)
         if change.resized is not None:
             self.resize(*change.resized)
-            self._store.kept.forget(id(self), change.resized[0])
+            self._store.kept.forget(id(self), (change.resized[0],))
             self.derived.clear()
         changed = self._not_here(change) if change.caught_up else change.changed
         if not changed:
             self._raise_modseq(change.modseq)
         # What is told of flags is told with the MODSEQ: a client takes it that nothing else is missing then.
         removed = change.removed if change.left is None else self._not_in(change.left)
+        if removed:
+            self._store.kept.forget(id(self), removed)
         if removed and self.take_out(removed):
             self._tell("messages_removed", list(removed), change.by)
         if changed:

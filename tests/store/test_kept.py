@@ -22,3 +22,13 @@ def test_what_was_not_used_for_long_goes_first() -> None:
     kept.get(1, "ENVELOPE", [1])
     kept.put(3, "ENVELOPE", [1], [b"x" * 1_000])
     assert [kept.get(mailbox, "ENVELOPE", [1]) is not None for mailbox in (1, 2, 3)] == [True, False, True]
+
+
+def test_messages_that_are_gone_make_room_for_others() -> None:
+    """However long a mailbox stays open, with mail that comes and goes."""
+    kept = Kept(10_000)
+    for uid in range(1, 1_001):
+        kept.put(1, "ENVELOPE", [uid], [b"x" * 500])
+        assert kept.get(1, "ENVELOPE", [uid]) == [b"x" * 500]
+        kept.forget(1, [uid])
+        assert kept.get(1, "ENVELOPE", [uid]) is None
