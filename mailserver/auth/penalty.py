@@ -55,7 +55,8 @@ class Penalties:
         if not self._networks and not self._names:
             return 0.0
         found = (self._networks.get(network_of(ip)), self._names.get(_key(name)))
-        return max(0.0, *(entry.until - self._clock() for entry in found if entry is not None), 0.0)
+        now = self._clock()
+        return max(0.0, max((entry.until - now for entry in found if entry is not None), default=0.0))
 
     def failed(self, ip: str, started: float, name: str = "") -> float:
         """Count a failure of an attempt that was begun at `started`; seconds until it may be answered.

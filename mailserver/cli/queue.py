@@ -14,7 +14,7 @@ import click
 
 from mailserver.cli.common import config_option, fail, json_option, load_or_exit, print_json
 from mailserver.errors import MailError
-from mailserver.queue import database, operate, poison
+from mailserver.queue import operate, poison, schema
 from mailserver.queue.kick import kick
 from mailserver.queue.operate import Queued, Selection, UnknownMessage
 from mailserver.queue.poison import Aside
@@ -155,12 +155,12 @@ def opened(config: Path, missing_ok: bool = False) -> Iterator[tuple[Path, Any]]
     queue_dir = load_or_exit(config).config.queue_dir
     connection = None
     try:
-        connection, _ = database.connect(queue_dir, create=False)
+        connection, _ = schema.connect(queue_dir, create=False)
     except FileNotFoundError:
         if not missing_ok:
             fail(f"there is no queue in {queue_dir} yet")
-    except (sqlite3.Error, database.DatabaseDamaged, OSError) as error:
-        fail(f"{queue_dir / database.NAME} cannot be opened: {error}")
+    except (sqlite3.Error, schema.DatabaseDamaged, OSError) as error:
+        fail(f"{queue_dir / schema.NAME} cannot be opened: {error}")
     try:
         yield queue_dir, connection
     except UnknownMessage as error:

@@ -58,7 +58,7 @@ class Acceptor:
         else:
             taken = self._deliver(envelope, trace, body, pairs)
         if lists:
-            head = trace + body.head(HEAD).replace(b"\r\n", b"\n")
+            head = _quoted(trace, body)
             taken.addCallback(lambda _: self._report_lists(envelope, head, lists))
         return taken.addBoth(_discard, body)
 
@@ -97,7 +97,7 @@ class Acceptor:
             delivered = [target for target in targets if known[_key(target)] is None]
             ours = evolve(envelope, recipients=tuple(taken))
             self._tell(None, ours, body.size, delivered, self._reactor.seconds() - begun)
-            head = trace + body.head(HEAD).replace(b"\r\n", b"\n")
+            head = _quoted(trace, body)
             yield self._report_each(ours, head, taken)
         return answers
 
@@ -188,6 +188,11 @@ def _within(recipient: Recipient) -> Recipient:
     if not _expands(recipient):
         return recipient
     return evolve(recipient, notify=(recipient.notify - {"SUCCESS"}) or frozenset(("NEVER",)))
+
+
+def _quoted(trace: bytes, body: IMessageBody) -> bytes:
+    """What reports have of the message; they are text, though it be binary."""
+    return trace + body.head(HEAD).replace(b"\r\n", b"\n")
 
 
 def _key(target: Target) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from mailserver.net.allowance import Allowance
 from mailserver.net.channel import TlsChannel
 from mailserver.net.deflate import Deflated
 from mailserver.net.factory import ConnectionFactory
-from mailserver.net.timer import rearmed
+from mailserver.net.timer import disarm, rearmed
 
 HANDSHAKE_SECONDS = 30.0
 LINGER_SECONDS = 10.0  # how long a closed connection may take to swallow what was sent
@@ -326,9 +326,8 @@ class Connection(Protocol):
         self.output_drained()
 
     def _read_again(self) -> None:
-        unread, self._unread = self._unread, None
-        if unread is not None and unread.active():
-            unread.cancel()
+        disarm(self._unread)
+        self._unread = None
 
     def stopProducing(self) -> None:
         """The transport gives up on us; `connectionLost` follows."""

@@ -14,6 +14,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from mailserver.audit import Audit
 from mailserver.interfaces import Peer
+from mailserver.net.timer import disarm
 from mailserver.net.turns import Turns
 
 if TYPE_CHECKING:
@@ -207,12 +208,7 @@ class ConnectionFactory(Factory):
         gone: Deferred[None] = Deferred()
         self._all_gone.append(gone)
         timer = self.reactor.callLater(seconds, self._cut_off)
-
-        def done(result: None) -> None:
-            if timer.active():
-                timer.cancel()
-
-        return gone.addCallback(done)
+        return gone.addCallback(lambda _: disarm(timer))
 
     def _cut_off(self) -> None:
         for connection in list(self.connections):

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.net.factory import ConnectionFactory
+from mailserver.net.timer import disarm
 from mailserver.wire.networks import in_networks
 from mailserver.wire.proxy import BadHeader, HeaderReader
 
@@ -105,9 +106,8 @@ class Gate(Protocol):
         self.transport.abortConnection()
 
     def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
+        disarm(self._timer)
+        self._timer = None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_timer()

@@ -1,4 +1,4 @@
-"""The one timer of a connection."""
+"""Timers that are moved and stopped."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ def rearmed(
 ) -> IDelayedCall | None:
     """`timer` moved to so many seconds from now, or a new one that will call `passed`; None disarms it. To
     move one costs less than to cancel it and make another."""
-    if timer is None or not timer.active():
-        return None if seconds is None else reactor.callLater(seconds, passed)
     if seconds is None:
-        timer.cancel()
+        disarm(timer)
         return None
-    timer.reset(seconds)
+    if timer is not None and timer.active():
+        timer.reset(seconds)
+    else:
+        timer = reactor.callLater(seconds, passed)
     return timer
+
+
+def disarm(timer: IDelayedCall | None) -> None:
+    """It will not go off; harmless where it has, or where there is none."""
+    if timer is not None and timer.active():
+        timer.cancel()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from mailserver.interfaces import Envelope, Peer, Target
-from mailserver.queue.schema import NAME, SENDER, DatabaseDamaged, connect, transaction
+from mailserver.queue.schema import SENDER
 from mailserver.queue.values import (
     Lane,
     NewMessage,
@@ -20,8 +20,6 @@ from mailserver.queue.values import (
     sender_of,
     waits_since,
 )
-
-__all__ = ["NAME", "DatabaseDamaged", "connect", "transaction"]
 
 _MESSAGE = """INSERT INTO messages (name, file, offset, size, wire_size, eight_bit, checksum, reverse_path,
     helo, user, ip, port, tls, protocol, received_at, smtputf8, body_type, ret, envid, require_tls,

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from mailserver.errors import MailError
-from mailserver.queue import database
+from mailserver.queue import database, schema
 from mailserver.queue.files import MessageFiles, Poison
 from mailserver.queue.values import QueuedMessage, QueuedRecipient, State
 
@@ -96,7 +96,7 @@ def release(connection: sqlite3.Connection, selection: Selection, now: float) ->
 def remove(connection: sqlite3.Connection, queue_dir: Path, selection: Selection) -> int:
     """Forget messages; nobody is told."""
     files: list[str] = []
-    with database.transaction(connection):
+    with schema.transaction(connection):
         numbers = _numbers(connection, selection)
         for number in numbers:
             files += database.drop(connection, number)
@@ -108,7 +108,7 @@ def _update(
     connection: sqlite3.Connection, selection: Selection, change: str, where: str, *values: Any
 ) -> int:
     changed = 0
-    with database.transaction(connection):
+    with schema.transaction(connection):
         for number in _numbers(connection, selection):
             cursor = connection.execute(
                 f"UPDATE recipients SET {change} WHERE message = ? AND {where}", (*values, number)

@@ -15,7 +15,7 @@ from typing import Any
 from attrs import frozen
 from twisted.logger import Logger
 
-from mailserver.queue import database
+from mailserver.queue import database, schema
 from mailserver.queue.files import MessageFiles
 
 
@@ -45,7 +45,7 @@ class Quarantine:
         name = str(rows[0][1])
         self.log.error("queue: message {name} is set aside: {error}", name=name, error=str(error))
         self.keep(connection, number, rows[0], error)
-        with database.transaction(connection):
+        with schema.transaction(connection):
             files = database.drop(connection, number)
         self._files.remove(files)
 

@@ -25,7 +25,7 @@ from mailserver.errors import Busy, MailError, NoSpace, ServiceUnavailable, Temp
 from mailserver.group_commit import Crew
 from mailserver.instance import AlreadyRunning, InstanceLock
 from mailserver.interfaces import Clock, Envelope, IMessageBody, IQueue, Recipient, Target
-from mailserver.queue import database
+from mailserver.queue import database, schema
 from mailserver.queue.files import MessageFiles
 from mailserver.queue.poison import Quarantine
 from mailserver.queue.values import Job, Lane, NewMessage, QueuedRecipient, Taken, Verdict, sender_of
@@ -103,14 +103,14 @@ class Spool:
         self._lock.acquire()
         try:
             self._files.prepare()
-            self._database, fresh = database.connect(self.queue_dir)
+            self._database, fresh = schema.connect(self.queue_dir)
             if fresh:
                 durable.sync_dir(str(self.queue_dir))
             known = {row[0] for row in self._database.execute("SELECT DISTINCT file FROM messages")}
             swept = self._files.sweep(known, fresh)
         except sqlite3.Error as error:
             self._shut()
-            raise database.DatabaseDamaged(f"{self.queue_dir / database.NAME}: {error}") from error
+            raise schema.DatabaseDamaged(f"{self.queue_dir / schema.NAME}: {error}") from error
         except BaseException:
             self._shut()
             raise
@@ -120,7 +120,7 @@ class Spool:
     def join(self) -> None:
         """[disk] Instead of `open`, where another process has prepared it: mail can be entered from now on,
         and read once `lead` was granted."""
-        self._database, _ = database.connect(self.queue_dir, create=False)
+        self._database, _ = schema.connect(self.queue_dir, create=False)
         self._begin()
 
     def lead(self) -> bool:
@@ -327,7 +327,7 @@ class Spool:
         finished: list[str] = []
         now = self._clock()
         try:
-            with database.transaction(self._database):
+            with schema.transaction(self._database):
                 for operation in writers:
                     for message, place in zip(
                         operation.messages, places.get(id(operation), ()), strict=False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from mailserver.delivery.body import Body
 from mailserver.errors import MailError, ServiceUnavailable
 from mailserver.interfaces import Peer
 from mailserver.net.connection import Connection
+from mailserver.net.timer import disarm
 from mailserver.smtp import events
 from mailserver.smtp.engine import SmtpEngine
 
@@ -20,7 +22,7 @@ MAX_WAITING = 64 * 1024  # octets that wait behind an open question before readi
 EVENTS_AT_ONCE = 100  # then other connections have their turn
 
 
-class Loop(Connection):
+class Loop(Connection, ABC):
     """Subclasses make the `engine`, and give `_handle`, `_arm` and `_went_wrong`."""
 
     engine: SmtpEngine
@@ -32,17 +34,17 @@ class Loop(Connection):
         self._body: Body | None = None  # of the message that is coming in
         self._later: IDelayedCall | None = None
 
+    @abstractmethod
     def _handle(self, event: events.Event) -> None:
         """One event of the engine."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _arm(self) -> None:
         """The client has shown a sign of life: its time begins anew."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _went_wrong(self, failure: Failure) -> None:
         """What was to answer a question has failed."""
-        raise NotImplementedError
 
     def _run(self) -> None:
         """Handle what the engine has, send what it says, until it needs bytes or an answer."""
@@ -85,9 +87,8 @@ class Loop(Connection):
         self._run()
 
     def _cancel_later(self) -> None:
-        later, self._later = self._later, None
-        if later is not None and later.active():
-            later.cancel()
+        disarm(self._later)
+        self._later = None
 
     def _answered(self) -> None:
         """A question was answered: the engine goes on."""

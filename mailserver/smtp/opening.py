@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from abc import ABC, abstractmethod
 from collections import deque
 
 from mailserver.smtp.answers import Reply, ReplyParser, local_reply
@@ -12,7 +13,7 @@ from mailserver.smtp.client_values import ClientOptions, Event, Ready, StartTls,
 _KEYWORD_END = re.compile("[ =]")  # "AUTH=LOGIN" is older than RFC 4954
 
 
-class Opening:
+class Opening(ABC):
     """The base of the client engine, from the greeting to READY.
 
     extensions: what the server announced, by keyword
@@ -30,9 +31,9 @@ class Opening:
         self._out: list[bytes] = []
         self._login: deque[bytes] = deque()
 
+    @abstractmethod
     def failed(self, reply: Reply) -> None:
         """The session is over before its time."""
-        raise NotImplementedError
 
     def _send(self, line: bytes) -> None:
         self._out.append(line + b"\r\n")
@@ -59,9 +60,8 @@ class Opening:
         elif reply.permanent and not self.options.lmtp:  # RFC 5321, 3.2: an old server
             self.state = State.HELO
             self._send(b"HELO " + self.options.hostname.encode("ascii", "replace"))
-        elif (
-            self.options.lmtp
-        ):  # most likely an SMTP server: the administrator's to repair, so the mail waits
+        elif self.options.lmtp:
+            # Most likely an SMTP server: the administrator's to repair, so the mail waits.
             self.failed(unexpected(reply, "LHLO"))
         else:
             self.failed(reply)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -50,6 +51,7 @@ class Limits:
     domains: int = 0  # RCPTDOMAINMAX, of a session
 
 
+@lru_cache(maxsize=256)
 def read_limits(text: str) -> Limits:
     """The parameters of LIMITS; what is not understood is passed over (RFC 9422, 3)."""
     said: dict[str, int] = {}

@@ -41,9 +41,8 @@ def mx(
     filters: Sequence[Policy] = (),
 ) -> Service:
     """Mail from anyone for local users."""
-    return Service(
-        False, (FreeSpace(settings, clock), NoRelay(router), Limits(settings), Quota(quota), *filters)
-    )
+    policies = FreeSpace(settings, clock), NoRelay(router), Limits(settings), Quota(quota)
+    return Service(False, (*policies, *filters))
 
 
 def lmtp(

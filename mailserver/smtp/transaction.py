@@ -105,7 +105,9 @@ class Transaction:
 def tls_wish(head: bytes) -> bool | None:
     """False for a header that says "TLS-Required: No" (RFC 8689, 3): the sender rather has the message read
     than kept back. None where nothing is said."""
-    if b"\ntls-required:" not in head.lower() and head[:13].lower() != b"tls-required:":
+    ends = [end for end in (head.find(b"\n\n"), head.find(b"\n\r\n")) if end >= 0]
+    header = b"\n" + (head[: min(ends)] if ends else head).lower()
+    if b"\ntls-required:" not in header:
         return None
     values = Headers(head).get_all(b"tls-required")
     return False if [value.lower() for value in values] == [b"no"] else None

@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from mailserver.interfaces import Peer
 from mailserver.smtp.commands import CommandError, bad_arguments
 from mailserver.smtp.extensions import from_xtext
+from mailserver.wire.networks import unmapped
 
 UNKNOWN = "0.0.0.0"  # noqa: S104  (an address that nobody has)
 ALWAYS = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "DESTADDR", "DESTPORT")
@@ -92,7 +93,7 @@ def _address(text: str) -> str:
         raise ValueError from None
     if address.scope_id:
         raise ValueError
-    return str(address.ipv4_mapped or address)
+    return str(unmapped(address))
 
 
 def _port(text: str) -> str:

@@ -33,6 +33,7 @@ FILE = "mailserver-index.sqlite"
 DAMAGED = "mailserver-index.damaged"
 EXPUNGED_KEPT = 10_000  # UIDs that are remembered for each folder at least; twice as many at most
 _LOG = 4 << 20  # octets of a log that is large
+_SOME = 50  # rows that are changed before the log is looked at again
 _BRIEFLY, _PATIENTLY = 100, 30_000  # milliseconds to wait for others
 _CHECKED = 64 << 20  # a larger database is not checked as a whole when it is opened
 
@@ -118,7 +119,7 @@ class Index(RenderedTables):
         """Once the log is large it goes into the database. Not by SQLite itself, at the end of whatever
         commit it is, for this syncs; and with the first page of the next log, which is synced as well."""
         changes = self._db.total_changes
-        if changes == self._looked:
+        if changes - self._looked < _SOME:
             return
         self._looked = changes
         with suppress(OSError):

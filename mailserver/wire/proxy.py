@@ -12,6 +12,8 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from attrs import frozen
 
+from mailserver.wire.networks import unmapped
+
 V1 = b"PROXY "
 V2 = b"\r\n\r\n\x00\r\nQUIT\n"
 MAX_V1 = 107  # octets with CRLF (2.1)
@@ -93,11 +95,9 @@ class HeaderReader:
         if match is None:
             raise BadHeader("not a PROXY line")
         family, source, destination, *ports = (part.decode("ascii") for part in match.groups())
-        read = _ipv4 if family == "4" else _ipv6
-        return Header(
-            Addresses(read(source), _port(ports[0]), read(destination), _port(ports[1])),
-            rest,
-        )
+        kind = IPv4Address if family == "4" else IPv6Address
+        ends = _address(kind, source), _address(kind, destination)
+        return Header(Addresses(ends[0], _port(ports[0]), ends[1], _port(ports[1])), rest)
 
     # --- version 2 --------------------------------------------------------------------------------
 
@@ -130,29 +130,16 @@ def _binary(kind: int, block: bytes) -> Addresses | None:
     source, destination = block[:size], block[size : 2 * size]
     read = IPv4Address if kind == _INET else IPv6Address
     return Addresses(
-        _plain(read(source)),
+        str(unmapped(read(source))),
         int.from_bytes(ports[:2], "big"),
-        _plain(read(destination)),
+        str(unmapped(read(destination))),
         int.from_bytes(ports[2:], "big"),
     )
 
 
-def _plain(address: IPv4Address | IPv6Address) -> str:
-    """An IPv4 address that stands in an IPv6 one is that."""
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)
-
-
-def _ipv4(text: str) -> str:
+def _address(kind: type[IPv4Address] | type[IPv6Address], text: str) -> str:
     try:
-        return _plain(IPv4Address(text))
-    except AddressValueError:
-        raise BadHeader("a PROXY line with a bad address") from None
-
-
-def _ipv6(text: str) -> str:
-    try:
-        return _plain(IPv6Address(text))
+        return str(unmapped(kind(text)))
     except AddressValueError:
         raise BadHeader("a PROXY line with a bad address") from None
 

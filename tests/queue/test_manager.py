@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail
 
 from mailserver import durable
 from mailserver.errors import NoSpace, OverQuota, TemporaryFailure
-from mailserver.queue import database
+from mailserver.queue import schema
 from mailserver.queue.values import State
 from tests.queue.scene import DOWN, HEADER, LATER, NO, OK, QueueTestCase, message
 
@@ -306,7 +306,7 @@ class CrashTests(QueueTestCase):
 
     def damage(self) -> None:
         """Truncated, zeroed, gone, rows that make no sense."""
-        connection, _ = database.connect(self.folder)
+        connection, _ = schema.connect(self.folder)
         self.addCleanup(connection.close)
         files = [row[0] for row in connection.execute("SELECT file FROM messages ORDER BY id")]
         paths = [self.folder / "messages" / name for name in files]

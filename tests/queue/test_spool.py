@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from mailserver import durable
 from mailserver.errors import NoSpace, ServiceUnavailable
 from mailserver.instance import AlreadyRunning
-from mailserver.queue.database import DatabaseDamaged
+from mailserver.queue.schema import DatabaseDamaged
 from mailserver.queue.spool import Spool
 from mailserver.queue.values import Lane, State, Verdict
 from tests.queue.scene import message

@@ -314,9 +314,8 @@ class RowSender:
                 self.unknown += 1
             finally:
                 file.close()
-            if (
-                self._waiting == 0 or self._produced >= self._turn
-            ):  # a slice has just left, or much was looked at
+            # A slice has just left, or much was looked at.
+            if self._waiting == 0 or self._produced >= self._turn:
                 await self._rest()
 
     def _put_contents(self, head: bytes, data: bytes) -> None:
