@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from bench import messages
 from bench.servers import RELAYED, SEARCH_PATH, wait_port
 from bench.wire import Smtp
-from bench.workloads import Meter, Result, in_parallel
+from bench.workloads import Meter, Result, send_many
 
 SINK = shutil.which("smtp-sink", path=SEARCH_PATH)
 
@@ -57,21 +57,13 @@ def relay_out(server: Any, scale: float) -> Iterator[Result]:
     if SINK is None:
         print("no smtp-sink (apt-get install postfix): relaying is not measured")
         return
-    count, clients = max(64, int(3000 * scale)), 16
+    count = max(64, int(3000 * scale))
     text = messages.sized(4096) + b".\r\n"
-
-    def work(k: int, ready: Callable[[], None]) -> None:
-        client = Smtp(server.smtp)
-        ready()
-        for i in range(k, count, clients):
-            client.message(f"someone{i}@{RELAYED}".encode(), text)
-        client.quit()
-
     with sink(server) as target:
         Smtp(server.smtp).message(f"first@{RELAYED}".encode(), text)
         wait_for(target, 1)
         with Meter(server) as meter:
-            in_parallel(clients, work)
+            send_many(server, count, lambda i: f"someone{i}@{RELAYED}")
             wait_for(target, 1 + count)
         yield Result("relay, in and out", count / meter.seconds, "msg/s", "more")
         yield Result("relay, server CPU", meter.cpu / count * 1000, "ms/msg", "less")

@@ -85,23 +85,29 @@ def count_files(paths: list[Path]) -> int:
     )
 
 
-def smtp_in(server: Any, scale: float) -> Iterator[Result]:
-    """4 KiB messages over 16 connections until each is durable and visible in its mailbox."""
-    count, clients = max(64, int(3000 * scale)), 16
-    text = messages.sized(4096) + b".\r\n"
-    paths = [server.maildir(user) for user in USERS]
-    before = count_files(paths)
+def send_many(server: Any, count: int, recipient: Callable[[int], str]) -> None:
+    """4 KiB messages over 16 connections, each to its recipient by number."""
+    clients, text = 16, messages.sized(4096) + b".\r\n"
 
     def work(k: int, ready: Callable[[], None]) -> None:
         client = Smtp(server.smtp)
         ready()
         for i in range(k, count, clients):
-            client.message(f"{USERS[i % 90]}@{DOMAIN}".encode(), text)
+            client.message(recipient(i).encode(), text)
         client.quit()
+
+    in_parallel(clients, work)
+
+
+def smtp_in(server: Any, scale: float) -> Iterator[Result]:
+    """4 KiB messages over 16 connections until each is durable and visible in its mailbox."""
+    count = max(64, int(3000 * scale))
+    paths = [server.maildir(user) for user in USERS]
+    before = count_files(paths)
 
     with Meter(server) as meter:
         began = time.monotonic()
-        in_parallel(clients, work)
+        send_many(server, count, lambda i: f"{USERS[i % 90]}@{DOMAIN}")
         accepted = time.monotonic() - began
         while count_files(paths) < before + count:
             if time.monotonic() > began + 300:

@@ -14,7 +14,6 @@ import pytest
 from mailserver import durable
 from mailserver.durable import Calls, Exists, Missing
 from mailserver.errors import NoSpace, TemporaryFailure
-from mailserver.overlapped import overlapped
 
 
 @pytest.fixture(autouse=True)
@@ -95,43 +94,6 @@ def test_F4_a_failed_fsync_is_not_tried_again(tmp_path: Path) -> None:
     with pytest.raises(TemporaryFailure):
         durable.write_file_atomic(str(tmp_path / "a"), b"x")
     assert len(tries) == 1
-
-
-def test_many_files_are_synced_in_one_call_and_each_has_its_outcome(tmp_path: Path) -> None:
-    by = overlapped()
-    if by is None:
-        pytest.skip("no asynchronous I/O here")
-    files = [durable.write_new(str(tmp_path / str(number)), [b"x"]) for number in range(150)]
-    pipe, other_end = os.pipe()  # cannot be synced
-    folder = durable.open_dir(str(tmp_path))
-    descriptors = [*files[:70], pipe, *files[70:], folder]
-    outcomes = durable.sync_side_by_side(descriptors, by)
-    by.close()
-    assert [number for number, outcome in enumerate(outcomes) if outcome is not None] == [70]
-    assert isinstance(outcomes[70], TemporaryFailure)
-    for fd in (*files, pipe, other_end, folder):
-        os.close(fd)
-    by.close()
-
-
-def test_F4_a_failed_fsync_of_many_is_the_failure_of_that_file_only(tmp_path: Path) -> None:
-    files = [durable.write_new(str(tmp_path / str(number)), [b"x"]) for number in range(3)]
-
-    def fsync(fd: int) -> None:
-        if fd == files[1]:
-            raise OSError(errno.ENOSPC, "full")
-
-    durable.calls.fsync = fsync
-    by = overlapped()
-    if by is None:
-        pytest.skip("no asynchronous I/O here")
-    assert [type(outcome) for outcome in durable.sync_side_by_side(files, by)] == [
-        type(None),
-        NoSpace,
-        type(None),
-    ]
-    for fd in files:
-        os.close(fd)
 
 
 def test_leftover_of_a_crash_does_not_block(tmp_path: Path) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from attrs import define, field
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.trial import unittest
 
 from mailserver import durable
-from mailserver.errors import Busy, ServiceUnavailable, TemporaryFailure
+from mailserver.errors import Busy, NoSpace, ServiceUnavailable, TemporaryFailure
 from mailserver.group_commit import Committing, Crew, GroupWriter, _Submission, run_batch
 from mailserver.threads import Inbox
 from tests.helpers.threads import ImmediateWriter, immediate_inbox
@@ -136,3 +138,38 @@ class GroupWriterTests(unittest.TestCase):
         writer = ImmediateWriter(immediate_inbox())
         writer.start()
         self.failureResultOf(writer.submit(FileJob(self.place, "a")), TemporaryFailure)
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    """With what the system has for many fsyncs: one call, or threads."""
+    crew = Crew(2)
+    crew.start()
+    yield crew
+    crew.stop()
+
+
+def test_many_files_are_synced_at_once_and_each_has_its_outcome(tmp_path: Path, crew: Crew) -> None:
+    files = [durable.write_new(str(tmp_path / str(number)), [b"x"]) for number in range(150)]
+    pipe, other_end = os.pipe()  # cannot be synced
+    folder = durable.open_dir(str(tmp_path))
+    outcomes = crew.sync([*files[:70], pipe, *files[70:], folder])
+    assert [number for number, outcome in enumerate(outcomes) if outcome is not None] == [70]
+    assert isinstance(outcomes[70], TemporaryFailure)
+    for fd in (*files, pipe, other_end, folder):
+        os.close(fd)
+
+
+def test_F4_a_failed_fsync_of_many_is_the_failure_of_that_file_only(
+    tmp_path: Path, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [durable.write_new(str(tmp_path / str(number)), [b"x"]) for number in range(3)]
+
+    def fsync(fd: int) -> None:
+        if fd == files[1]:
+            raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(durable.calls, "fsync", fsync)
+    assert [type(outcome) for outcome in crew.sync(files)] == [type(None), NoSpace, type(None)]
+    for fd in files:
+        os.close(fd)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 from mailserver.errors import CannotName
 from mailserver.store import maildir
 from mailserver.store.maildir import NameMaker, directory_of, folder_of, parse
+from tests.helpers.names import check_directory
 
 
 def test_a_name_of_ours_is_read_back() -> None:
@@ -117,13 +116,7 @@ def test_I1_names_that_are_refused(name: str) -> None:
 
 @given(st.text(max_size=40))
 def test_I1_one_name_one_directory_inside_the_account(name: str) -> None:
-    try:
-        directory = directory_of(name)
-    except CannotName:
-        return
-    assert "/" not in directory and "\0" not in directory and directory.isascii()
-    assert directory == "" or os.path.normpath(f"/mail/{directory}") == f"/mail/{directory}"
-    assert folder_of(directory) == maildir.normal_name(name)
+    check_directory(name)
 
 
 @pytest.mark.parametrize(

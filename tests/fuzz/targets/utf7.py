@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from mailserver.errors import CannotName
-from mailserver.store.maildir import directory_of, folder_of, normal_name
 from mailserver.wire.utf7 import decode, encode
+from tests.helpers.names import check_directory
 
 TOKENS = [
     b"&-",
@@ -38,7 +36,7 @@ def check(data: bytes) -> None:
         return
     assert encoded.isascii()
     assert decode(encoded) == text
-    _directory(text)
+    check_directory(text)
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -47,14 +45,3 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _directory(name: str) -> None:
-    """One directory for each name, inside of the account, and one name for each directory."""
-    try:
-        directory = directory_of(name)
-    except CannotName:
-        return
-    assert "/" not in directory and "\0" not in directory and directory.isascii()
-    assert directory == "" or os.path.normpath(f"/mail/{directory}") == f"/mail/{directory}"
-    assert folder_of(directory) == normal_name(name)
