@@ -55,9 +55,10 @@ class Allowance:
         """The connection is this user's from here on. Raises TooManyOfUser; then it is nobody's."""
         self.log_out(counter)
         key = _key(user)
-        if counter.of(key) >= limits.connections_per_user:
-            raise TooManyOfUser
-        counter.join(key)
+        with counter.alone():
+            if counter.of(key) >= limits.connections_per_user:
+                raise TooManyOfUser
+            counter.join(key)
         self.user = user
 
     def log_out(self, counter: ConnectionCounter) -> None:

@@ -6,6 +6,7 @@ import ipaddress
 import resource
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -63,6 +64,10 @@ class ConnectionCounter:
     def ahead(self) -> int:
         """How many more connections this process has than the one of the server with the fewest."""
         return 0
+
+    def alone(self) -> AbstractContextManager[object]:
+        """Nobody else counts meanwhile: for who looks at a limit, and then takes a place under it."""
+        return nullcontext()
 
     def of(self, network: str) -> int:
         return self._per_network.get(network, 0)
@@ -151,14 +156,17 @@ class ConnectionFactory(Factory):
         )
         network = network_of(peer.ip)
         limits = self.settings.now.limits
-        used = self.counter.of(network)
-        full = self.counter.total >= limits.connections or self.counter.own >= room_for_connections()
-        if self.stopping or full or used >= limits.connections_per_ip:
+        with self.counter.alone():
+            used = self.counter.of(network)
+            full = self.counter.total >= limits.connections or self.counter.own >= room_for_connections()
+            taken = not (self.stopping or full or used >= limits.connections_per_ip)
+            if taken:
+                self.counter.add(network)
+        if not taken:
             self.audit.event("refused", service=self.service, ip=peer.ip, connections=used)
             return _Refused(b"" if self.implicit_tls else self.refusal(peer))
         connection = self.make(peer)
         connection.factory = self
-        self.counter.add(network)
         self.connections.add(connection)
         return connection
 
@@ -167,12 +175,15 @@ class ConnectionFactory(Factory):
         has too many."""
         network, before = network_of(peer.ip), network_of(connection.peer.ip)
         if network != before and connection in self.connections:
-            used = self.counter.of(network)
-            if used >= self.settings.now.limits.connections_per_ip:
+            with self.counter.alone():
+                used = self.counter.of(network)
+                taken = used < self.settings.now.limits.connections_per_ip
+                if taken:
+                    self.counter.leave(before)
+                    self.counter.join(network)
+            if not taken:
                 self.audit.event("refused", service=self.service, ip=peer.ip, connections=used)
                 return False
-            self.counter.leave(before)
-            self.counter.join(network)
         connection.peer = peer
         return True
 

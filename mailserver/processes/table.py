@@ -1,14 +1,18 @@
 """Numbers that all processes of a server see: the open connections of each, by network, by user and in all.
 
-A piece of memory without a lock. Each worker has a row and writes to that one only; it is emptied when the
-worker starts or has ended. Networks and users are hashed into the columns with a secret key, so two of them
-may share one, which nobody can bring about.
+A piece of memory. Each worker has a row and writes to that one only; it is emptied when the worker starts or
+has ended. Who takes a place under a limit has a lock while it looks and counts, or two workers would both
+take the last one; the kernel lets go of it when its process ends. Networks and users are hashed into the
+columns with a secret key, so two of them may share one, which nobody can bring about.
 """
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 
 from mailserver.net.factory import ConnectionCounter
@@ -43,6 +47,7 @@ class SharedCounter(ConnectionCounter):
         super().__init__()
         self._key = key
         self._memory = table.memory
+        self._lock = table.fd
         self._own = (number - 1) * _COLUMNS
         self._rows = [row * _COLUMNS for row in range(table.workers)]
         table.clear(number)
@@ -51,6 +56,14 @@ class SharedCounter(ConnectionCounter):
     def _column(self, network: str) -> int:
         digest = blake2b(network.encode("ascii", "replace"), key=self._key, digest_size=8).digest()
         return _NETWORKS + int.from_bytes(digest, "big") % (_COLUMNS - _NETWORKS)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        fcntl.lockf(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._lock, fcntl.LOCK_UN)
 
     @property
     def total(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib  # trial takes a module's "suppress" for its own
 import os
 import resource
 from typing import Any
@@ -234,6 +235,35 @@ def test_E9_users_count_over_all_processes() -> None:
     table.clear(1)
     places[2].log_in("alice@example.org", counters[1], limits)
     os.close(table.fd)
+
+
+def test_E9_two_processes_never_take_the_last_place_both() -> None:
+    """Each takes and leaves places for a moment; together they never have more than there are."""
+    limits = make_settings(limits={"connections_per_user": 1}).now.limits
+    table, (seen, told) = Table(2), os.pipe()
+
+    def most(number: int) -> int:
+        counter, place, found = SharedCounter(table, number, b"key"), Allowance(), 0
+        for _ in range(20_000):
+            with contextlib.suppress(TooManyOfUser):
+                place.log_in("alice@example.org", counter, limits)
+                found = max(found, counter.of("user alice@example.org"))
+                place.log_out(counter)
+        return found
+
+    children = []
+    for number in (1, 2):
+        if not (child := os.fork()):
+            try:
+                os.write(told, b"%d " % most(number))
+            finally:
+                os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    assert os.read(seen, 100).split() == [b"1", b"1"]
+    for fd in (table.fd, seen, told):
+        os.close(fd)
 
 
 def test_E9_one_connection_counts_once() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.helpers.server import Server, eventually
-from tests.processes.test_workers import TEXT, Client, deliver, pair, settings
+from tests.processes.test_workers import TEXT, Client, deliver, elsewhere, pair, settings
 
 BOB = "bob@example.org"
 
@@ -49,14 +49,8 @@ def ok(client: Client, line: str) -> list[bytes]:
 
 def others(server: Server, user: str, other: str) -> tuple[Client, Client]:
     """Sessions of two users on different workers."""
-    first, second = pair(server, user)
-    for _ in range(40):
-        client = Client(server, other)
-        if client.worker == second.worker:
-            second.logout()
-            return first, client
-        client.logout()
-    raise AssertionError("all sessions are on one worker")
+    first = Client(server, user)
+    return first, elsewhere(server, other, first)
 
 
 # --- NOTIFY ---------------------------------------------------------------------------------------

@@ -85,15 +85,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def pair(server: Server, user: str = "alice") -> tuple[Client, Client]:
     """Sessions on different workers, which a few connections bring about: the worker that has more of them
     leaves new ones to the other."""
-    first, others = Client(server, user), []
-    for _ in range(40):
-        others.append(Client(server, user))
-        if others[-1].worker != first.worker:
-            second = others.pop()
-            for client in others:
-                client.logout()
-            return first, second
-    raise AssertionError("all sessions are on one worker")
+    first = Client(server, user)
+    return first, elsewhere(server, user, first)
+
+
+def elsewhere(server: Server, user: str, first: Client) -> Client:
+    """A session that is not on the worker of `first`. What comes before it stays open till it is found."""
+    clients = [Client(server, user)]
+    while clients[-1].worker == first.worker:
+        assert len(clients) < 40, "all sessions are on one worker"
+        clients.append(Client(server, user))
+    found = clients.pop()
+    for client in clients:
+        client.logout()
+    return found
 
 
 def test_connections_are_shared_out(server: Server) -> None:
