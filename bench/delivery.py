@@ -19,10 +19,10 @@ from twisted.internet.defer import Deferred
 
 from mailserver.delivery.body import MemoryBody
 from mailserver.delivery.local import LocalDelivery
-from mailserver.group_commit import GroupWriter
+from mailserver.disk.group_commit import GroupWriter
+from mailserver.disk.threads import Inbox, OrderedPool
 from mailserver.interfaces import Envelope, Peer, Target
 from mailserver.store.store import MailStore
-from mailserver.threads import Inbox, OrderedPool
 from tests.helpers.settings import make_settings
 
 reactor: Any = _reactor

@@ -21,16 +21,16 @@ from twisted.logger import Logger
 from mailserver.config.load import Loaded
 from mailserver.config.watch import Settings
 from mailserver.errors import MailError
-from mailserver.instance import NAME, InstanceLock, hand_over, hand_over_sockets, new_run
 from mailserver.interfaces import Listener
 from mailserver.net.listen import close, hold
 from mailserver.processes.assignment import Assignment, Inherited
 from mailserver.processes.bus import make_pair, pack
+from mailserver.processes.instance import NAME, InstanceLock, hand_over, hand_over_sockets, new_run
 from mailserver.processes.supervisor import Child, Supervisor
 from mailserver.processes.table import Table
 from mailserver.processes.team import Team
 from mailserver.service import Parts, cannot_listen, claim, endpoints, log_ports, told
-from mailserver.tls import TlsContexts
+from mailserver.tls.server import TlsContexts
 
 
 class Master(Service):

@@ -26,7 +26,6 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailserver import durable
 from mailserver.audit import Audit
 from mailserver.auth.certificates import CertificateChecker
 from mailserver.auth.checkers import UsersChecker
@@ -36,7 +35,7 @@ from mailserver.auth.pool import HashPool
 from mailserver.auth.realm import Realm
 from mailserver.auth.tokens import TokenChecker
 from mailserver.auth.users import Directory
-from mailserver.collector import calm
+from mailserver.config.extensions import find_extension
 from mailserver.config.load import Loaded
 from mailserver.config.schema import Config
 from mailserver.config.watch import Settings
@@ -47,17 +46,19 @@ from mailserver.delivery.local import LocalDelivery
 from mailserver.delivery.mx import HostFinder, names_of_hosts_file
 from mailserver.delivery.relay import Relay
 from mailserver.delivery.routes import Router
+from mailserver.disk import durable
+from mailserver.disk.group_commit import GroupWriter
+from mailserver.disk.threads import Inbox, OrderedPool, share_evenly
 from mailserver.dns.resolver import Resolver, SystemServers, parse_server
 from mailserver.errors import MailError
-from mailserver.extensions import find_extension
-from mailserver.group_commit import GroupWriter
 from mailserver.imap.protocol import ImapFactory
-from mailserver.instance import NAME, InstanceLock, hand_over, hand_over_sockets
 from mailserver.interfaces import ILocalDelivery, IRouter, Listener
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.listen import close, listen
 from mailserver.net.polling import quicken
 from mailserver.pop3.protocol import Pop3Factory
+from mailserver.processes.collector import calm
+from mailserver.processes.instance import NAME, InstanceLock, hand_over, hand_over_sockets
 from mailserver.processes.team import Team
 from mailserver.queue.manager import QueueManager
 from mailserver.queue.reports import Reporter
@@ -66,8 +67,8 @@ from mailserver.smtp.factory import SmtpFactory
 from mailserver.smtp.policy import Policy
 from mailserver.smtp.room import QueueRoom
 from mailserver.store.store import MailStore
-from mailserver.threads import Inbox, OrderedPool, share_evenly
-from mailserver.tls import TlsContexts, verified_context
+from mailserver.tls.client import verified_context
+from mailserver.tls.server import TlsContexts
 
 SERVICES = ("smtp", "lmtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
 SALT_FILE = "salt"  # in data_dir: what invented SCRAM salts are made of

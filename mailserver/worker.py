@@ -31,7 +31,7 @@ from mailserver.processes.team import Election, Team
 from mailserver.queue.values import Lane
 from mailserver.service import MailServer, Parts, told
 from mailserver.store.changes import Change, Posted
-from mailserver.tls import TlsContexts
+from mailserver.tls.server import TlsContexts
 
 _PR_SET_PDEATHSIG = 1
 SOME = 50  # messages that are told of a change that no datagram holds

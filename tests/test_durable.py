@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from mailserver import durable
-from mailserver.durable import Calls, Exists, Missing
+from mailserver.disk import durable
+from mailserver.disk.durable import Calls, Exists, Missing
 from mailserver.errors import NoSpace, TemporaryFailure
 
 

@@ -9,10 +9,10 @@ import pytest
 from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.task import Clock
 
+from mailserver.config.extensions import find_extension
 from mailserver.config.load import read
 from mailserver.config.problems import ConfigError
 from mailserver.config.watch import Settings
-from mailserver.extensions import find_extension
 from mailserver.service import Parts
 from mailserver.smtp.policy import Policy
 from tests.helpers.files import CONFIG, write_site

@@ -14,10 +14,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.trial import unittest
 
-from mailserver import durable
+from mailserver.disk import durable
+from mailserver.disk.group_commit import Committing, Crew, GroupWriter, _Submission, run_batch
+from mailserver.disk.threads import Inbox
 from mailserver.errors import Busy, NoSpace, ServiceUnavailable, TemporaryFailure
-from mailserver.group_commit import Committing, Crew, GroupWriter, _Submission, run_batch
-from mailserver.threads import Inbox
 from tests.helpers.threads import ImmediateWriter, immediate_inbox
 
 

@@ -9,8 +9,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial import unittest
 
+from mailserver.disk.threads import Inbox, OrderedPool
 from mailserver.errors import Busy, NoSpace, ServiceUnavailable, TemporaryFailure
-from mailserver.threads import Inbox, OrderedPool
 from tests.helpers.threads import immediate_inbox
 
 

@@ -36,7 +36,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailserver.config.schema import Certificate
 from mailserver.config.secrets import CertificateFault
-from mailserver.tls import SERVICES, TlsContexts, build, client_context
+from mailserver.tls.client import client_context
+from mailserver.tls.server import SERVICES, TlsContexts, build
 from tests.helpers.files import write_certificate
 from tests.helpers.settings import make_settings
 

@@ -36,7 +36,7 @@ class Introspector:
     """`await introspector(oauth, token)` is the provider's answer. Raises CannotAuthenticate, Busy.
 
     verified: makes the client side of TLS for a host name and a tuple of files with authorities, empty for
-    the system's; the certificate has to be right for the host (`tls.verified_context`).
+    the system's; the certificate has to be right for the host (`tls.client.verified_context`).
     """
 
     log = Logger()

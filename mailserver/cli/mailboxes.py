@@ -13,9 +13,9 @@ import click
 from mailserver.cli.common import config_option, fail, json_option, load_or_exit, print_json, the_user
 from mailserver.config.load import Loaded
 from mailserver.errors import MailError
-from mailserver.instance import new_run
+from mailserver.processes.instance import new_run
 from mailserver.store import files, maildir, reindex, verify
-from mailserver.store.index import IndexDamaged
+from mailserver.store.index.database import IndexDamaged
 from mailserver.store.ledger import Ledger, Surroundings
 from mailserver.store.reconcile import enter_folder
 

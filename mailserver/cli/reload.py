@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from mailserver.cli.common import config_option, fail, json_option, load_or_exit, print_json, show_problems
-from mailserver.instance import running
+from mailserver.processes.instance import running
 
 
 @click.command()

@@ -16,6 +16,7 @@ import attrs
 from attrs import frozen
 
 from mailserver.config.auth import read_auth, read_authorities, read_revoked
+from mailserver.config.extensions import find_extension
 from mailserver.config.imap import read_imap, warn_of_strangers
 from mailserver.config.names import domain_name, endpoint
 from mailserver.config.problems import ConfigError, Problem, Report
@@ -37,7 +38,6 @@ from mailserver.config.structure import Reader, Table, count, one_of, path_below
 from mailserver.config.toml import parse_toml
 from mailserver.config.users_file import read_users
 from mailserver.errors import BadAddress
-from mailserver.extensions import find_extension
 from mailserver.wire.address import normalise
 
 DEFAULT_DATA_DIR = Path("/var/lib/mailserver")

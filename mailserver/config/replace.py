@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mailserver import durable
+from mailserver.disk import durable
 
 
 def edit_file(path: Path, change: Callable[[str], str]) -> None:

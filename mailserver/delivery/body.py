@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import MailError, TemporaryFailure
 from mailserver.interfaces import IMessageBody
 
@@ -28,7 +28,7 @@ _SLICE = 256 * 1024
 
 
 class Pool(Protocol):
-    """What is used of `mailserver.threads.OrderedPool`."""
+    """What is used of `mailserver.disk.threads.OrderedPool`."""
 
     def run(self, key: Any, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
 

@@ -14,7 +14,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import CannotName, MailError, NoSuchUser
 from mailserver.interfaces import Envelope, ILocalDelivery, IMessageBody, Target
 from mailserver.store import maildir

@@ -22,7 +22,7 @@ from mailserver.errors import MailError
 from mailserver.smtp.answers import Reply, local_reply
 from mailserver.smtp.client_values import ClientOptions, Mail, State, TlsUse
 from mailserver.smtp.sender import Sender, SessionFailed, Source, connect
-from mailserver.tls import client_context
+from mailserver.tls.client import client_context
 
 PER_TRANSACTION = 100  # recipients that every server must take (RFC 5321, 4.5.3.1.8)
 IDLE_SECONDS = 3.0

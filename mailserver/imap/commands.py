@@ -192,7 +192,7 @@ class Lsub(Command):
 @frozen
 class Status(Command):
     """`items` in the order asked for: MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN, and those of
-    `grammar_list.STATUS_ITEMS`."""
+    `grammar.list.STATUS_ITEMS`."""
 
     NAME = "STATUS"
     mailbox: str
@@ -235,7 +235,8 @@ Step = Begin | Octets | Url
 
 @frozen
 class Append(Command):
-    """The messages come as literals that are streamed, and the command is read as they come (`appending`).
+    """The messages come as literals that are streamed, and the command is read as they come
+    (`grammar.appending`).
 
     uses:  capabilities that it has made use of
     steps: what is left to do once everything has come

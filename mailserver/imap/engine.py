@@ -14,9 +14,7 @@ from attrs import evolve, frozen
 
 from mailserver.errors import MailError
 from mailserver.imap import commands as c
-from mailserver.imap.appending import Appending
 from mailserver.imap.capabilities import refusal
-from mailserver.imap.cursor import PLAIN, BadSyntax
 from mailserver.imap.fragments import (
     BEFORE_LOGIN,
     HUGE,
@@ -28,7 +26,9 @@ from mailserver.imap.fragments import (
     LiteralAnnounced,
     StreamChunk,
 )
-from mailserver.imap.grammar import begin_append, parse_command, parse_tag
+from mailserver.imap.grammar.appending import Appending
+from mailserver.imap.grammar.command import begin_append, parse_command, parse_tag
+from mailserver.imap.grammar.cursor import PLAIN, BadSyntax
 from mailserver.imap.numbers import REQUIRED, names_numbers
 
 ERRORS_BEFORE_LOGIN = 3  # CASES H6

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
 
-from mailserver.imap.cursor import inbox_in_capitals
+from mailserver.imap.grammar.cursor import inbox_in_capitals
 from mailserver.interfaces import FolderInfo
 
 SEPARATOR = "/"

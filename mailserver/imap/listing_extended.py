@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mailserver.imap.commands import ListExtended
-from mailserver.imap.grammar_list import CRITERIA
+from mailserver.imap.grammar.list import CRITERIA
 from mailserver.imap.listing import Listed, matcher, parents_of
 from mailserver.interfaces import FolderInfo
 

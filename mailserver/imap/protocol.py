@@ -20,7 +20,6 @@ from mailserver.audit import Audit
 from mailserver.errors import MailError, TemporaryFailure
 from mailserver.imap.announce import capability_code
 from mailserver.imap.commands import Append, Command
-from mailserver.imap.cursor import BadSyntax
 from mailserver.imap.engine import (
     AppendChunk,
     AppendFailed,
@@ -32,6 +31,7 @@ from mailserver.imap.engine import (
     LineReceived,
     State,
 )
+from mailserver.imap.grammar.cursor import BadSyntax
 from mailserver.imap.handlers import HANDLERS
 from mailserver.imap.handlers.append import append, begin, refuse
 from mailserver.imap.handlers.contexts import update

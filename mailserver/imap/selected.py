@@ -17,10 +17,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from zope.interface import implementer
 
-from mailserver.imap.contexts import Contexts
 from mailserver.imap.fetch import FlagFragments, Prefixes, heads, interleave, modseq_column, prefixes_of
 from mailserver.imap.flags import FlagNames
 from mailserver.imap.resync import runs, vanished_lines
+from mailserver.imap.search.contexts import Contexts
 from mailserver.imap.values import SequenceSet
 from mailserver.interfaces import IMailbox, IMailboxListener
 from mailserver.message.structure import Part

@@ -19,7 +19,7 @@ from mailserver.errors import MailError, NotPermitted
 from mailserver.events import AccountEvent
 from mailserver.imap import replies
 from mailserver.imap.commands import Command, Expunge, Move, Replace
-from mailserver.imap.cursor import Dialect
+from mailserver.imap.grammar.cursor import Dialect
 from mailserver.imap.metadata import MetadataWatch
 from mailserver.imap.notify import Notifier
 from mailserver.imap.progress import Progress

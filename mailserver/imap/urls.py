@@ -12,8 +12,8 @@ from urllib.parse import unquote_to_bytes
 from attrs import frozen
 
 from mailserver.errors import MailError
-from mailserver.imap.cursor import BadSyntax, Cursor, inbox_in_capitals
-from mailserver.imap.grammar_fetch import section
+from mailserver.imap.grammar.cursor import BadSyntax, Cursor, inbox_in_capitals
+from mailserver.imap.grammar.fetch import section
 from mailserver.imap.values import FetchItem, Section
 
 _URL = re.compile(

@@ -9,9 +9,9 @@ from attrs import field, frozen
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from mailserver.instance import new_run
 from mailserver.net.factory import ConnectionCounter
 from mailserver.processes.bus import Bus
+from mailserver.processes.instance import new_run
 
 LOOK_SECONDS = 1.0
 

@@ -11,9 +11,9 @@ from attrs import evolve
 from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThreadPool
 
-from mailserver import durable
 from mailserver.delivery.binary import text_of
 from mailserver.delivery.relay import Attempt, Parcel
+from mailserver.disk import durable
 from mailserver.errors import MailError, TemporaryFailure
 from mailserver.interfaces import ILocalDelivery
 from mailserver.message.international import is_internationalized

@@ -23,11 +23,11 @@ from typing import Any
 
 from attrs import define
 
-from mailserver import durable
+from mailserver.disk import durable
+from mailserver.disk.group_commit import Crew
+from mailserver.disk.threads import as_mail_error
 from mailserver.errors import MailError
-from mailserver.group_commit import Crew
 from mailserver.queue.values import NewMessage, Place
-from mailserver.threads import as_mail_error
 
 SMALL = 32 * 1024  # a message up to this size may share a file
 SHARED = 512 * 1024  # octets in a shared file at the most: what one message that stays can keep on the disk

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailserver import durable
+from mailserver.disk import durable
 
 
 def kick(queue_dir: Path) -> bool:

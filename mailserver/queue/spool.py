@@ -20,16 +20,16 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailserver import durable
+from mailserver.disk import durable
+from mailserver.disk.group_commit import Crew
+from mailserver.disk.threads import Inbox, as_mail_error
 from mailserver.errors import Busy, MailError, NoSpace, ServiceUnavailable, TemporaryFailure
-from mailserver.group_commit import Crew
-from mailserver.instance import AlreadyRunning, InstanceLock
 from mailserver.interfaces import Clock, Envelope, IMessageBody, IQueue, Recipient, Target
+from mailserver.processes.instance import AlreadyRunning, InstanceLock
 from mailserver.queue import database, schema
 from mailserver.queue.files import MessageFiles
 from mailserver.queue.poison import Quarantine
 from mailserver.queue.values import Job, Lane, NewMessage, QueuedRecipient, Taken, Verdict, sender_of
-from mailserver.threads import Inbox, as_mail_error
 
 T = TypeVar("T")
 BATCH = 300

@@ -358,7 +358,7 @@ def connect(
     """A connection that is ready for mail. Fails with SessionFailed, also when it is cancelled.
 
     ip:  or `unix:PATH`
-    tls: makes the connection creator for a handshake (`mailserver.tls.client_context`).
+    tls: makes the connection creator for a handshake (`mailserver.tls.client.client_context`).
     """
     sender = Sender(options, tls, reactor)
     factory = _SenderFactory(sender)

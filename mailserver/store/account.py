@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail
 
+from mailserver.disk.threads import Promise, as_mail_error
 from mailserver.errors import CannotName, MailError, NoSuchMailbox, TemporaryFailure
 from mailserver.events import AccountEvent
 from mailserver.interfaces import (
@@ -22,14 +23,13 @@ from mailserver.interfaces import (
 from mailserver.store import copying, folders, maildir, metadata, operations
 from mailserver.store.changes import Posted
 from mailserver.store.filing import AccountPlace, Deposit
-from mailserver.store.index import Index
+from mailserver.store.index.database import Index
 from mailserver.store.ledger import Ledger
 from mailserver.store.locking import NotNow
 from mailserver.store.mailbox import Mailbox
 from mailserver.store.quota import limit_of, usage_of
 from mailserver.store.read_only import ReadOnlyMailbox
 from mailserver.store.spool import AppendJob
-from mailserver.threads import Promise, as_mail_error
 
 if TYPE_CHECKING:
     from mailserver.store.store import MailStore

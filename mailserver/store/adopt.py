@@ -16,11 +16,11 @@ from heapq import merge
 from operator import attrgetter
 from typing import NamedTuple
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import MailError
 from mailserver.store import files, maildir
+from mailserver.store.index.rows import Folder, Row
 from mailserver.store.ledger import Ledger
-from mailserver.store.rows import Folder, Row
 
 _RUN = 5000  # files that are sorted in one piece
 _name = attrgetter("name")

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from mailserver.store.rows import Columns, Row
+from mailserver.store.index.rows import Columns, Row
 
 
 class Arrays:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from attrs import frozen
 from twisted.logger import Logger
 
+from mailserver.disk.threads import Inbox
 from mailserver.events import (
     AccountEvent,
     EventsLost,
@@ -27,9 +28,8 @@ from mailserver.events import (
     RightsChanged,
 )
 from mailserver.interfaces import IMailboxListener, MailboxStatus
+from mailserver.store.index.rows import Row
 from mailserver.store.maildir import folder_of
-from mailserver.store.rows import Row
-from mailserver.threads import Inbox
 
 
 @frozen

@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from mailserver import durable
-from mailserver.durable import Exists, Missing
+from mailserver.disk import durable
+from mailserver.disk.durable import Exists, Missing
 from mailserver.errors import MessageGone, OverQuota, TemporaryFailure
 from mailserver.interfaces import KEYWORD, NO_QUOTA, CopyResult, Count, IMailboxListener, Quota
 from mailserver.store import maildir
 from mailserver.store.filing import link_or_copy
-from mailserver.store.index import Index
+from mailserver.store.index.database import Index
+from mailserver.store.index.rows import Folder, Row
 from mailserver.store.ledger import Ledger
 from mailserver.store.operations import base_for, locate
-from mailserver.store.rows import Folder, Row
 
 
 def copy(

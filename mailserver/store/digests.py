@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from mailserver.message.digest import GROUP_OF, GROUPS, digest, groups_of
 from mailserver.message.headers import header_end
 from mailserver.store import files
-from mailserver.store.index import Index
+from mailserver.store.index.database import Index
 from mailserver.store.ledger import Ledger
 from mailserver.store.operations import locate
 

@@ -12,7 +12,7 @@ import os
 
 from attrs import frozen
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import CannotName
 from mailserver.store import files, maildir
 from mailserver.wire import utf7

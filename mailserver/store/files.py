@@ -23,7 +23,7 @@ from contextlib import suppress
 
 from attrs import evolve, frozen
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import TemporaryFailure
 
 UIDS = "mailserver-uidvalidity"

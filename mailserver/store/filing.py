@@ -13,15 +13,15 @@ from contextlib import ExitStack, suppress
 
 from attrs import define, field, frozen
 
-from mailserver import durable
-from mailserver.durable import Exists
+from mailserver.disk import durable
+from mailserver.disk.durable import Exists
+from mailserver.disk.group_commit import Committing, Synced
 from mailserver.errors import LimitReached, MailError, NoSuchMailbox, OverQuota, TemporaryFailure
-from mailserver.group_commit import Committing, Synced
 from mailserver.interfaces import KEYWORD, NO_QUOTA, Flag, Quota
 from mailserver.store import files, maildir
-from mailserver.store.index import Index, IndexDamaged
+from mailserver.store.index.database import Index, IndexDamaged
+from mailserver.store.index.rows import Folder, Row
 from mailserver.store.ledger import Ledger
-from mailserver.store.rows import Folder, Row
 
 SYSTEM_FLAGS = {
     "\\answered": int(Flag.ANSWERED),

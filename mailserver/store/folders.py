@@ -12,13 +12,14 @@ from contextlib import suppress
 
 from attrs import evolve
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import CannotName, LimitReached, MailboxExists, NoSuchMailbox, TemporaryFailure
 from mailserver.events import Naming
 from mailserver.interfaces import FolderInfo
-from mailserver.store import acl, dovecot, files, maildir, object_ids
-from mailserver.store.index import Index
+from mailserver.store import dovecot, files, maildir, object_ids
+from mailserver.store.index.database import Index
 from mailserver.store.ledger import Ledger
+from mailserver.store.sharing import acl
 
 SPECIAL = (
     ("Drafts", "\\Drafts"),

@@ -17,10 +17,10 @@ from typing import Any
 
 from attrs import define
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.store.changes import Change
-from mailserver.store.index import Index
-from mailserver.store.rows import Folder
+from mailserver.store.index.database import Index
+from mailserver.store.index.rows import Folder
 
 _STAMP = struct.Struct("<QQ")
 

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from mailserver.errors import MailError, NoSuchMailbox
 from mailserver.events import NameChanged, Naming
 from mailserver.store.changes import Posted
-from mailserver.store.index import Index
+from mailserver.store.index.database import Index
 from mailserver.store.ledger import Ledger
 from mailserver.store.reconcile import look
 from mailserver.store.watches import Watch

@@ -22,17 +22,18 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from twisted.logger import Logger
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import MailError, NoSuchMailbox, TemporaryFailure
 from mailserver.events import MetadataChanged, NameChanged, Naming, RightsChanged
-from mailserver.store import files, index, maildir
+from mailserver.store import files, maildir
 from mailserver.store.changes import Posted
 from mailserver.store.files import Uids
 from mailserver.store.following import Following
-from mailserver.store.index import Index, IndexDamaged
+from mailserver.store.index import database
+from mailserver.store.index.database import Index, IndexDamaged
+from mailserver.store.index.rows import Folder, Row
 from mailserver.store.keywords import Keywords
 from mailserver.store.locking import AccountLock, NotNow
-from mailserver.store.rows import Folder, Row
 
 UID_RESERVE = 1000
 MODSEQ_RESERVE = 1_000_000
@@ -177,7 +178,7 @@ class Ledger:
             self._index = Index.open(self.path, not self._checked)
         except IndexDamaged as error:
             self.log.error("{user}: the index is damaged: {error}", user=self.user, error=str(error))
-            index.put_aside(self.path)
+            database.put_aside(self.path)
             self._index = Index.open(self.path, False)
         self._checked = True
         self._uncounted = not self._index.folders()
@@ -196,7 +197,7 @@ class Ledger:
         if self._index is not None:
             self._index.close()
             self._index = None
-        index.put_aside(self.path)
+        database.put_aside(self.path)
         for directory in self._reserved.keys() | set(self.following.directories):
             self.tell(directory, gone=True)
             self.following.end(directory)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.store.following import Stamp
 
 LOCK = "mailserver-lock"

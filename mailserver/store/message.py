@@ -18,11 +18,11 @@ from contextlib import suppress
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from mailserver import durable
+from mailserver.disk import durable
+from mailserver.disk.threads import OrderedPool
 from mailserver.errors import MessageGone
 from mailserver.interfaces import IMessageFile
 from mailserver.store.files import to_wire, wire_length
-from mailserver.threads import OrderedPool
 
 AT_ONCE = 1 << 20
 _BLOCK = 1 << 16

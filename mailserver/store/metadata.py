@@ -18,11 +18,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import CannotName, MailError, NoSuchMailbox, NotPermitted
 from mailserver.events import MetadataChanged
 from mailserver.store import files, folders, maildir
-from mailserver.store.index import Index
+from mailserver.store.index.database import Index
 from mailserver.store.ledger import Ledger
 from mailserver.store.operations import raise_modseq
 

@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 
 from attrs import evolve, frozen
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import NoSpace, TemporaryFailure
 from mailserver.interfaces import KEYWORD, IMailboxListener, MailboxStatus, StoreMode, StoreResult
 from mailserver.store import files, maildir, object_ids
-from mailserver.store.index import Index
+from mailserver.store.index.database import Index
+from mailserver.store.index.rows import Columns, Folder, Row
 from mailserver.store.ledger import Ledger
 from mailserver.store.reconcile import refresh
-from mailserver.store.rows import Columns, Folder, Row
 
 
 @frozen

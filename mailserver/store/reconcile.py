@@ -15,13 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, evolve, field
 
-from mailserver.instance import same_boot
+from mailserver.processes.instance import same_boot
 from mailserver.store import dovecot, files, maildir
 from mailserver.store.adopt import adopt, rename_afresh
 from mailserver.store.files import Uids
-from mailserver.store.index import Index
+from mailserver.store.index.database import Index
+from mailserver.store.index.rows import Folder, Row
 from mailserver.store.ledger import MODSEQ_RESERVE, UID_RESERVE, Ledger
-from mailserver.store.rows import Folder, Row
 
 YOUNG = 2_000_000_000  # nanoseconds
 _BOTH = ("new", "cur")

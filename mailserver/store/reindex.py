@@ -11,9 +11,9 @@ from __future__ import annotations
 from attrs import frozen
 
 from mailserver.store import files, maildir, operations
-from mailserver.store.index import Index, IndexDamaged
+from mailserver.store.index.database import Index, IndexDamaged
+from mailserver.store.index.rows import Row
 from mailserver.store.ledger import Ledger
-from mailserver.store.rows import Row
 
 
 @frozen

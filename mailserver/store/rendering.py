@@ -15,10 +15,10 @@ from mailserver.message.envelope import string
 from mailserver.message.preview import preview
 from mailserver.message.render import render_envelope, render_header, render_structure
 from mailserver.store import files
-from mailserver.store.index import Index
+from mailserver.store.index.database import Index
+from mailserver.store.index.rows import Folder
 from mailserver.store.ledger import Ledger
 from mailserver.store.operations import locate
-from mailserver.store.rows import Folder
 
 LONGEST_HEADER = 64 << 10
 TOO_LONG = b""  # what is kept of a header that is longer

@@ -19,7 +19,7 @@ from typing import Any
 
 from attrs import define, field
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import NoSpace, TemporaryFailure
 from mailserver.interfaces import CopyResult, IMessageBody, NewMessage
 from mailserver.store import files

@@ -9,7 +9,7 @@ import errno
 import sqlite3
 from contextlib import suppress
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import TemporaryFailure
 
 _PASSING = tuple(

@@ -21,27 +21,27 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailserver.disk.group_commit import GroupWriter
+from mailserver.disk.threads import Inbox, OrderedPool
 from mailserver.errors import CannotName, MailError
-from mailserver.group_commit import GroupWriter
-from mailserver.instance import new_run
 from mailserver.interfaces import IAccount, IMailStore, QuotaUsage
+from mailserver.processes.instance import new_run
 from mailserver.store import maildir, operations
 from mailserver.store.account import Account
-from mailserver.store.acl import Acls, identifiers
 from mailserver.store.changes import Changes
 from mailserver.store.foreign import Foreign
-from mailserver.store.indexing import Indexing
+from mailserver.store.fulltext.indexing import Indexing
 from mailserver.store.kept import Kept
 from mailserver.store.ledger import Ledger, Surroundings
 from mailserver.store.mailbox import Mailbox
 from mailserver.store.message import LineMaps
 from mailserver.store.quota import usage_of
 from mailserver.store.reconcile import enter_folder
-from mailserver.store.shares import Shares
-from mailserver.store.sharing import SharingAccount
+from mailserver.store.sharing.account import SharingAccount
+from mailserver.store.sharing.acl import Acls, identifiers
+from mailserver.store.sharing.shares import Shares
 from mailserver.store.spool import Spool
 from mailserver.store.watches import Watches
-from mailserver.threads import Inbox, OrderedPool
 
 OPEN_INDEXES = 256
 KEPT_MAILBOXES = 64

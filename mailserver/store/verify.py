@@ -16,9 +16,9 @@ from attrs import define, frozen
 
 from mailserver.interfaces import Flag
 from mailserver.store import files, maildir
-from mailserver.store.index import FILE, Index, IndexDamaged, IndexTooNew
+from mailserver.store.index.database import FILE, Index, IndexDamaged, IndexTooNew
+from mailserver.store.index.rows import Folder, Row
 from mailserver.store.ledger import Ledger
-from mailserver.store.rows import Folder, Row
 
 _SEEN, _DELETED = int(Flag.SEEN), int(Flag.DELETED)
 

@@ -18,13 +18,13 @@ from attrs import frozen
 from mailserver.config.load import Loaded
 from mailserver.config.schema import Config, Users
 from mailserver.delivery.body import MemoryBody
+from mailserver.disk.group_commit import Crew, run_now
 from mailserver.errors import CannotName, MailboxExists, NoSuchMailbox
-from mailserver.group_commit import Crew, run_now
-from mailserver.instance import new_run
 from mailserver.interfaces import KEYWORD, FolderInfo, NewMessage
+from mailserver.processes.instance import new_run
 from mailserver.store import files, folders, maildir
 from mailserver.store.filing import SYSTEM_FLAGS, AccountPlace, Deposit
-from mailserver.store.index import Index
+from mailserver.store.index.database import Index
 from mailserver.store.ledger import Ledger, Surroundings
 from mailserver.store.operations import locate
 from mailserver.store.quota import limit_of

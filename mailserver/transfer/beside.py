@@ -11,7 +11,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import MailError
 
 _LOCK = "lock"

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.store import dovecot, files, maildir
 from mailserver.transfer import mbox
 from mailserver.transfer.account import LocalAccount, Stored

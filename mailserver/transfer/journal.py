@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from attrs import frozen
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.transfer.values import Source, SourceError
 
 _TABLES = """

@@ -17,7 +17,7 @@ from mailserver.auth import introspection
 from mailserver.auth.introspection import MAX_ANSWER, Introspector
 from mailserver.config.schema import OAuth
 from mailserver.errors import Busy, CannotAuthenticate
-from mailserver.tls import verified_context
+from mailserver.tls.client import verified_context
 
 
 class Provider(Resource):

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from mailserver.auth.passwords import verify
 from mailserver.cli import COMMANDS, _command
 from mailserver.config.load import read
-from mailserver.instance import NAME, AlreadyRunning, InstanceLock, running
+from mailserver.processes.instance import NAME, AlreadyRunning, InstanceLock, running
 from tests.helpers.files import CONFIG, USERS, write_certificate, write_site
 
 
@@ -303,7 +303,7 @@ def test_F19_a_second_server_on_one_data_dir_is_refused(tmp_path: Path) -> None:
 
 def test_F19_the_lock_of_a_killed_server_blocks_nobody(tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib; from mailserver.instance import NAME, InstanceLock;"
+        "import sys, pathlib; from mailserver.processes.instance import NAME, InstanceLock;"
         "InstanceLock(pathlib.Path(sys.argv[1]) / NAME).acquire(); print('held', flush=True); input()"
     )
     root = Path(__file__).parents[2]

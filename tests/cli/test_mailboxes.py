@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mailserver.interfaces import StoreMode
-from mailserver.store import index
+from mailserver.store.index import database
 from mailserver.store.store import MailStore
 from tests.cli.test_commands import run
 from tests.helpers.files import write_site
@@ -41,22 +41,22 @@ def opened(store: MailStore, folder: str = "INBOX", listener: Any = None) -> Any
 
 def settled(store: MailStore) -> None:
     """The directories were last read some time ago."""
-    with sqlite3.connect(account_dir(store) / index.FILE) as db:
+    with sqlite3.connect(account_dir(store) / database.FILE) as db:
         db.execute("UPDATE folders SET new_young = 0, cur_young = 0")
     for row in index_rows(store, "SELECT dir, id FROM folders"):
         folder = account_dir(store) / row[0]
         times = [(folder / sub).stat().st_mtime_ns for sub in ("new", "cur")]
-        with sqlite3.connect(account_dir(store) / index.FILE) as db:
+        with sqlite3.connect(account_dir(store) / database.FILE) as db:
             db.execute("UPDATE folders SET new_mtime = ?, cur_mtime = ? WHERE id = ?", (*times, row[1]))
 
 
 def index_rows(store: MailStore, query: str) -> list[Any]:
-    with sqlite3.connect(account_dir(store) / index.FILE) as db:
+    with sqlite3.connect(account_dir(store) / database.FILE) as db:
         return db.execute(query).fetchall()
 
 
 def change(store: MailStore, statement: str) -> None:
-    with sqlite3.connect(account_dir(store) / index.FILE) as db:
+    with sqlite3.connect(account_dir(store) / database.FILE) as db:
         db.execute(statement)
 
 
@@ -152,7 +152,7 @@ def test_uidvalidity(site: Path, store: MailStore) -> None:
 
 def test_a_damaged_index(site: Path, store: MailStore) -> None:
     now(store.stop())
-    path = account_dir(store) / index.FILE
+    path = account_dir(store) / database.FILE
     path.write_bytes(b"x" * 10000)
     assert faults(site) == [("", "index")]
     result = run("mailbox", "verify", ALICE, "-c", site)
@@ -196,7 +196,7 @@ def test_reindex_while_a_server_runs(site: Path, store: MailStore) -> None:
 def test_reindex_of_a_lost_index(site: Path, store: MailStore) -> None:
     before = state(store)
     now(store.stop())
-    (account_dir(store) / index.FILE).unlink()
+    (account_dir(store) / database.FILE).unlink()
     assert faults(site) == [("", "index")]
     result = run("mailbox", "reindex", ALICE, "--json", "-c", site)
     assert json.loads(result.stdout) == [{"user": ALICE, "folders": 6, "messages": 4}]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mailserver.store.index import FILE as INDEX
+from mailserver.store.index.database import FILE as INDEX
 from tests.crash.load import GONE, REMOTE, append, delete, deliver
 from tests.crash.mailbox import Broken, Mailbox
 from tests.crash.record import Record

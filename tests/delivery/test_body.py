@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred, execute
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mailserver import durable
 from mailserver.delivery.body import BACKLOG, Body, MemoryBody, Spool
+from mailserver.disk import durable
 from mailserver.errors import MailError, NoSpace, TemporaryFailure
 from mailserver.interfaces import IMessageBody
 

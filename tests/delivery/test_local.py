@@ -14,14 +14,14 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial import unittest
 from zope.interface.verify import verifyObject
 
-from mailserver import durable
 from mailserver.delivery.body import MemoryBody
 from mailserver.delivery.local import LocalDelivery
+from mailserver.disk import durable
+from mailserver.disk.group_commit import GroupWriter
+from mailserver.disk.threads import Inbox, OrderedPool
 from mailserver.errors import MailError, NoSpace, NoSuchUser, OverQuota, TemporaryFailure
-from mailserver.group_commit import GroupWriter
 from mailserver.interfaces import Envelope, ILocalDelivery, Peer, Target
 from mailserver.store.store import MailStore
-from mailserver.threads import Inbox, OrderedPool
 from tests.helpers.settings import make_settings
 from tests.helpers.store import (
     ALICE,

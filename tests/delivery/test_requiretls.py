@@ -15,7 +15,7 @@ from mailserver.delivery.next_hop import NextHop
 from mailserver.delivery.relay import Attempt, Parcel, Relay
 from mailserver.dns.values import Answer, Status
 from mailserver.smtp.client_values import Mail
-from mailserver.tls import client_context
+from mailserver.tls.client import client_context
 from tests.delivery.test_relay import RelayTestCase
 from tests.helpers.settings import make_settings
 from tests.helpers.smtp_peer import DROP, Peer, ServerTls

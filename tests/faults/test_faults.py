@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from mailserver import durable
 from mailserver.config.replace import edit_file
+from mailserver.disk import durable
 from mailserver.errors import MailError, TemporaryFailure
 from mailserver.store import files
 from tests.faults.campaign import Run, failures, memory_folder

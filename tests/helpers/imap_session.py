@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 
 from mailserver.errors import MailError
 from mailserver.imap.commands import Noop
-from mailserver.imap.grammar import parse_command
+from mailserver.imap.grammar.command import parse_command
 from mailserver.imap.handlers import change, fetch, search
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session

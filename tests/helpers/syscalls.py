@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from mailserver import durable
+from mailserver.disk import durable
 from tests.helpers import sqlite_vfs
 
 SHORT = -1

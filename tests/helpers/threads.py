@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 
-from mailserver.group_commit import Crew, GroupJob, GroupWriter, _Submission, run_batch
-from mailserver.threads import Inbox, OrderedPool, _Job
+from mailserver.disk.group_commit import Crew, GroupJob, GroupWriter, _Submission, run_batch
+from mailserver.disk.threads import Inbox, OrderedPool, _Job
 
 T = TypeVar("T")
 

@@ -26,11 +26,11 @@ from twisted.internet.defer import Deferred
 
 from mailserver.delivery.body import MemoryBody
 from mailserver.delivery.local import LocalDelivery
-from mailserver.group_commit import Crew, _Submission, run_batch
+from mailserver.disk.group_commit import Crew, _Submission, run_batch
+from mailserver.disk.threads import Inbox, _Job
 from mailserver.imap.flags import SYSTEM_FLAGS
 from mailserver.interfaces import KEYWORD, Target
 from mailserver.store.store import MailStore
-from mailserver.threads import Inbox, _Job
 from tests.helpers.imap_dialog import ImapClient, ImapServer
 from tests.helpers.settings import make_settings
 from tests.helpers.store import ALICE, Listener, StoreClock, account_dir, drop_file, envelope

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from mailserver import durable
 from mailserver.config.schema import User, Users
+from mailserver.disk import durable
 from mailserver.imap import commands as c
-from mailserver.imap.cursor import BadSyntax
-from mailserver.imap.grammar import parse_command
-from mailserver.store.acl import Acls
+from mailserver.imap.grammar.command import parse_command
+from mailserver.imap.grammar.cursor import BadSyntax
+from mailserver.store.sharing.acl import Acls
 from tests.helpers.imap_dialog import ImapClient, ImapServer, compare
 from tests.helpers.store import ALICE, BOB, account_dir, append, deliver, make_store, now
 

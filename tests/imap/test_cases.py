@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mailserver import durable
+from mailserver.disk import durable
 from tests.helpers.cost import cheaper_than
 from tests.helpers.imap_dialog import ImapClient, ImapServer, compare
 from tests.helpers.store import (

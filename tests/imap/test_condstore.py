@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from mailserver.config.schema import Imap, Without
-from mailserver.imap.cursor import BadSyntax
-from mailserver.imap.grammar import parse_command
+from mailserver.imap.grammar.command import parse_command
+from mailserver.imap.grammar.cursor import BadSyntax
 from mailserver.imap.resync import runs, within
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_dialog import ImapClient, ImapServer

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.imap.contexts import MAX_CONTEXTS
+from mailserver.imap.search.contexts import MAX_CONTEXTS
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_dialog import ImapClient, ImapServer
 

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 import mailserver.imap.handlers.fetch as handler
 from mailserver.errors import TemporaryFailure
 from mailserver.imap.fetch import Plan, compile_plan, date_times, header_cutter
-from mailserver.imap.grammar import parse_command
+from mailserver.imap.grammar.command import parse_command
 from mailserver.imap.handlers.batches import batch
 from mailserver.imap.handlers.stored import Stored
 from tests.helpers.fake_store import FakeAccount

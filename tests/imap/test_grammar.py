@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mailserver.errors import CannotName, MailError
 from mailserver.imap import commands as c
-from mailserver.imap.cursor import BadSyntax
-from mailserver.imap.grammar import begin_append, parse_command, parse_tag
+from mailserver.imap.grammar.command import begin_append, parse_command, parse_tag
+from mailserver.imap.grammar.cursor import BadSyntax
 from mailserver.imap.values import (
     FetchItem,
     SearchAll,

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from mailserver.errors import LimitReached, NoSuchMailbox, TemporaryFailure
 from mailserver.imap import commands as c
 from mailserver.imap import replies
-from mailserver.imap.grammar import parse_command
+from mailserver.imap.grammar.command import parse_command
 from mailserver.imap.listing_extended import list_extended
 from mailserver.imap.protocol import ImapConnection
 from mailserver.interfaces import FolderInfo

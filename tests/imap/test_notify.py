@@ -10,8 +10,8 @@ import pytest
 
 from mailserver.events import MessagesChanged, MetadataChanged, NameChanged, Naming
 from mailserver.imap import commands as c
-from mailserver.imap.cursor import BadSyntax
-from mailserver.imap.grammar import parse_command
+from mailserver.imap.grammar.command import parse_command
+from mailserver.imap.grammar.cursor import BadSyntax
 from mailserver.imap.notify import MAX_NAMES, Notifier
 from mailserver.interfaces import MailboxStatus
 from tests.helpers.imap_dialog import ImapClient, ImapServer, compare

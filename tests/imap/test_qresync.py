@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from mailserver.imap.cursor import BadSyntax
-from mailserver.imap.grammar import parse_command
+from mailserver.imap.grammar.command import parse_command
+from mailserver.imap.grammar.cursor import BadSyntax
 from mailserver.imap.resync import absent, matched, vanished_lines
 from mailserver.imap.values import QuickResync, Sample, SequenceSet
 from tests.helpers.cost import cheaper_than

@@ -10,8 +10,8 @@ import pytest
 
 from mailserver.config.schema import Imap, User, Users, Without
 from mailserver.errors import MailError, OverQuota
-from mailserver.imap.cursor import BadSyntax
-from mailserver.imap.grammar import parse_command
+from mailserver.imap.grammar.command import parse_command
+from mailserver.imap.grammar.cursor import BadSyntax
 from tests.helpers.imap_dialog import ImapClient, ImapServer
 from tests.helpers.store import ALICE, BOB, append, deliver, make_store, now
 

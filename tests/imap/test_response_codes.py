@@ -11,7 +11,7 @@ from mailserver import errors
 from mailserver.errors import Busy, MailError, NoSpace, OverQuota, TemporaryFailure
 from mailserver.imap.commands import Noop
 from mailserver.imap.handlers import HANDLERS
-from mailserver.store.index import Index, IndexDamaged
+from mailserver.store.index.database import Index, IndexDamaged
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_dialog import ImapClient, ImapServer
 from tests.helpers.store import ALICE, make_store, now

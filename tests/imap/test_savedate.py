@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mailserver.store import index
+from mailserver.store.index import database
 from tests.helpers.imap_dialog import ImapClient, ImapServer
 from tests.helpers.store import ALICE, account_dir, deliver, drop_file, make_store, now
 
@@ -38,7 +38,7 @@ class World:
 
     def again_without_index(self) -> None:
         now(self.store.stop())
-        for path in account_dir(self.store).glob(index.FILE + "*"):
+        for path in account_dir(self.store).glob(database.FILE + "*"):
             path.unlink()
         self.begin()
 

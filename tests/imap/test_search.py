@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from mailserver.imap.cursor import BadSyntax
-from mailserver.imap.grammar import parse_command
+from mailserver.imap.grammar.command import parse_command
+from mailserver.imap.grammar.cursor import BadSyntax
 from tests.helpers.cost import cheaper_than
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_session import SelectedClient

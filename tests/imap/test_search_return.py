@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.imap.results import set_pieces
+from mailserver.imap.search.results import set_pieces
 from mailserver.imap.values import PartialRange
 from tests.helpers.cost import cheaper_than
 from tests.helpers.fake_store import FakeAccount

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from mailserver.imap.columns import surviving
-from mailserver.imap.texts import BLOCK, Texts
+from mailserver.imap.search.columns import surviving
+from mailserver.imap.search.field_texts import BLOCK, Texts
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_dialog import ImapClient, ImapServer
 from tests.helpers.imap_session import SelectedClient

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.imap.thread import Messages, Tree, references, response
+from mailserver.imap.search.thread import Messages, Tree, references, response
 from tests.helpers.cost import cheaper_than
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_session import SelectedClient

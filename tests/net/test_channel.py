@@ -18,7 +18,7 @@ from OpenSSL import SSL
 from mailserver.config.schema import Certificate
 from mailserver.interfaces import Peer
 from mailserver.net.channel import TlsChannel, end_point
-from mailserver.tls import TlsContexts
+from mailserver.tls.server import TlsContexts
 from tests.helpers.files import write_certificate, write_crl
 from tests.helpers.settings import make_settings
 from tests.test_tls import Handshake, client, run_now

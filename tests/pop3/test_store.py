@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from mailserver.store.index import FILE as INDEX
+from mailserver.store.index.database import FILE as INDEX
 from tests.helpers.store import ALICE, account_dir, deliver, drop_file, file_names, make_store, now
 from tests.pop3.session import Base
 

@@ -18,12 +18,12 @@ from twisted.python.failure import Failure
 
 from mailserver.audit import Audit
 from mailserver.auth.penalty import Penalties
-from mailserver.instance import hand_over, hand_over_sockets
 from mailserver.interfaces import Listener
 from mailserver.net.factory import ConnectionCounter
 from mailserver.net.listen import _Balance
 from mailserver.processes import records
 from mailserver.processes.bus import LOST, Bus, make_pair
+from mailserver.processes.instance import hand_over, hand_over_sockets
 from mailserver.processes.supervisor import LONGEST_PAUSE, STOP_SECONDS, Child, Supervisor
 from mailserver.processes.table import SharedCounter, Table
 from mailserver.processes.team import LOOK_SECONDS, Election

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import NoSpace, OverQuota, TemporaryFailure
 from mailserver.queue import schema
 from mailserver.queue.values import State

@@ -11,7 +11,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from mailserver.cli.queue import queue
-from mailserver.instance import AlreadyRunning, InstanceLock
+from mailserver.processes.instance import AlreadyRunning, InstanceLock
 from mailserver.queue.kick import KickListener, kick
 from tests.queue.scene import DOWN, LATER, OK, QueueTestCase, message
 

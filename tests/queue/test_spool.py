@@ -10,9 +10,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import NoSpace, ServiceUnavailable
-from mailserver.instance import AlreadyRunning
+from mailserver.processes.instance import AlreadyRunning
 from mailserver.queue.schema import DatabaseDamaged
 from mailserver.queue.spool import Spool
 from mailserver.queue.values import Lane, State, Verdict

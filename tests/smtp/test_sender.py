@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailserver.smtp.client_values import ClientOptions, Mail, State, TlsUse
 from mailserver.smtp.sender import Sender, SessionFailed, connect
-from mailserver.tls import client_context
+from mailserver.tls.client import client_context
 from tests.helpers.smtp_peer import DROP, Peer, ServerTls
 
 OPTIONS = ClientOptions("relay.example.org")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from mailserver import durable
 from mailserver.delivery.body import MemoryBody
 from mailserver.delivery.local import LocalDelivery
+from mailserver.disk import durable
 from mailserver.errors import (
     CannotName,
     LimitReached,

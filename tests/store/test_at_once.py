@@ -16,7 +16,8 @@ from twisted.internet.defer import Deferred
 
 from mailserver.errors import TemporaryFailure
 from mailserver.interfaces import StoreMode
-from mailserver.store import index, operations
+from mailserver.store import operations
+from mailserver.store.index import database
 from mailserver.store.locking import LOCK
 from mailserver.store.store import MailStore
 from tests.helpers.store import (
@@ -178,8 +179,8 @@ def test_a_failure_is_told_as_that_of_a_thread(case: Case, monkeypatch: pytest.M
 
 
 def test_the_log_goes_into_the_database_in_a_thread(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = account_dir(case.store) / f"{index.FILE}-wal"
-    monkeypatch.setattr(index, "_LOG", 200_000)
+    log = account_dir(case.store) / f"{database.FILE}-wal"
+    monkeypatch.setattr(database, "_LOG", 200_000)
     for _ in range(60):
         case.mark(ADD)
         case.mark(REMOVE)

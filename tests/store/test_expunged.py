@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from mailserver.instance import new_run, same_boot
 from mailserver.interfaces import StoreMode
+from mailserver.processes.instance import new_run, same_boot
 from mailserver.processes.team import Team
-from mailserver.store import index
 from mailserver.store.files import UIDS
+from mailserver.store.index import database
 from mailserver.store.store import MailStore
 from tests.helpers.store import ALICE, Listener, account_dir, deliver, make_store, now
 
@@ -82,7 +82,7 @@ def test_a_kill_forgets_nothing(store: MailStore) -> None:
 
 def test_growth_is_bounded(store: MailStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The latest are kept; who remembers less is told that nobody knows."""
-    monkeypatch.setattr(index, "EXPUNGED_KEPT", 10)
+    monkeypatch.setattr(database, "EXPUNGED_KEPT", 10)
     mailbox = filled(store, 60)
     when: dict[int, int] = {}
     for uid in range(1, 51):
@@ -96,7 +96,7 @@ def test_growth_is_bounded(store: MailStore, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_goes_together_is_forgotten_together(store: MailStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "EXPUNGED_KEPT", 3)
+    monkeypatch.setattr(database, "EXPUNGED_KEPT", 3)
     mailbox = filled(store, 12)
     before = mailbox.highestmodseq
     now(mailbox.remove(list(range(1, 11)), None))
@@ -145,7 +145,7 @@ def test_a_power_cut_throws_the_index_back(store: MailStore) -> None:
     mailbox = filled(store, 3)
     store.reactor.advance(1)
     kill(store)
-    kept = (account_dir(store) / index.FILE).read_bytes()
+    kept = (account_dir(store) / database.FILE).read_bytes()
     mailbox = inbox(again(store))
     now(mailbox.store([1], StoreMode.ADD, 1 << 40, None, None))  # a keyword that no file name shows
     uid = 3
@@ -156,8 +156,8 @@ def test_a_power_cut_throws_the_index_back(store: MailStore) -> None:
     now(mailbox.remove([uid], None))
     latest = mailbox.highestmodseq
     kill(store)
-    lose(store, index.FILE + "-")
-    (account_dir(store) / index.FILE).write_bytes(kept)
+    lose(store, database.FILE + "-")
+    (account_dir(store) / database.FILE).write_bytes(kept)
 
     mailbox = inbox(make_store(store.settings.now.data_dir, run="another boot/1"))
     assert list(mailbox.uids) == [1, 2, 3] and not mailbox.flags[0] >> 40

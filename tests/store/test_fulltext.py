@@ -10,8 +10,8 @@ import pytest
 
 from mailserver.interfaces import TextFound
 from mailserver.message.matching import Matcher
-from mailserver.store import filling, fulltext, texts, wordbook
-from mailserver.store.fulltext import FILE, Entry, FullText
+from mailserver.store.fulltext import database, filling, texts, wordbook
+from mailserver.store.fulltext.database import FILE, Entry, FullText
 from mailserver.store.sqlite import IndexDamaged
 from mailserver.store.store import MailStore
 from tests.helpers.store import (
@@ -175,7 +175,7 @@ def test_the_work_of_another_edition_is_thrown_away(tmp_path: Path, monkeypatch:
     append(office.account, "INBOX", message(1, "apples"))
     office.fill()
     now(office.store.stop())
-    monkeypatch.setattr(fulltext, "EDITION", "2 16.0.0")
+    monkeypatch.setattr(database, "EDITION", "2 16.0.0")
     office = Office(tmp_path)
     assert office.look("apples") == TextFound([], [1])
     office.fill()

@@ -11,8 +11,8 @@ import pytest
 
 from mailserver.errors import TemporaryFailure
 from mailserver.interfaces import StoreMode
-from mailserver.store import index
-from mailserver.store.index import Index
+from mailserver.store.index import database
+from mailserver.store.index.database import Index
 from mailserver.store.store import MailStore
 from tests.helpers.store import ALICE, Listener, account_dir, deliver, make_store, now
 
@@ -53,7 +53,7 @@ def check(store: MailStore, known: Any = None) -> Any:
 
 
 def index_path(store: MailStore) -> Path:
-    return account_dir(store) / index.FILE
+    return account_dir(store) / database.FILE
 
 
 def again(store: MailStore) -> MailStore:
@@ -71,7 +71,7 @@ def test_I8_truncated_at_every_512_octets(filled: MailStore) -> None:
     for length in [*steps[:9], *steps[9::7]]:
         index_path(filled).write_bytes(whole[:length])
         for suffix in ("-wal", "-shm"):
-            index_path(filled).with_name(index.FILE + suffix).unlink(missing_ok=True)
+            index_path(filled).with_name(database.FILE + suffix).unlink(missing_ok=True)
         store = again(filled)
         mailbox = now(now(store.account(ALICE)).open("INBOX", Listener()))
         assert [uid for uid in mailbox.uids if uid < COUNT + 2] == [u for u in range(1, COUNT + 2) if u != 5]
@@ -108,7 +108,7 @@ def test_I8_zeroed_or_something_else(filled: MailStore, content: bytes) -> None:
     index_path(filled).write_bytes(content)
     check(again(filled))
     if content:
-        assert (account_dir(filled) / index.DAMAGED).exists()
+        assert (account_dir(filled) / database.DAMAGED).exists()
 
 
 def test_I8_damaged_while_it_is_open(filled: MailStore) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from zope.interface.verify import verifyObject
 
-from mailserver import durable
+from mailserver.disk import durable
 from mailserver.errors import (
     LimitReached,
     MessageGone,

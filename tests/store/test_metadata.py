@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from mailserver.errors import MailError, NoSuchMailbox
-from mailserver.store import index, metadata
+from mailserver.store import metadata
+from mailserver.store.index import database
 from mailserver.store.store import MailStore
 from tests.helpers.store import ALICE, account_dir, deliver, make_store, now
 
@@ -63,7 +64,7 @@ def test_it_survives_the_index(store: MailStore) -> None:
     put(store, "Sent", _shared_comment="ü\r\nzwei".encode())
     put(store, "", _private_vendor_x_y=b"of the server")
     now(store.stop())
-    (account_dir(store) / index.FILE).unlink()
+    (account_dir(store) / database.FILE).unlink()
     again = make_store(store.settings.now.data_dir)
     assert get(again, "Sent") == {COMMENT: "ü\r\nzwei".encode()}
     assert get(again, "")["/private/vendor/x/y"] == b"of the server"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mailserver.interfaces import StoreMode
-from mailserver.store.index import FILE
+from mailserver.store.index.database import FILE
 from mailserver.store.store import MailStore
 from tests.helpers.store import (
     ALICE,

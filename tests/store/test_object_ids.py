@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mailserver.interfaces import StoreMode
-from mailserver.store import index, object_ids
+from mailserver.store import object_ids
+from mailserver.store.index import database
 from mailserver.store.store import MailStore
 from tests.helpers.store import ALICE, BOB, Listener, account_dir, append, deliver, drop_file, make_store, now
 
@@ -31,7 +32,7 @@ def ids(store: MailStore, folder: str = "INBOX") -> list[str]:
 def without_index(store: MailStore) -> MailStore:
     """The next run of the server, whose index is lost."""
     now(store.stop())
-    for path in account_dir(store).glob(index.FILE + "*"):
+    for path in account_dir(store).glob(database.FILE + "*"):
         path.unlink()
     return make_store(store.settings.now.data_dir)
 

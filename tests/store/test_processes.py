@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from mailserver import durable
 from mailserver.delivery.body import MemoryBody
 from mailserver.delivery.local import _DeliveryJob
+from mailserver.disk import durable
+from mailserver.disk.group_commit import Crew, _Submission, run_batch
 from mailserver.errors import NoSuchMailbox
-from mailserver.group_commit import Crew, _Submission, run_batch
 from mailserver.interfaces import StoreMode
 from mailserver.store import files, operations
 from mailserver.store.changes import Change
 from mailserver.store.files import read_uids
 from mailserver.store.filing import Deposit
-from mailserver.store.index import IndexDamaged
+from mailserver.store.index.database import IndexDamaged
 from mailserver.store.store import MailStore
 from tests.helpers.store import (
     ALICE,

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from mailserver.errors import TemporaryFailure
-from mailserver.store import index, schema
 from mailserver.store.files import Uids, write_uids
-from mailserver.store.index import Index
+from mailserver.store.index import database, schema
+from mailserver.store.index.database import Index
 from mailserver.store.store import MailStore
 from tests.helpers.store import ALICE, Listener, account_dir, make_store, now
 
@@ -28,7 +28,7 @@ def account_with_index(path: Path, version: int) -> MailStore:
     folder = account_dir(store)
     for sub in ("cur", "new", "tmp"):
         (folder / sub).mkdir(parents=True, exist_ok=True)
-    with sqlite3.connect(folder / index.FILE, isolation_level=None) as db:
+    with sqlite3.connect(folder / database.FILE, isolation_level=None) as db:
         db.executescript(FIRST)
         for (name,) in db.execute("SELECT name FROM messages").fetchall():
             (folder / name).write_bytes(b"Subject: 1\n\nbody.\n"[:18])
@@ -48,7 +48,7 @@ def migrate_to(db: sqlite3.Connection, version: int) -> None:
 
 
 def version_of(store: MailStore) -> int:
-    with sqlite3.connect(account_dir(store) / index.FILE) as db:
+    with sqlite3.connect(account_dir(store) / database.FILE) as db:
         return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -61,7 +61,7 @@ def check(store: MailStore) -> None:
     assert list(mailbox.saved) == [1700000001, 1700000003, 1700000004]
     assert now(mailbox.expunged_since(8)) == [2]
     assert now(mailbox.rendered("ENVELOPE", [1])) == [b"KEPT"]
-    assert not (account_dir(store) / index.DAMAGED).exists()
+    assert not (account_dir(store) / database.DAMAGED).exists()
     assert version_of(store) == len(schema.STEPS)
 
 
@@ -80,7 +80,7 @@ def test_I9_an_index_of_any_version_is_brought_up_to_date(tmp_path: Path, versio
 
 def test_a_new_index_has_the_tables_of_one_that_was_migrated(tmp_path: Path) -> None:
     def tables(store: MailStore) -> set[Any]:
-        with sqlite3.connect(account_dir(store) / index.FILE) as db:
+        with sqlite3.connect(account_dir(store) / database.FILE) as db:
             rows = db.execute("SELECT type, name, sql FROM sqlite_schema").fetchall()
         return {(kind, name, " ".join((sql or "").split())) for kind, name, sql in rows}
 
@@ -96,14 +96,14 @@ def test_a_new_index_has_the_tables_of_one_that_was_migrated(tmp_path: Path) -> 
 def test_I9_a_step_that_is_added_reaches_every_index(tmp_path: Path, version: int) -> None:
     store = account_with_index(tmp_path, version)
     Index.open(str(account_dir(store)), True).close()
-    with sqlite3.connect(account_dir(store) / index.FILE) as db:
+    with sqlite3.connect(account_dir(store) / database.FILE) as db:
         assert db.execute("SELECT colour FROM messages").fetchall() == [("red",)] * 3
 
 
 def test_I9_a_failure_in_the_middle_leaves_the_old_index(tmp_path: Path, one_more: list[str]) -> None:
     store = account_with_index(tmp_path, 1)
     before = version_of(store)
-    db = sqlite3.connect(account_dir(store) / index.FILE, isolation_level=None)
+    db = sqlite3.connect(account_dir(store) / database.FILE, isolation_level=None)
     db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
     one_more.append("CREATE TABLE more AS SELECT randomblob(100000)")
     with pytest.raises(sqlite3.OperationalError, match="full"):
@@ -117,8 +117,8 @@ def test_I9_a_failure_in_the_middle_leaves_the_old_index(tmp_path: Path, one_mor
 
 KILLED = """
 import os, signal, sqlite3, sys
-from mailserver.store import schema
-from mailserver.store.index import Index
+from mailserver.store.index import schema
+from mailserver.store.index.database import Index
 connect = sqlite3.connect
 def deadly(*args, **kwargs):
     db = connect(*args, **kwargs)
@@ -132,7 +132,7 @@ Index.open(sys.argv[1], True)
 
 def test_I9_killed_in_the_middle(tmp_path: Path) -> None:
     store = account_with_index(tmp_path, 1)
-    environment = {**os.environ, "PYTHONPATH": str(Path(index.__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(database.__file__).parents[3])}
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(account_dir(store))], env=environment, check=False, timeout=60
     )
@@ -143,7 +143,7 @@ def test_I9_killed_in_the_middle(tmp_path: Path) -> None:
 
 def test_I9_a_later_index_is_refused_and_left_alone(tmp_path: Path) -> None:
     store = account_with_index(tmp_path, 1)
-    path = account_dir(store) / index.FILE
+    path = account_dir(store) / database.FILE
     later = len(schema.STEPS) + 1
     with sqlite3.connect(path) as db:
         db.execute(f"PRAGMA user_version = {later}")
@@ -152,4 +152,4 @@ def test_I9_a_later_index_is_refused_and_left_alone(tmp_path: Path) -> None:
         now(store.account(ALICE))
     assert f"has version {later}" in str(caught.value.cause)
     assert path.read_bytes() == before
-    assert sorted(p.name for p in account_dir(store).glob("mailserver-index*")) == [index.FILE]
+    assert sorted(p.name for p in account_dir(store).glob("mailserver-index*")) == [database.FILE]

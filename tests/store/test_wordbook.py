@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.store.wordbook import Book, BookDamaged, Lists, lists_of, make
+from mailserver.store.fulltext.wordbook import Book, BookDamaged, Lists, lists_of, make
 
 WORDS = st.sets(st.sampled_from([b"a", b"ab", b"abc", b"b", b"ba", "\u00e9".encode()]), max_size=5)
 MESSAGES = st.lists(st.tuples(WORDS, WORDS), max_size=8)

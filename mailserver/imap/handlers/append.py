@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from mailserver.errors import MailError, MessageGone, NoSuchMailbox, NotPermitted
 from mailserver.imap.commands import Append, Command, Replace
-from mailserver.imap.cursor import BadSyntax
+from mailserver.imap.grammar.cursor import BadSyntax
 from mailserver.imap.handlers.batches import uids_of
 from mailserver.imap.handlers.change import NO_SUCH_NUMBER, READ_ONLY, uid_set
 from mailserver.imap.handlers.names import tell_normalised

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from mailserver.errors import MailError
 from mailserver.imap.commands import CancelUpdate, Command, Search, Sort
-from mailserver.imap.contexts import Context, pinned
 from mailserver.imap.handlers.source import MailboxSource
-from mailserver.imap.search import search
+from mailserver.imap.search.contexts import Context, pinned
+from mailserver.imap.search.tree import search
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.imap.values import SearchSet, SequenceSet

@@ -10,7 +10,7 @@ import binascii
 from mailserver.errors import AuthenticationFailed, MailError
 from mailserver.imap.announce import capability_code
 from mailserver.imap.commands import Authenticate, Command, Login, StartTls
-from mailserver.imap.cursor import BadSyntax, sasl_response
+from mailserver.imap.grammar.cursor import BadSyntax, sasl_response
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import Challenge, IAccount, IExchange, Success
 

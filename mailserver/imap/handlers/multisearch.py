@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from mailserver.errors import NoSuchMailbox, NotPermitted
-from mailserver.imap import replies, results
+from mailserver.imap import replies
 from mailserver.imap.commands import Command, Esearch
 from mailserver.imap.handlers.contexts import Updating
 from mailserver.imap.handlers.search import (
@@ -23,7 +23,8 @@ from mailserver.imap.handlers.search import (
 )
 from mailserver.imap.handlers.source import MailboxSource
 from mailserver.imap.listing import SEPARATOR
-from mailserver.imap.search import search
+from mailserver.imap.search import results
+from mailserver.imap.search.tree import search
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.imap.values import MailboxSet

@@ -1,4 +1,4 @@
-"""The messages of a view as they are when a search begins: `imap.search.Source` over a mailbox."""
+"""The messages of a view as they are when a search begins: `imap.search.source.Source` over a mailbox."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from mailserver.errors import LimitReached, MessageGone
-from mailserver.imap import thread
-from mailserver.imap.columns import columns_of
 from mailserver.imap.handlers.batches import Batch, batch
 from mailserver.imap.handlers.fetch import read_whole
 from mailserver.imap.progress import Progress
-from mailserver.imap.search_source import REST, Rows
+from mailserver.imap.search import thread
+from mailserver.imap.search.columns import columns_of
+from mailserver.imap.search.sort import Criteria, fields_of, keys_of, sort_rows, whole_order
+from mailserver.imap.search.source import REST, Rows
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
-from mailserver.imap.sorting import Criteria, fields_of, keys_of, sort_rows, whole_order
 from mailserver.imap.values import SearchSet, SearchText, SortKey
 from mailserver.message.digest import NOTHING
 from mailserver.message.structure import body_start

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailserver.imap.cursor import BadSyntax, Cursor
+from mailserver.imap.grammar.cursor import BadSyntax, Cursor
 
 TOKENS = [b"1:*", b"*:1", b"4294967295", b"4294967296", b"0", b"$", b",", b":", b"*", b"1,2,3", b"10:5"]
 LARGEST = (0, 1, 7, 300, 4294967295)

@@ -1,0 +1,129 @@
+"""The arguments of LIST, STATUS and CREATE (RFC 5258, 6; RFC 5819, 4; RFC 6154, 6; RFC 4466, 2.2)."""
+
+from __future__ import annotations
+
+from mailserver.errors import LimitReached
+from mailserver.imap import commands as c
+from mailserver.imap.grammar.cursor import BadSyntax, Cursor
+from mailserver.imap.grammar.metadata import entry_list
+
+STATUS_ITEMS = frozenset(
+    (
+        "MESSAGES",
+        "RECENT",
+        "UIDNEXT",
+        "UIDVALIDITY",
+        "UNSEEN",  # RFC 3501, 6.3.10
+        "APPENDLIMIT",  # RFC 7889, 3.1
+        "DELETED",
+        "DELETED-STORAGE",  # RFC 9208, 4.1.4
+        "SIZE",  # RFC 8438, 3
+        "MAILBOXID",  # RFC 8474, 4.3
+        "HIGHESTMODSEQ",  # RFC 7162, 3.1.7
+    )
+)
+MAX_PATTERNS = 100
+CRITERIA = ("SUBSCRIBED", "SPECIAL-USE")  # selection options that select by themselves
+_SELECTION = frozenset((*CRITERIA, "REMOTE", "RECURSIVEMATCH"))
+_RETURN = frozenset(("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS", "MYRIGHTS", "METADATA"))
+
+
+def parse_list(cursor: Cursor, tag: bytes) -> c.Command:
+    """LIST in its plain form, or in the form of RFC 5258, told by options or by patterns in parentheses."""
+    cursor.space()
+    selection = _selection(cursor) if cursor.peek() == b"(" else None
+    reference = cursor.mailbox()
+    cursor.space()
+    several = cursor.peek() == b"("
+    patterns = _patterns(cursor) if several else (cursor.list_mailbox(),)
+    if selection is None and not several and cursor.at_end():
+        return c.List(tag, reference, patterns[0])
+    returned, status, metadata = (frozenset[str](), (), ()) if cursor.at_end() else _returned(cursor)
+    return c.ListExtended(tag, reference, patterns, selection or frozenset(), returned, status, metadata)
+
+
+def _selection(cursor: Cursor) -> frozenset[str]:
+    """list-select-opts, and the space behind it"""
+    options: set[str] = set()
+    cursor.expect(b"(")
+    while not cursor.skip(b")"):
+        if options:
+            cursor.space()
+        options.add(_option(cursor, _SELECTION))
+    if "RECURSIVEMATCH" in options and options.isdisjoint(CRITERIA):
+        raise BadSyntax("RECURSIVEMATCH needs another selection option")
+    cursor.space()
+    return frozenset(options)
+
+
+def _patterns(cursor: Cursor) -> tuple[str, ...]:
+    """Raises LimitReached: each pattern costs a look at every name."""
+    cursor.expect(b"(")
+    patterns = [cursor.list_mailbox()]
+    while cursor.skip(b" "):
+        patterns.append(cursor.list_mailbox())
+    cursor.expect(b")")
+    if len(patterns) > MAX_PATTERNS:
+        raise LimitReached
+    return tuple(patterns)
+
+
+def _returned(cursor: Cursor) -> tuple[frozenset[str], tuple[str, ...], tuple[str, ...]]:
+    """SP list-return-opts: the options, the items of STATUS, and the entries of METADATA (RFC 9590, 5)"""
+    cursor.space()
+    if cursor.word() != "RETURN":
+        raise BadSyntax("Expected RETURN")
+    cursor.expect(b" (")
+    options: set[str] = set()
+    items: tuple[str, ...] = ()
+    entries: tuple[str, ...] = ()
+    while not cursor.skip(b")"):
+        if options:
+            cursor.space()
+        option = _option(cursor, _RETURN)
+        options.add(option)
+        if option == "STATUS":
+            items = status_items(cursor)
+        if option == "METADATA":
+            cursor.space()
+            entries = entry_list(cursor)
+    return frozenset(options), items, entries
+
+
+def _option(cursor: Cursor, known: frozenset[str]) -> str:
+    option = cursor.word()
+    if option not in known:
+        raise BadSyntax("Unknown option")
+    return option
+
+
+def status_items(cursor: Cursor) -> tuple[str, ...]:
+    """SP "(" status-att *(SP status-att) ")", each item once"""
+    cursor.expect(b" (")
+    items = [cursor.word()]
+    while cursor.skip(b" "):
+        items.append(cursor.word())
+    cursor.expect(b")")
+    if any(item not in STATUS_ITEMS for item in items):
+        raise BadSyntax("Unknown status item")
+    return tuple(dict.fromkeys(items))
+
+
+def parse_create(cursor: Cursor, tag: bytes) -> c.Command:
+    """CREATE, with the special uses of the mailbox (RFC 6154, 3)."""
+    cursor.space()
+    mailbox = cursor.mailbox()
+    if cursor.at_end():
+        return c.Create(tag, mailbox)
+    cursor.expect(b" (")
+    if cursor.word() != "USE":
+        raise BadSyntax("Unknown parameter")
+    cursor.expect(b" (")
+    uses: list[str] = []
+    while not cursor.skip(b")"):
+        if uses:
+            cursor.space()
+        cursor.expect(b"\\")
+        uses.append("\\" + cursor.atom().decode("ascii"))
+    cursor.expect(b")")
+    return c.Create(tag, mailbox, tuple(uses))

@@ -1,0 +1,1 @@
+"""SEARCH, SORT and THREAD: which messages, in which order, and what is told of them."""

@@ -1,0 +1,1 @@
+"""The index of an account: its database, tables and rows."""
