@@ -23,21 +23,20 @@ from zope.interface import implementer
 from mailserver.disk import durable
 from mailserver.disk.group_commit import Crew
 from mailserver.disk.threads import Inbox, as_mail_error
-from mailserver.errors import Busy, MailError, NoSpace, ServiceUnavailable, TemporaryFailure
+from mailserver.errors import Busy, NoSpace, ServiceUnavailable, TemporaryFailure
 from mailserver.interfaces import Clock, Envelope, IMessageBody, IQueue, Recipient, Target
 from mailserver.processes.instance import AlreadyRunning, InstanceLock
 from mailserver.queue import database, schema
 from mailserver.queue.files import MessageFiles
 from mailserver.queue.poison import Quarantine
-from mailserver.queue.values import Job, Lane, NewMessage, QueuedRecipient, Taken, Verdict, sender_of
+from mailserver.queue.reading import JobReader, release
+from mailserver.queue.values import Job, Lane, NewMessage, Taken, Verdict, sender_of
 
 T = TypeVar("T")
 BATCH = 300
 SENDERS = 10_000  # whose number of messages is remembered
 POSTPONED = 500  # recipients put off in one transaction
 LIMIT = 20_000  # operations waiting
-JOB_BYTES = 4 << 20  # of bodies loaded by one `take`
-UNREADABLE_SECONDS = 300.0  # before a message is tried again that the disk did not give
 
 
 class _Operation:
@@ -78,6 +77,7 @@ class Spool:
         self._inbox = Inbox(reactor, reactor.seconds)
         self._files = MessageFiles(queue_dir)
         self._quarantine = Quarantine(self._files)
+        self._reader = JobReader(self._files, self._quarantine, clock)
         self._counts: dict[str, int] = {}  # messages in the queue, by sender, as last seen
         self._lock = InstanceLock(queue_dir / "lock")
         self._crew = Crew(8)
@@ -176,20 +176,20 @@ class Spool:
     def take(self, lanes: Sequence[Lane], most: int) -> Deferred[Taken]:
         """About `most` recipients that are due, of all these lanes some. They are under way until `record`
         or `release`; nobody else gets them."""
-        return self._submit(_Operation(read=lambda: self._take(lanes, most)))
+        return self._submit(_Operation(read=lambda: self._reader.take(self._database, lanes, most)))
 
     def take_old(self, expired_before: float, warn_before: float, most: int) -> Deferred[Sequence[Job]]:
         """Recipients that wait too long, whatever their next try is; under way as with `take`."""
 
         def read() -> Sequence[Job]:
             rows = database.old_rows(self._database, expired_before, warn_before, most)
-            return self._jobs(rows, JOB_BYTES, expired_before)
+            return self._reader.jobs(self._database, rows, expired_before=expired_before)
 
         return self._submit(_Operation(read=read))
 
     def release(self, rows: Sequence[int]) -> Deferred[None]:
         """Not tried after all; they stay due."""
-        return self._submit(_Operation(read=lambda: self._settle(rows)))
+        return self._submit(_Operation(read=lambda: release(self._database, rows)))
 
     def postpone(self, lanes: Sequence[Lane], verdict: Verdict) -> Deferred[list[Lane]]:
         """Put off what is due in these lanes to `verdict.next_try`, with its reason: some of it, so that
@@ -361,71 +361,8 @@ class Spool:
 
     def _record(self, verdicts: Sequence[Verdict]) -> _Finished:
         files = database.apply(self._database, verdicts)
-        self._settle([verdict.row for verdict in verdicts])
+        release(self._database, [verdict.row for verdict in verdicts])
         return _Finished(files)
-
-    def _settle(self, rows: Sequence[int]) -> None:
-        self._database.executemany("DELETE FROM temp.active WHERE id = ?", [(row,) for row in rows])
-
-    def _take(self, lanes: Sequence[Lane], most: int) -> Taken:
-        jobs: list[Job] = []
-        room, share, now = JOB_BYTES, max(1, most // len(lanes)), self._clock()
-        try:
-            for lane in lanes:
-                found = self._jobs(database.due_rows(self._database, lane, now, share), room)
-                room -= sum(len(job.head) for job in found)
-                jobs += found
-            due = [(lane, database.next_due(self._database, lane)) for lane in lanes]
-        except sqlite3.Error:  # nobody gets the jobs: they are not under way
-            self._settle([recipient.row for job in jobs for recipient in job.recipients])
-            raise
-        return Taken(tuple(jobs), tuple((lane, moment) for lane, moment in due if moment is not None))
-
-    def _jobs(
-        self, rows: list[database.Row], octets: int, expired_before: float = float("-inf")
-    ) -> list[Job]:
-        """Group by message, load bodies of `octets` in all, mark as under way. What cannot be read does not
-        keep the others."""
-        by_message: dict[int, list[database.Row]] = {}
-        for row in rows:
-            by_message.setdefault(row[0], []).append(row)
-        jobs: list[Job] = []
-        loaded = 0
-        for number, group in by_message.items():
-            try:
-                message = database.read_message(group[0])
-                recipients: list[QueuedRecipient] = [database.read_recipient(row) for row in group]
-                room = max(0, octets - loaded)
-                head, whole = self._files.read(message.place, min(room, 256 * 1024))
-            except Exception as error:
-                self._cannot(number, group, error, expired_before)
-                continue
-            loaded += len(head)
-            if message.envelope.binary:  # reports quote it
-                head = head.replace(b"\r\n", b"\n")
-            path = self._files.path(message.place)
-            jobs.append(Job(message, tuple(recipients), head, whole, path))
-        active = [(recipient.row,) for job in jobs for recipient in job.recipients]
-        self._database.executemany("INSERT OR IGNORE INTO temp.active VALUES (?)", active)
-        return jobs
-
-    def _cannot(
-        self, number: int, group: list[database.Row], error: Exception, expired_before: float
-    ) -> None:
-        """Poison is set aside. What the disk does not give now, for want of a descriptor or of rights
-        perhaps, is tried later and set aside when its time is over; so is what cannot be set aside now."""
-        since = (group[0][database.RECEIVED], group[0][database.RELEASED])
-        fleeting = isinstance(error, MailError) and not max(since) <= expired_before
-        if not fleeting:
-            try:
-                self._quarantine.remove(self._database, number, group, error)
-                return
-            except Exception as why:
-                error = why
-        cause = getattr(error, "cause", None) or error
-        self.log.error("queue: {name} cannot be read now: {error}", name=group[0][1], error=str(cause))
-        rows = [row[database.MESSAGE_WIDTH] for row in group]
-        database.put_off(self._database, rows, self._clock() + UNREADABLE_SECONDS)
 
 
 class _Finished:
