@@ -9,7 +9,7 @@
 # make model     ten random IMAP sessions at a time against a model, for 600 seconds (SECS=N for another time)
 # make fuzz      fuzz all that reads what strangers send, 600 seconds a target (SECS=N; TARGET=imap for one)
 # make bench     this server beside Debian's Postfix and Dovecot, which have to be installed; as root
-# make bench-smtp SMTP in, and relaying out to smtp-sink, the same way
+# make bench-smtp SMTP in with as many workers as cores, and relaying out to smtp-sink, the same way
 # make bench-imap IMAP over 100 000 messages and with many clients, the same way
 # make compare   ENVELOPE and BODYSTRUCTURE of odd messages beside Dovecot's; as root
 # make coverage  the test suite with coverage, and its report
@@ -92,7 +92,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m bench $(ARGS)
 
 bench-smtp: $(VENV)/.test
-	$(BIN)/python -m bench smtp relay $(ARGS)
+	$(BIN)/python -m bench smtp kinds relay idle --workers $$(nproc) $(ARGS)
 
 bench-imap: $(VENV)/.test
 	$(BIN)/python -m bench large mixed many $(ARGS)

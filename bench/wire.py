@@ -6,6 +6,7 @@ import re
 import select
 import socket
 import ssl
+import time
 
 _ANYBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the servers under test have made their certificates
 _ANYBODY.check_hostname = False
@@ -77,15 +78,23 @@ class Smtp:
             if line[3:4] != b"-":
                 return line
 
-    def message(self, recipient: bytes, stuffed: bytes) -> None:
-        """One transaction, a command at a time; `stuffed` ends with CRLF.CRLF."""
-        for command in (b"MAIL FROM:<sender@origin.test>\r\n", b"RCPT TO:<" + recipient + b">\r\n"):
-            self.conn.send(command)
-            self.expect(b"250")
-        self.conn.send(b"DATA\r\n")
-        self.expect(b"354")
+    def message(self, recipient: bytes, stuffed: bytes, pipelining: bool = False) -> float:
+        """One transaction, a command at a time or all in one write; `stuffed` ends with CRLF.CRLF. When the
+        end of the data was sent (time.monotonic)."""
+        commands = [b"MAIL FROM:<sender@origin.test>\r\n", b"RCPT TO:<" + recipient + b">\r\n", b"DATA\r\n"]
+        codes = (b"250", b"250", b"354")
+        if pipelining:
+            self.conn.send(b"".join(commands))
+            for code in codes:
+                self.expect(code)
+        else:
+            for command, code in zip(commands, codes, strict=True):
+                self.conn.send(command)
+                self.expect(code)
         self.conn.send(stuffed)
+        sent = time.monotonic()
         self.expect(b"250")
+        return sent
 
     def quit(self) -> None:
         self.conn.send(b"QUIT\r\n")

@@ -85,37 +85,70 @@ def count_files(paths: list[Path]) -> int:
     )
 
 
-def send_many(server: Any, count: int, recipient: Callable[[int], str]) -> None:
-    """4 KiB messages over 16 connections, each to its recipient by number."""
-    clients, text = 16, messages.sized(4096) + b".\r\n"
+def send_many(
+    server: Any,
+    count: int,
+    recipient: Callable[[int], str],
+    size: int = 4096,
+    clients: int = 16,
+    pipelining: bool = False,
+    reuse: bool = True,
+) -> None:
+    """Messages of `size` octets over some connections (or each over its own), to a recipient by number."""
+    text = messages.sized(size) + b".\r\n"
 
     def work(k: int, ready: Callable[[], None]) -> None:
-        client = Smtp(server.smtp)
+        client = Smtp(server.smtp) if reuse else None
         ready()
         for i in range(k, count, clients):
-            client.message(recipient(i).encode(), text)
-        client.quit()
+            sender = client or Smtp(server.smtp)
+            sender.message(recipient(i).encode(), text, pipelining)
+            if client is None:
+                sender.quit()
+        if client is not None:
+            client.quit()
 
     in_parallel(clients, work)
 
 
-def smtp_in(server: Any, scale: float) -> Iterator[Result]:
-    """4 KiB messages over 16 connections until each is durable and visible in its mailbox."""
-    count = max(64, int(3000 * scale))
-    paths = [server.maildir(user) for user in USERS]
-    before = count_files(paths)
+class _Arrival:
+    """Sends messages to local users and waits until each is durable and visible in its mailbox."""
 
-    with Meter(server) as meter:
-        began = time.monotonic()
-        send_many(server, count, lambda i: f"{USERS[i % 90]}@{DOMAIN}")
-        accepted = time.monotonic() - began
-        while count_files(paths) < before + count:
-            if time.monotonic() > began + 300:
-                raise SystemExit("mail is missing after 300 s")
-            time.sleep(0.01)
-    yield Result("SMTP in, accepted", count / accepted, "msg/s", "more")
-    yield Result("SMTP in, durable and visible", count / meter.seconds, "msg/s", "more")
-    yield Result("SMTP in, server CPU", meter.cpu / count * 1000, "ms/msg", "less")
+    def __init__(self, server: Any, count: int, **how: Any) -> None:
+        paths = [server.maildir(user) for user in USERS]
+        before = count_files(paths)
+        with Meter(server) as meter:
+            began = time.monotonic()
+            send_many(server, count, lambda i: f"{USERS[i % 90]}@{DOMAIN}", **how)
+            self.accepted = count / (time.monotonic() - began)
+            while count_files(paths) < before + count:
+                if time.monotonic() > began + 300:
+                    raise SystemExit("mail is missing after 300 s")
+                time.sleep(0.01)
+        self.visible = count / meter.seconds
+        self.cpu = meter.cpu / count * 1000
+
+
+def smtp_in(server: Any, scale: float) -> Iterator[Result]:
+    """4 KiB messages over 16 connections."""
+    arrival = _Arrival(server, max(64, int(3000 * scale)))
+    yield Result("SMTP in, accepted", arrival.accepted, "msg/s", "more")
+    yield Result("SMTP in, durable and visible", arrival.visible, "msg/s", "more")
+    yield Result("SMTP in, server CPU", arrival.cpu, "ms/msg", "less")
+
+
+def smtp_kinds(server: Any, scale: float) -> Iterator[Result]:
+    """Other ways in: commands in one piece, a connection for each message, larger messages."""
+    for name, count, how in (
+        ("SMTP in, pipelined", 3000, {"pipelining": True}),
+        ("SMTP in, a connection each", 2000, {"reuse": False}),
+        ("SMTP in, 64 KiB", 1000, {"size": 1 << 16}),
+    ):
+        arrival = _Arrival(server, max(64, int(count * scale)), **how)
+        yield Result(name, arrival.visible, "msg/s", "more", arrival.cpu)
+    size = 5 << 20
+    arrival = _Arrival(server, max(4, int(60 * scale)), size=size, clients=4)
+    yield Result("SMTP in, 5 MiB", arrival.visible * size / 1e6, "MB/s", "more", arrival.cpu)
 
 
 @contextmanager
@@ -227,24 +260,29 @@ def logins(server: Any, scale: float) -> Iterator[Result]:
 
 
 def idle_latency(server: Any, scale: float) -> Iterator[Result]:
-    """From the 250 to the EXISTS that an IDLE client gets, one message at a time."""
+    """From the end of the data, and from the 250, to the EXISTS that an IDLE client gets, one message at a
+    time."""
     count, user = max(20, int(100 * scale)), "user097"
     client, smtp = Imap(server.imap, user, PASSWORD), Smtp(server.smtp)
     exists = client.select("INBOX")
     client.conn.send(b"i IDLE\r\n")
     if not client.conn.line().startswith(b"+"):
         raise WireError("no continuation")
-    text, waits = messages.sized(4096) + b".\r\n", []
+    text = messages.sized(4096) + b".\r\n"
+    waits, from_dot = [], []
     for _ in range(count):
-        smtp.message(f"{user}@{DOMAIN}".encode(), text)
+        sent = smtp.message(f"{user}@{DOMAIN}".encode(), text)
         accepted = time.monotonic()
         exists += 1
         while client.conn.line() != b"* %d EXISTS" % exists:
             pass
-        waits.append((time.monotonic() - accepted) * 1000)
+        told = time.monotonic()
+        waits.append((told - accepted) * 1000)
+        from_dot.append((told - sent) * 1000)
     smtp.quit()
     client.conn.send(b"DONE\r\n")
     client.conn.close()
     waits.sort()
+    yield Result("final dot to IDLE client, median", median(from_dot), "ms", "less")
     yield Result("250 to IDLE client, median", median(waits), "ms", "less")
     yield Result("250 to IDLE client, 99 %", waits[int(len(waits) * 0.99) - 1], "ms", "less")
