@@ -51,7 +51,7 @@ def _prepare(ledger: Ledger, opened: Index) -> None:
     names = os.listdir(ledger.path)
     if not files.is_directory(os.path.join(ledger.path, "cur")):
         if files.read_uids(ledger.path) is None and opened.folder("") is None:
-            ledger.make_folder(opened, "")
+            ledger.make_folder(opened, "", for_mail=True)
         else:
             for sub in ("tmp", "new", "cur"):
                 durable.make_dir(os.path.join(ledger.path, sub))

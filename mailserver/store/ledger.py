@@ -394,15 +394,21 @@ class Ledger:
             self.dirty.discard(directory)
             self.dirty.add(to)
 
-    def make_folder(self, opened: Index, directory: str, special: str = "") -> Folder:
-        """Directories, file and row of a new folder, durable. Raises NoSpace and the like."""
+    def make_folder(
+        self, opened: Index, directory: str, special: str = "", *, for_mail: bool = False
+    ) -> Folder:
+        """Directories, file and row of a new folder, durable. `for_mail`: some is there already, so its UIDs
+        are reserved with the same write. Raises NoSpace and the like."""
         uids = Uids(self.next_uidvalidity(opened), 1, 1, special)
+        if for_mail:
+            uids = uids.reserved(1 + UID_RESERVE, 1 + MODSEQ_RESERVE, self.around.run)
         stale = opened.folder(directory)  # of a folder that another program removed, or a deletion cut short
         path = self.folder_path(directory)
         made = durable.make_dir(path)
         try:
-            files.furnish_folder(path, uids, marked=bool(directory))
-            durable.sync_dir(self.path)
+            files.furnish_folder(path, uids, marked=bool(directory))  # syncs the directory
+            if directory:
+                durable.sync_dir(self.path)
             with opened.transaction():
                 if stale is not None:
                     opened.remove_folder(stale)

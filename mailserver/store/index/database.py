@@ -73,8 +73,8 @@ class Index(RenderedTables):
         path = os.path.join(account, FILE)
         with TOLD:
             fresh = not os.path.exists(path)
-            if fresh:  # SQLite would take the mode from the umask
-                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+            if fresh:  # not synced: what a power cut leaves of it is damaged, and made anew
+                durable.close(durable.write_new(path, (schema.empty(),)))
             elif os.path.islink(path):
                 raise TemporaryFailure(cause=f"{path} is a symbolic link")
             db = sqlite3.connect(
