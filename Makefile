@@ -6,6 +6,7 @@
 # make faults    each system call of deliveries, IMAP, POP3 and the queue fails, once and for long; and power cuts
 #                at every moment (some twenty minutes)
 # make soak      two hundred clients for ten minutes: memory and descriptors must stay where they were (SECS=N)
+# make queue-large start a server on 100 000 queued messages: time, memory, turns of the reactor (some five minutes)
 # make model     ten random IMAP sessions at a time against a model, for 600 seconds (SECS=N for another time)
 # make fuzz      fuzz all that reads what strangers send, 600 seconds a target (SECS=N; TARGET=imap for one)
 # make bench     this server beside Debian's Postfix and Dovecot, which have to be installed; as root
@@ -32,7 +33,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test node crash soak faults fuzz bench bench-smtp bench-imap compare lint coverage coverage-report clean model
+.PHONY: help run test node crash soak queue-large faults fuzz bench bench-smtp bench-imap compare lint coverage coverage-report clean model
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -81,6 +82,9 @@ faults: $(VENV)/.test
 
 soak: $(VENV)/.test
 	$(BIN)/python -m tests.soak $(SECS)
+
+queue-large: $(VENV)/.test
+	$(BIN)/python -m tests.large_queue
 
 model: $(VENV)/.test
 	$(BIN)/python -m tests.imap.model $(SECS)

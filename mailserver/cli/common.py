@@ -66,6 +66,16 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def print_json_list(values: Iterable[object]) -> None:
+    """The same of a list that need not be in memory as a whole."""
+    before = "["
+    for value in values:
+        text = json.dumps([value], indent=2, ensure_ascii=False)
+        click.echo(before + text[1:-2], nl=False)
+        before = ","
+    click.echo("[]" if before == "[" else "\n]")
+
+
 def new_password() -> str:
     """Twenty letters and digits in groups, 99 bits."""
     return "-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(4))

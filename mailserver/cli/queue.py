@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mailserver.cli.common import config_option, fail, json_option, load_or_exit, print_json
+from mailserver.cli.common import config_option, fail, json_option, load_or_exit, print_json, print_json_list
 from mailserver.errors import MailError
 from mailserver.queue import operate, poison, schema
 from mailserver.queue.kick import kick
@@ -71,26 +72,23 @@ def list_command(domain: str, sender: str | None, config: Path, as_json: bool) -
     everything = not domain and sender is None
     with opened(config, missing_ok=True) as (queue_dir, connection):
         wanted = select((), domain, sender, everything)
-        found = operate.listing(connection, wanted) if connection is not None else []
-    aside = poison.listing(queue_dir) if everything else []
-    if as_json:
-        print_json([summary(one) for one in found] + [aside_summary(one) for one in aside])
-        return
-    print_queue(found)
+        found = operate.listing(connection, wanted) if connection is not None else ()
+        aside = poison.listing(queue_dir) if everything else []
+        if as_json:
+            print_json_list(chain(map(summary, found), map(aside_summary, aside)))
+            return
+        print_queue(found)
     for damaged in aside:
         click.echo(f"set aside {when(damaged.when)}: {damaged.id}  {damaged.error}  ({damaged.path})")
 
 
-def print_queue(found: Sequence[Queued]) -> None:
-    if not found:
-        click.echo("The queue is empty.")
-        return
-    now = time.time()
+def print_queue(found: Iterable[Queued]) -> None:
+    now, number = time.time(), 0
     for one in found:
-        click.echo(headline(one, now))
-        for recipient in one.waiting:
-            click.echo(f"    {recipient.target.address}{reason(recipient)}")
-    click.echo(f"{len(found)} message{'s' if len(found) != 1 else ''}")
+        number += 1
+        lines = [f"    {recipient.target.address}{reason(recipient)}" for recipient in one.waiting]
+        click.echo("\n".join([headline(one, now), *lines]))
+    click.echo(f"{number} message{'s' if number != 1 else ''}" if number else "The queue is empty.")
 
 
 @queue.command()
@@ -100,7 +98,7 @@ def print_queue(found: Sequence[Queued]) -> None:
 def show(identity: str, config: Path, as_json: bool) -> None:
     """Show one message: envelope, attempts, header."""
     with opened(config) as (queue_dir, connection):
-        found = operate.listing(connection, Selection((identity,)))
+        found = list(operate.listing(connection, Selection((identity,))))
         if not found:
             fail(f"the rows of {identity} cannot be read; the server will set it aside")
         texts = [operate.content(queue_dir, one.message, SHOWN) for one in found]

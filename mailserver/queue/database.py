@@ -23,9 +23,9 @@ from mailserver.queue.values import (
 
 _MESSAGE = """INSERT INTO messages (name, file, offset, size, wire_size, eight_bit, checksum, reverse_path,
     helo, user, ip, port, tls, protocol, received_at, smtputf8, body_type, ret, envid, require_tls,
-    release_at, hold, waits_since) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
+    release_at, hold) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
 _RECIPIENT = """INSERT INTO recipients (message, address, target, user, domain, folder, notify, orcpt,
-    next_try, sender) VALUES (?,?,?,?,?,?,?,?,?,?)"""
+    next_try, sender, waits_since) VALUES (?,?,?,?,?,?,?,?,?,?,?)"""
 _ONE_MORE = """INSERT INTO senders VALUES (?, 1) ON CONFLICT DO UPDATE SET messages = messages + 1
     RETURNING messages"""
 _VERDICT = """UPDATE recipients SET state = ?, attempts = attempts + ?, next_try = ?, code = ?, status = ?,
@@ -51,17 +51,17 @@ def insert(database: sqlite3.Connection, message: NewMessage, place: Place, now:
             *(place.checksum, envelope.reverse_path, envelope.helo, envelope.user),
             *(peer.ip, peer.port, peer.tls, peer.protocol, envelope.received_at or now),
             *(envelope.smtputf8, envelope.body_type, envelope.ret, envelope.envid),
-            *(envelope.require_tls, envelope.release_at, envelope.hold, waits_since(envelope) or now),
+            *(envelope.require_tls, envelope.release_at, envelope.hold),
         ),
     )
-    row = cursor.lastrowid
+    row, since = cursor.lastrowid, waits_since(envelope) or now
     for recipient, target in message.targets:
         notify = ",".join(sorted(recipient.notify))
         database.execute(
             _RECIPIENT,
             (
                 *(row, recipient.address, target.address, target.user, target.domain),
-                *(target.folder, notify, recipient.orcpt, max(now, envelope.release_at), sender),
+                *(target.folder, notify, recipient.orcpt, max(now, envelope.release_at), sender, since),
             ),
         )
     return int(database.execute(_ONE_MORE, (sender,)).fetchone()[0])
@@ -182,13 +182,16 @@ def old_rows(
     database: sqlite3.Connection, expired_before: float, warn_before: float, limit: int
 ) -> list[Row]:
     """Waiting recipients of messages that came before the one time, or before the other and were not
-    warned about."""
+    warned about. By lookup in an index, for nearly always there are none among very many."""
+    found = (
+        f"SELECT id FROM (SELECT id FROM recipients AS r WHERE state = 0 AND warned = {{}}"
+        f" AND waits_since <= {{}} AND {_IDLE} ORDER BY waits_since LIMIT ?3)"
+    )
     return database.execute(
-        f"SELECT {MESSAGE_COLUMNS}, {RECIPIENT_COLUMNS} FROM messages AS m"
-        f" JOIN recipients AS r ON r.message = m.id"
-        f" WHERE m.waits_since <= max(?1, ?2) AND r.state = 0 AND {_IDLE} AND (m.waits_since <= ?1"
-        f" OR (r.warned = 0 AND m.waits_since <= ?2))"
-        f" ORDER BY m.waits_since, m.id LIMIT ?3",
+        f"SELECT {MESSAGE_COLUMNS}, {RECIPIENT_COLUMNS} FROM recipients AS r"
+        f" JOIN messages AS m ON m.id = r.message WHERE r.id IN"
+        f" ({found.format(1, '?1')} UNION ALL {found.format(0, 'max(?1, ?2)')})"
+        f" ORDER BY m.id, r.id LIMIT ?3",
         (expired_before, warn_before, limit),
     ).fetchall()
 
@@ -204,11 +207,13 @@ def next_due(database: sqlite3.Connection, lane: Lane) -> float | None:
 
 
 def waiting_lanes(database: sqlite3.Connection) -> list[tuple[Lane, float]]:
-    """Each lane with waiting recipients, and when the first is due."""
+    """Each lane with waiting recipients, and when the first is due. Of equal names there is one in memory."""
     rows = database.execute(
         "SELECT domain, sender, min(next_try) FROM recipients WHERE state = 0 GROUP BY domain, sender"
     )
-    return [(Lane(domain, sender), due) for domain, sender, due in rows]
+    names: dict[str, str] = {}
+    once = names.setdefault
+    return [(Lane(once(domain, domain), once(sender, sender)), due) for domain, sender, due in rows]
 
 
 def message_row(database: sqlite3.Connection, number: int) -> Row | None:

@@ -2,7 +2,7 @@
 
 A destination is a next hop; one or more domains lead there (a smarthost has all of them). Within it senders
 take turns (`turns`). Memory grows with the number of senders and domains that wait, not with that of
-messages.
+messages; but there may be as many of these as messages, so that a destination at rest is small.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 
-from attrs import define, field
+from attrs import define
 
 from mailserver.queue.turns import Backlog, Lanes
 from mailserver.queue.values import Job, Lane
 
 FIRST_LIMIT = 5  # deliveries at once to a destination nothing is known of; grows with each success
 DUE_AT_ONCE = 1000  # lanes that `advance` looks at in one call
+OUT_OF_DATE = 1000  # entries of a heap that may be
 
 
 @define(eq=False)
 class Destination:
     """One next hop.
 
-    domain: one that leads there. lanes: with due recipients. backlog: jobs taken out, not yet begun.
+    domain: one that leads there. lanes: with due recipients. backlog: jobs taken out, not yet begun. Both
+    None where there are none.
     limit: deliveries at once. blocked_until: no attempt before, because the hosts could not be reached,
     `failures` times in a row. paced_until: no attempt before, to keep to a rate. epoch: of its back-off.
     """
@@ -38,31 +40,62 @@ class Destination:
     paced_until: float = 0.0
     failures: int = 0
     epoch: int = 0
-    lanes: Lanes = field(factory=Lanes)
-    backlog: Backlog = field(factory=Backlog)
+    lanes: Lanes | None = None
+    backlog: Backlog | None = None
     queued: bool = False
 
     def wait(self, lane: Lane) -> None:
-        self.lanes.add(lane, resting=lane.sender in self.backlog)
+        if self.lanes is None:
+            self.lanes = Lanes()
+        self.lanes.add(lane, resting=self.backlog is not None and lane.sender in self.backlog)
+
+    def stock(self, jobs: tuple[Job, ...]) -> None:
+        for job in jobs:
+            if self.backlog is None:
+                self.backlog = Backlog()
+            self.backlog.add(job)
 
     def wants_jobs(self) -> bool:
         """Should more be read from the spool, so that no delivery and no sender has to wait for it?"""
-        if self.taking or not self.lanes:
+        if self.taking or self.lanes is None:
             return False
-        return self.lanes.new or len(self.backlog) < self.limit
+        return self.lanes.new or self._runs_short
 
     def pick_lanes(self, most: int) -> list[Lane]:
-        return self.lanes.pick(most, rested=len(self.backlog) < self.limit)
+        """To be read from now; only where it wants jobs."""
+        assert self.lanes is not None
+        picked = self.lanes.pick(most, rested=self._runs_short)
+        self.lanes = self.lanes or None
+        return picked
 
     def can_start(self, tight: bool) -> bool:
         """tight: hardly a place is free, so that only who has none gets one."""
-        return bool(self.backlog) and self.active < (1 if tight else self.limit)
+        return self.backlog is not None and self.active < (1 if tight else self.limit)
 
     def next_job(self) -> Job:
+        """To be begun now; only where there is one."""
+        assert self.backlog is not None
         job = self.backlog.next()
-        if job.sender not in self.backlog:
+        if self.lanes is not None and job.sender not in self.backlog:
             self.lanes.wake(job.sender)
+        self.backlog = self.backlog or None
         return job
+
+    def take_back(self) -> list[Job]:
+        """The jobs that were not begun."""
+        jobs = self.backlog.clear() if self.backlog is not None else []
+        self.backlog = None
+        return jobs
+
+    def turn_away(self) -> list[Lane]:
+        """The lanes, which are not due here any more."""
+        lanes = self.lanes.clear() if self.lanes is not None else []
+        self.lanes = None
+        return lanes
+
+    @property
+    def _runs_short(self) -> bool:
+        return self.backlog is None or len(self.backlog) < self.limit
 
     @property
     def unused(self) -> bool:
@@ -95,6 +128,9 @@ class Destinations:
         if known is None or due < known:
             self._due[lane] = due
             heapq.heappush(self._times, (due, lane))
+            if len(self._times) > 2 * len(self._due) + OUT_OF_DATE:
+                self._times = [(moment, lane) for lane, moment in self._due.items()]
+                heapq.heapify(self._times)
 
     def advance(self, now: float) -> bool:
         """What has become due, or may be tried again, takes its turn. False where there is more of it."""
@@ -142,8 +178,7 @@ class Destinations:
 
     def stock(self, destination: Destination, jobs: tuple[Job, ...]) -> None:
         """Jobs were read."""
-        for job in jobs:
-            destination.backlog.add(job)
+        destination.stock(jobs)
         self._stocked.add(destination)
 
     def next_job(self, destination: Destination) -> Job:
@@ -165,9 +200,9 @@ class Destinations:
         destination.epoch = self._epoch
         destination.failures += 1
         destination.limit = 1
-        heapq.heappush(self._halted, (until, destination.key))
+        self._wake(destination, until)
         self._stocked.discard(destination)
-        return destination.backlog.clear(), destination.lanes.clear()
+        return destination.take_back(), destination.turn_away()
 
     def succeeded(self, destination: Destination, most: int) -> None:
         """A server took part: one more delivery at once, up to the limit of the configuration."""
@@ -178,14 +213,22 @@ class Destinations:
     def pace(self, destination: Destination, now: float, interval: float) -> None:
         """A delivery was begun, and the next follows after `interval` seconds."""
         destination.paced_until = max(now, destination.paced_until) + interval
-        heapq.heappush(self._halted, (destination.paced_until, destination.key))
+        self._wake(destination, destination.paced_until)
+
+    def _wake(self, destination: Destination, when: float) -> None:
+        heapq.heappush(self._halted, (when, destination.key))
+        if len(self._halted) > 2 * len(self._known) + OUT_OF_DATE:
+            known = self._known.values()
+            self._halted = [(one.blocked_until, one.key) for one in known if one.blocked_until]
+            self._halted += [(one.paced_until, one.key) for one in known if one.paced_until]
+            heapq.heapify(self._halted)
 
     def start_over(self) -> list[Job]:
         """Everything may be tried now, and is read again. The jobs that were read and not begun."""
         self._epoch += 1
         jobs: list[Job] = []
         for destination in self._stocked:
-            jobs += destination.backlog.clear()
+            jobs += destination.take_back()
             self.offer(destination)
         self._stocked.clear()
         return jobs

@@ -28,7 +28,7 @@ from mailserver.queue import schedule
 from mailserver.queue.carrier import Carrier, IRemote
 from mailserver.queue.destinations import Destination, Destinations
 from mailserver.queue.kick import KickListener
-from mailserver.queue.old import OldMail
+from mailserver.queue.old import HighWater, OldMail
 from mailserver.queue.reports import AboutSome, Reporter
 from mailserver.queue.spool import Spool
 from mailserver.queue.teller import Teller
@@ -76,10 +76,10 @@ class QueueManager:
         self._reporter = reporter
         self._teller = Teller(audit, clock)
         self._reactor = reactor
-        self._clock = clock
+        self._clock = HighWater(clock)
         self._chance = chance
         self._table = Destinations(self._key_of)
-        self._old = OldMail(settings, spool, clock)
+        self._old = OldMail(settings, spool, self._clock)
         self._kick = KickListener(spool.queue_dir, reactor, self.look_again)
         self._active = 0
         self._takes = 0

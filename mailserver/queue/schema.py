@@ -7,7 +7,7 @@ its connection), so a crash leaves nothing that would have to be unlocked.
     state of a recipient   0 waiting   1 delivered   2 failed   3 expired   4 held
     a message leaves the tables with its last recipient in state 0 or 4
     sender of a recipient  who has a turn of his own (`values.sender_of`); senders.messages: how many he has
-    waits_since            what is late is counted from then: received_at, or release_at where it is held
+    waits_since            of a recipient, what is late is counted from then: received_at, or release_at
 """
 
 from __future__ import annotations
@@ -64,7 +64,14 @@ UPDATE messages SET waits_since = received_at;
 DROP INDEX messages_received;
 CREATE INDEX messages_waiting ON messages (waits_since)
 """  # RFC 4865
-_STEPS = (_FIRST, _SENDERS, _REQUIRE_TLS, _HOLD)  # from one version to the next
+_AGE = """
+ALTER TABLE recipients ADD COLUMN waits_since REAL NOT NULL DEFAULT 0;
+UPDATE recipients SET waits_since = (SELECT waits_since FROM messages AS m WHERE m.id = recipients.message);
+DROP INDEX messages_waiting;
+ALTER TABLE messages DROP COLUMN waits_since;
+CREATE INDEX recipients_waiting ON recipients (warned, waits_since) WHERE state = 0
+"""
+_STEPS = (_FIRST, _SENDERS, _REQUIRE_TLS, _HOLD, _AGE)  # from one version to the next
 VERSION = len(_STEPS)
 
 

@@ -7,7 +7,7 @@ for one turn of each other sender, however many messages these have.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 
 from mailserver.queue.values import Job, Lane
 
@@ -53,61 +53,72 @@ class Lanes:
     """Lanes with mail that is due. There may be one of these for every message (as many destinations as
     messages), so it is made of what is small when it is nearly empty."""
 
-    __slots__ = ("_by_sender", "_new", "_resting")
+    __slots__ = ("_by_sender", "_new", "_order")
 
     def __init__(self) -> None:
-        self._by_sender: dict[str, dict[Lane, None]] = {}
-        self._new: list[str] = []  # senders with nothing in hand, in turn
-        self._resting: list[str] = []  # the others
+        self._by_sender: dict[str, Lane | OrderedDict[Lane, None]] = {}  # most have one
+        self._order: list[str] = []  # senders, in turn: first those with nothing in hand
+        self._new = 0  # how many these are
 
     def __bool__(self) -> bool:
-        return bool(self._by_sender)
+        return bool(self._order)
 
     @property
     def new(self) -> bool:
         """Does somebody wait who has nothing in hand?"""
-        return bool(self._new)
+        return self._new > 0
 
     def add(self, lane: Lane, resting: bool) -> None:
         """resting: the sender has mail in hand."""
-        lanes = self._by_sender.get(lane.sender)
-        if lanes is None:
-            self._by_sender[lane.sender] = {lane: None}
-            (self._resting if resting else self._new).append(lane.sender)
-        else:
-            lanes[lane] = None
+        known = self._by_sender.get(lane.sender)
+        if known is None:
+            self._by_sender[lane.sender] = lane
+            if resting:
+                self._order.append(lane.sender)
+            else:
+                self._put_new(lane.sender)
+        elif isinstance(known, OrderedDict):
+            known[lane] = None
+        elif known != lane:
+            self._by_sender[lane.sender] = OrderedDict(((known, None), (lane, None)))
 
     def wake(self, sender: str) -> None:
         """Nothing of the sender is in hand any more."""
-        if sender in self._by_sender and sender in self._resting:
-            self._resting.remove(sender)
-            self._new.append(sender)
+        if sender in self._by_sender and sender not in self._order[: self._new]:
+            self._order.remove(sender)
+            self._put_new(sender)
 
     def pick(self, most: int, rested: bool) -> list[Lane]:
         """Lanes to read from: one of each sender with nothing in hand and then, if `rested`, one after the
         other of all senders in turn. They are not here any more."""
         picked: list[Lane] = []
-        while self._new and len(picked) < most:
-            self._pick(self._new, picked)
-        while rested and self._resting and len(picked) < most:
-            self._pick(self._resting, picked)
+        while self._order and len(picked) < most and (self._new or rested):
+            picked.append(self._pick(self._order.pop(0)))
         return picked
 
-    def _pick(self, order: list[str], picked: list[Lane]) -> None:
-        sender = order.pop(0)
+    def _put_new(self, sender: str) -> None:
+        self._order.insert(self._new, sender)
+        self._new += 1
+
+    def _pick(self, sender: str) -> Lane:
+        self._new -= self._new > 0
         lanes = self._by_sender[sender]
-        lane = next(iter(lanes))
-        del lanes[lane]
-        picked.append(lane)
-        if lanes:
-            self._resting.append(sender)
+        if isinstance(lanes, OrderedDict):
+            lane, _ = lanes.popitem(last=False)
+            if lanes:
+                self._order.append(sender)
+                return lane
         else:
-            del self._by_sender[sender]
+            lane = lanes
+        del self._by_sender[sender]
+        return lane
 
     def clear(self) -> list[Lane]:
         """All of them, which are not here any more."""
-        lanes = [lane for group in self._by_sender.values() for lane in group]
+        found: list[Lane] = []
+        for lanes in self._by_sender.values():
+            found += lanes if isinstance(lanes, OrderedDict) else (lanes,)
         self._by_sender.clear()
-        self._new.clear()
-        self._resting.clear()
-        return lanes
+        self._order.clear()
+        self._new = 0
+        return found

@@ -141,6 +141,7 @@ class QueueTestCase(SynchronousTestCase):
         self.folder = Path(self.mktemp()).absolute() / "queue"
         self.clock = Clock()
         self.clock.advance(START)
+        self.set_ahead = 0.0  # seconds by which somebody has set the clock of the machine
         self.settings = make_settings(relay=self.relay_settings)
         self.relay = FakeRelay()
         self.relay.clock = self.clock
@@ -152,7 +153,7 @@ class QueueTestCase(SynchronousTestCase):
 
     def begin(self) -> None:
         """Start a server on the folder as it is."""
-        self.spool = Spool(self.folder, self.clock, clock=self.clock.seconds, threaded=False)
+        self.spool = Spool(self.folder, self.clock, clock=self.time, threaded=False)
         self.spool.open()
         self.reporter = Reporter(
             self.settings, FakeRouter(), iter(f"report{n}" for n in range(9999)).__next__
@@ -165,11 +166,14 @@ class QueueTestCase(SynchronousTestCase):
             reporter=self.reporter,
             audit=self.audit,
             reactor=self.clock,
-            clock=self.clock.seconds,
+            clock=self.time,
             chance=lambda: 0.5,
         )
         self.manager.start(listen=False)
         self.turn()
+
+    def time(self) -> float:
+        return self.clock.seconds() + self.set_ahead
 
     def crash(self) -> None:
         """kill -9: nothing is finished, nothing recorded any more."""

@@ -134,6 +134,48 @@ class ScheduleTests(QueueTestCase):
         self.assertEqual(len(self.relay.parcels), 4)
         self.assertEmpty()
 
+    def test_F16_a_clock_set_ahead_for_a_moment_does_not_park_mail(self) -> None:
+        """What was put off meanwhile is found without a restart."""
+        self.relay.answer = lambda address, domain: LATER
+        self.pass_time(300)
+        self.set_ahead = 3 * DAY
+        self.enqueue(message("b@far.example"))
+        self.assertEqual(len(self.relay.parcels), 1)
+        self.set_ahead = 0.0
+        self.relay.answer = lambda address, domain: OK
+        self.pass_time(5 * HOUR)
+        self.assertEmpty()
+
+    def test_a_schedule_made_shorter_counts_for_what_waits_already(self) -> None:
+        self.relay.answer = lambda address, domain: LATER
+        self.settings.change(relay={"retry": (6 * HOUR,)})
+        self.enqueue(message("b@far.example"))
+        self.pass_time(90)
+        self.settings.change(relay={"retry": (60.0,)})
+        self.relay.answer = lambda address, domain: OK
+        self.pass_time(180)
+        self.assertEmpty()
+
+    def test_a_search_for_old_messages_does_not_look_at_all(self) -> None:
+        self.relay.answer = lambda address, domain: LATER
+        self.enqueue(message("b@far.example"))
+        statements: list[str] = []
+        assert self.spool is not None
+        self.pass_time(120)
+        self.spool._database.set_trace_callback(statements.append)
+        self.pass_time(60)
+        self.spool._database.set_trace_callback(None)
+        found = [sql for sql in statements if "waits_since" in sql]
+        self.assertTrue(found)
+        self.assertFalse(
+            [sql for sql in statements if sql.startswith("UPDATE recipients SET next_try = max")]
+        )
+        for sql in found:
+            plan = [row[3] for row in self.rows(f"EXPLAIN QUERY PLAN {sql}")]
+            searches = [line for line in plan if "recipients_waiting" in line]
+            self.assertEqual(len(searches), 2, plan)
+            self.assertFalse([line for line in plan if line.startswith("SCAN") and "(" not in line], plan)
+
     def test_F16_a_clock_set_back_does_not_park_mail(self) -> None:
         self.relay.answer = lambda address, domain: LATER
         self.enqueue(message("b@far.example"))

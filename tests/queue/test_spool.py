@@ -21,9 +21,10 @@ from tests.queue.scene import message
 FAR = Lane("far.example", "a@example.org")
 
 BEFORE_VERSION_3 = """
-    DROP INDEX messages_waiting; CREATE INDEX messages_received ON messages (received_at);
+    DROP INDEX recipients_waiting; ALTER TABLE recipients DROP COLUMN waits_since;
+    CREATE INDEX messages_received ON messages (received_at);
     ALTER TABLE messages DROP COLUMN require_tls; ALTER TABLE messages DROP COLUMN hold;
-    ALTER TABLE messages DROP COLUMN release_at; ALTER TABLE messages DROP COLUMN waits_since;
+    ALTER TABLE messages DROP COLUMN release_at;
 """
 
 
