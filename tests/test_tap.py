@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -116,6 +117,58 @@ def test_K1_ports_that_are_taken_end_the_launch_and_are_told(tmp_path: Path) -> 
     for description in taken:
         assert f"mailserver: cannot listen on {description}: [Errno 98] Address already in use" in told
     assert "Traceback" not in told
+
+
+def test_K1_in_the_background_too_a_launch_that_fails_ends_and_is_told(tmp_path: Path) -> None:
+    """twistd's parent waits for a word of its child; SystemExit is none."""
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        taken = f"tcp:{holder.getsockname()[1]}:interface=127.0.0.1"
+        path = write_site(tmp_path, CONFIG + f'[listen]\nsmtp = ["{taken}"]\n')
+        done = twistd(tmp_path, "--pidfile=pid", "--logfile=log", "mailserver", "-c", str(path))
+    assert done.returncode == 1
+    assert f"mailserver: cannot listen on {taken}: [Errno 98] Address already in" in done.stderr
+    log = (tmp_path / "log").read_text()
+    assert f"cannot listen on {taken}: [Errno 98] Address already in use" in log and "Traceback" not in log
+    assert not (tmp_path / "pid").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give its privileges up")
+def test_F18_started_as_root_it_runs_as_another_user_who_owns_what_it_makes(tmp_path: Path) -> None:
+    for folder in (*tmp_path.parents[:3], tmp_path):
+        folder.chmod(0o755)
+    path = write_site(tmp_path, CONFIG.replace('"data"', '"var/data"') + NO_PORTS)
+    user = pwd.getpwnam("nobody")
+    arguments = (f"--uid={user.pw_uid}", "--pidfile=pid", "--logfile=log", "mailserver", "-c", str(path))
+    done = subprocess.run(
+        command("--umask=0", *arguments),
+        cwd=tmp_path, env=environment(), timeout=60, check=False,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, (tmp_path / "log").read_text()
+    pid = int((tmp_path / "pid").read_text())
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert "Uid:" + f"\t{user.pw_uid}" * 4 in status and "Gid:" + f"\t{user.pw_gid}" * 4 in status
+        made = [tmp_path / "var", *(tmp_path / "var").rglob("*")]
+        assert {"data", "mailserver.pid", "salt", "queue", "mail"} <= {one.name for one in made}
+        found = {one: (one.stat().st_uid, oct(one.stat().st_mode & 0o777)) for one in made}
+        assert all(
+            mine == (user.pw_uid, "0o700" if one.is_dir() else "0o600") for one, mine in found.items()
+        ), found
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not Path(f"/proc/{pid}").exists(), tmp_path / "log")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give its privileges up")
+def test_K1_a_folder_of_somebody_else_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    path = write_site(tmp_path, CONFIG + NO_PORTS)
+    (tmp_path / "data").mkdir()
+    done = twistd(tmp_path, "-n", "--uid=4711", "--pidfile=", "mailserver", "-c", str(path))
+    assert done.returncode == 1
+    told = f"mailserver: {tmp_path}/data is root's, not 4711's (chown -R 4711 {tmp_path}/data)"
+    assert told in done.stdout + done.stderr
+    assert not list((tmp_path / "data").iterdir())
 
 
 def wait_for(true: object, output: Path, seconds: float = 30.0) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import secrets
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from mailserver.disk import durable
 from mailserver.interfaces import Listener
 
 NAME = "mailserver.pid"
@@ -77,6 +79,30 @@ class InstanceLock:
             os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
+
+
+def provide(data_dir: Path, uid: int, gid: int | None) -> None:
+    """[disk] Started as root, to go on as `uid`: data_dir, and what is missing above it, is made for that
+    user; one that is there must be that user's. Raises MailError, OSError, ValueError."""
+    user = _name(uid)
+    if os.geteuid() != 0:
+        raise ValueError(f"only root can go on as {user} (--uid)")
+    if data_dir.exists():
+        owner = os.stat(data_dir).st_uid
+        if owner != uid:
+            raise ValueError(f"{data_dir} is {_name(owner)}'s, not {user}'s (chown -R {user} {data_dir})")
+        return
+    missing = [path for path in (data_dir, *data_dir.parents) if not path.exists()]
+    durable.make_dirs(str(data_dir))
+    for path in missing:
+        os.chown(path, uid, -1 if gid is None else gid)
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def hand_over(data_dir: Path) -> None:
