@@ -51,12 +51,12 @@ from mailserver.disk.group_commit import GroupWriter
 from mailserver.disk.threads import Inbox, OrderedPool, share_evenly
 from mailserver.dns.resolver import Resolver, SystemServers, parse_server
 from mailserver.errors import MailError
-from mailserver.imap.protocol import ImapFactory
+from mailserver.imap.factory import ImapFactory
 from mailserver.interfaces import ILocalDelivery, IRouter, Listener
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.listen import close, listen
 from mailserver.net.polling import quicken
-from mailserver.pop3.protocol import Pop3Factory
+from mailserver.pop3.factory import Pop3Factory
 from mailserver.processes.collector import calm
 from mailserver.processes.instance import NAME, InstanceLock, hand_over, hand_over_sockets
 from mailserver.processes.team import Team

@@ -10,11 +10,20 @@ from __future__ import annotations
 
 from enum import Enum
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from mailserver.errors import MailError
 from mailserver.imap import commands as c
 from mailserver.imap.capabilities import refusal
+from mailserver.imap.events import (
+    AppendChunk,
+    AppendFailed,
+    AppendOffered,
+    CommandReceived,
+    Event,
+    Hangup,
+    LineReceived,
+)
 from mailserver.imap.fragments import (
     BEFORE_LOGIN,
     HUGE,
@@ -30,128 +39,13 @@ from mailserver.imap.grammar.appending import Appending
 from mailserver.imap.grammar.command import begin_append, parse_command, parse_tag
 from mailserver.imap.grammar.cursor import PLAIN, BadSyntax
 from mailserver.imap.numbers import REQUIRED, names_numbers
+from mailserver.imap.transitions import AFTER_LOGIN, ALLOWED, State
 
 ERRORS_BEFORE_LOGIN = 3  # CASES H6
 SKIP_BEFORE_LOGIN = 64 * 1024  # octets of a refused literal that are read rather than the connection closed
 
 BAD = 500  # code of a MailError that is answered with BAD
 UNASKED = 4096  # octets of a literal that LITERAL- allows without asking (RFC 7888, 5)
-
-
-class State(Enum):
-    """RFC 3501, 3"""
-
-    NOT_AUTHENTICATED = "not authenticated"
-    AUTHENTICATED = "authenticated"
-    SELECTED = "selected"
-    LOGOUT = "logout"
-
-
-_BEFORE = frozenset((State.NOT_AUTHENTICATED,))
-_SELECTED = frozenset((State.SELECTED,))
-_AFTER = frozenset((State.AUTHENTICATED, State.SELECTED))
-_ANY = _BEFORE | _AFTER
-
-# The states in which each command is allowed: all there is to say about it stands in this table.
-ALLOWED: dict[type[c.Command], frozenset[State]] = {
-    c.Capability: _ANY,  # RFC 3501, 6.1
-    c.Noop: _ANY,
-    c.Logout: _ANY,
-    c.Id: _ANY,  # RFC 2971, 3.1
-    c.StartTls: _BEFORE,  # RFC 3501, 6.2
-    c.Authenticate: _BEFORE,
-    c.Login: _BEFORE,
-    # RFC 5161, 3.1 allows ENABLE only where no mailbox is selected; clients send it later too, and what can
-    # be enabled here only changes how the next change is told.
-    c.Enable: _AFTER,
-    c.Select: _AFTER,  # RFC 3501, 6.3
-    c.Examine: _AFTER,
-    c.Create: _AFTER,
-    c.Delete: _AFTER,
-    c.Rename: _AFTER,
-    c.Subscribe: _AFTER,
-    c.Unsubscribe: _AFTER,
-    c.List: _AFTER,
-    c.ListExtended: _AFTER,  # RFC 5258, 3
-    c.Lsub: _AFTER,
-    c.Status: _AFTER,
-    c.Append: _AFTER,
-    c.Namespace: _AFTER,  # RFC 2342, 5
-    c.GetQuota: _AFTER,  # RFC 9208, 4.1
-    c.GetQuotaRoot: _AFTER,
-    c.SetQuota: _AFTER,
-    c.Idle: _AFTER,  # RFC 2177, 3
-    c.Unauthenticate: _AFTER,  # RFC 8437, 6
-    c.Compress: _AFTER,  # RFC 4978, 5
-    c.Notify: _AFTER,  # RFC 5465, 8
-    c.SetAcl: _AFTER,  # RFC 4314, 7
-    c.DeleteAcl: _AFTER,
-    c.GetAcl: _AFTER,
-    c.ListRights: _AFTER,
-    c.MyRights: _AFTER,
-    c.GetMetadata: _AFTER,  # RFC 5464, 4.2
-    c.SetMetadata: _AFTER,
-    c.Check: _SELECTED,  # RFC 3501, 6.4
-    c.Close: _SELECTED,
-    c.Unselect: _SELECTED,  # RFC 3691
-    c.Expunge: _SELECTED,
-    c.Fetch: _SELECTED,
-    c.Store: _SELECTED,
-    c.Search: _SELECTED,
-    c.Sort: _SELECTED,  # RFC 5256, 3
-    c.Thread: _SELECTED,
-    c.Esearch: _AFTER,  # RFC 7377, 2.2; where it means the selected mailbox its handler refuses
-    c.CancelUpdate: _SELECTED,  # RFC 5267, 5
-    c.Copy: _SELECTED,
-    c.Move: _SELECTED,  # RFC 6851, 3
-    c.Replace: _SELECTED,  # RFC 8508, 3.5
-}
-
-
-# --- events ----------------------------------------------------------------------------------------
-
-
-@frozen
-class CommandReceived:
-    """Execute it, then `finished`. An APPEND comes so when its messages have come as AppendChunks."""
-
-    command: c.Command
-
-
-@frozen
-class AppendOffered:
-    """A message, or a part of one, comes next. Do the steps, of which the last is its Octets, answer
-    `accept_literal` or `refuse_literal`, then `finished`. `command` is the APPEND as far as it is known."""
-
-    command: c.Append
-    steps: tuple[c.Step, ...]
-
-
-@frozen
-class AppendChunk:
-    """Octets of the message, as they came."""
-
-    data: bytes
-
-
-@frozen
-class AppendFailed:
-    """The APPEND is no good: forget its messages. The client has been answered."""
-
-
-@frozen
-class LineReceived:
-    """The line that `expect_line` asked for."""
-
-    line: bytes
-
-
-@frozen
-class Hangup:
-    """Send what there is to send, then close: too many errors, or the stream cannot be followed."""
-
-
-Event = CommandReceived | AppendOffered | AppendChunk | AppendFailed | LineReceived | Hangup
 
 
 class _Doing(Enum):
@@ -369,7 +263,7 @@ class Engine:
         """The literal is a message or a part of one; None: an argument. Raises BadSyntax, MailError."""
         append = self._append
         if append is None:
-            append = begin_append(announced.parts, self.dialect) if self.state in _AFTER else None
+            append = begin_append(announced.parts, self.dialect) if self.state in AFTER_LOGIN else None
             if append is None:
                 return None
             if self.state not in ALLOWED[type(append.command)]:

@@ -7,9 +7,8 @@ not read what it asked for; a run of pipelined commands gives the reactor a turn
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionLost
@@ -20,16 +19,15 @@ from mailserver.audit import Audit
 from mailserver.errors import MailError, TemporaryFailure
 from mailserver.imap.announce import capability_code
 from mailserver.imap.commands import Append, Command
-from mailserver.imap.engine import (
+from mailserver.imap.engine import Engine
+from mailserver.imap.events import (
     AppendChunk,
     AppendFailed,
     AppendOffered,
     CommandReceived,
-    Engine,
     Event,
     Hangup,
     LineReceived,
-    State,
 )
 from mailserver.imap.grammar.cursor import BadSyntax
 from mailserver.imap.handlers import HANDLERS
@@ -40,8 +38,10 @@ from mailserver.imap.handlers.uploads import Upload
 from mailserver.imap.session import Session
 from mailserver.interfaces import IAuthenticator, IMessageFile, Peer
 from mailserver.net.connection import Connection
-from mailserver.net.factory import ConnectionCounter, ConnectionFactory
 from mailserver.net.files import send_file
+
+if TYPE_CHECKING:
+    from mailserver.imap.factory import ImapFactory
 
 COMMANDS_PER_TURN = 50
 READ_AHEAD = 128 * 1024  # octets that may wait behind a command before reading stops
@@ -305,7 +305,7 @@ class ImapConnection(Connection):
             self._failed(result, command)
         if self._closing:
             return
-        was, now = self.engine.state, self._state()
+        was, now = self.engine.state, session.state
         self.engine.off = session.off
         self.engine.dialect = session.dialect
         self.engine.finished(now)
@@ -322,14 +322,6 @@ class ImapConnection(Connection):
                 session.wake()  # what could not be told within the command
             if not self._pumping:
                 self._pump()
-
-    def _state(self) -> State:
-        session = self.session
-        if session.logged_out:
-            return State.LOGOUT
-        if session.account is None:
-            return State.NOT_AUTHENTICATED
-        return State.AUTHENTICATED if session.selected is None else State.SELECTED
 
     def _failed(self, failure: Failure, command: Command) -> None:
         error = failure.value
@@ -407,37 +399,3 @@ class ImapConnection(Connection):
         if upload is not None:
             upload.discard()
             self._sign_of_life()
-
-
-class ImapFactory(ConnectionFactory):
-    """The services "imap" and "imaps".
-
-    spool: makes the body of an APPEND (`delivery.body.Spool`)
-    clock: seconds since the epoch
-    tls:   what `startTLS` wants (`TlsContexts.server(service)`), None where STARTTLS is not possible
-    """
-
-    protocol_class = ImapConnection
-
-    def __init__(
-        self,
-        *,
-        service: str,
-        settings: Any,
-        audit: Audit,
-        reactor: Any,
-        authenticator: IAuthenticator,
-        spool: Any,
-        tls: object | None,
-        counter: ConnectionCounter | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        super().__init__(service=service, settings=settings, audit=audit, reactor=reactor, counter=counter)
-        self.authenticator = authenticator
-        self.spool = spool
-        self.tls = tls
-        self.clock = clock
-
-    def refusal(self, peer: Peer) -> bytes:
-        """BYE instead of the greeting (RFC 3501, 7.1.5)."""
-        return b"* BYE [UNAVAILABLE] Too many connections from your address\r\n"

@@ -8,12 +8,11 @@ run one after another, so a handler has the session for itself until it returns.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 
-from mailserver.audit import Audit
 from mailserver.config.schema import Without
 from mailserver.errors import MailError, NotPermitted
 from mailserver.events import AccountEvent
@@ -25,77 +24,13 @@ from mailserver.imap.notify import Notifier
 from mailserver.imap.progress import Progress
 from mailserver.imap.rules import MAX_CLIENT, rules_for, switched_off
 from mailserver.imap.selected import Selected
-from mailserver.interfaces import IAccount, IAuthenticator, IExchange, IMessageFile, Peer
+from mailserver.imap.transitions import State
+from mailserver.imap.wire import Wire
+from mailserver.interfaces import IAccount, IExchange, IMessageFile, Peer
 
 T = TypeVar("T")
 
 Handler = Callable[["Session", Any], Coroutine[Any, Any, None]]
-
-
-class Wire(Protocol):
-    """What the session needs of the connection (`protocol.ImapConnection`)."""
-
-    peer: Peer
-    output_full: bool
-
-    @property
-    def settings(self) -> Any: ...
-
-    @property
-    def authenticator(self) -> IAuthenticator: ...
-
-    @property
-    def audit(self) -> Audit: ...
-
-    def belongs_to(self, user: str) -> None:
-        """Count the connection as this user's, "" for nobody's. Raises TooManyOfUser."""
-
-    def send(self, data: bytes) -> None: ...
-
-    def drained(self) -> Awaitable[None]: ...
-
-    def breathe(self) -> Awaitable[None]: ...
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-
-    def call_later(self, seconds: float, function: Callable[[], None]) -> Any:
-        """A call that can be cancelled."""
-
-    def in_thread(self, function: Callable[[], Any]) -> Awaitable[Any]:
-        """Call in a thread; the result, or what it raised."""
-
-    def send_file(self, file: IMessageFile, offset: int, length: int) -> Awaitable[None]: ...
-
-    def read_line(self) -> Awaitable[bytes]:
-        """The client's next line, which is no command. Fails with ConnectionLost."""
-
-    def tls_available(self) -> bool:
-        """Is STARTTLS possible now?"""
-
-    def begin_tls(self) -> None:
-        """Forget what came in clear, and begin the handshake."""
-
-    @property
-    def compressed(self) -> bool: ...
-
-    def begin_compression(self) -> None:
-        """What is sent and received from here on is compressed."""
-
-    def end_compression(self) -> None:
-        """… and not any more; nothing happens where it was not."""
-
-    def new_body(self, on_drained: Callable[[], None], memory: int, raw: bool = False) -> Any:
-        """An empty `delivery.body.Body`."""
-
-    def go_on(self) -> None:
-        """What kept the connection from reading is over."""
-
-    def tell(self) -> None:
-        """Tell what the client asked for by NOTIFY or UPDATE, as soon as nothing else is being sent."""
-
-    def end(self, farewell: bytes = b"") -> None:
-        """Send the farewell and what waits, then close."""
 
 
 class Session:
@@ -145,6 +80,14 @@ class Session:
     def settings(self) -> Any:
         """`config.watch.Settings`: `.now` is the current Config."""
         return self.wire.settings
+
+    @property
+    def state(self) -> State:
+        if self.logged_out:
+            return State.LOGOUT
+        if self.account is None:
+            return State.NOT_AUTHENTICATED
+        return State.AUTHENTICATED if self.selected is None else State.SELECTED
 
     @property
     def mailbox(self) -> Selected:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from mailserver.errors import TooManyOfUser
-from mailserver.net.factory import ConnectionCounter
+from mailserver.net.counter import ConnectionCounter
 
 
 class Allowance:

@@ -6,7 +6,6 @@ import ipaddress
 import resource
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -15,6 +14,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from mailserver.audit import Audit
 from mailserver.interfaces import Peer
+from mailserver.net.counter import ConnectionCounter
 from mailserver.net.timer import disarm
 from mailserver.net.turns import Turns
 
@@ -42,55 +42,6 @@ def room_for_connections() -> int:
     if limit == resource.RLIM_INFINITY:
         return sys.maxsize
     return limit - min(KEPT_DESCRIPTORS, limit // 4)
-
-
-class ConnectionCounter:
-    """Open connections per address and in all, shared by every service of the process."""
-
-    def __init__(self) -> None:
-        self._total = 0
-        self._per_network: dict[str, int] = {}
-
-    @property
-    def total(self) -> int:
-        return self._total
-
-    @property
-    def own(self) -> int:
-        """Of this process alone."""
-        return self._total
-
-    @property
-    def ahead(self) -> int:
-        """How many more connections this process has than the one of the server with the fewest."""
-        return 0
-
-    def alone(self) -> AbstractContextManager[object]:
-        """Nobody else counts meanwhile: for who looks at a limit, and then takes a place under it."""
-        return nullcontext()
-
-    def of(self, network: str) -> int:
-        return self._per_network.get(network, 0)
-
-    def add(self, network: str) -> None:
-        """A connection is open."""
-        self._total += 1
-        self.join(network)
-
-    def remove(self, network: str) -> None:
-        self._total -= 1
-        self.leave(network)
-
-    def join(self, group: str) -> None:
-        """An open connection counts here too (of a user, for one)."""
-        self._per_network[group] = self._per_network.get(group, 0) + 1
-
-    def leave(self, group: str) -> None:
-        left = self._per_network[group] - 1
-        if left:
-            self._per_network[group] = left
-        else:
-            del self._per_network[group]
 
 
 class _Refused(Protocol):

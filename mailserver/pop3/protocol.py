@@ -13,27 +13,16 @@ Nothing is removed but by QUIT. A session that ends in any other way (lost, time
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 from zope.interface import implementer
 
-from mailserver.audit import Audit
-from mailserver.errors import AuthenticationFailed, BadSasl, MailError, TemporaryFailure, TooManyConnections
-from mailserver.interfaces import (
-    Challenge,
-    IAccount,
-    IAuthenticator,
-    IExchange,
-    IMailbox,
-    IMailboxListener,
-    Peer,
-    Success,
-)
+from mailserver.errors import AuthenticationFailed, BadSasl, MailError, TemporaryFailure
+from mailserver.interfaces import Challenge, IAccount, IExchange, IMailbox, IMailboxListener, Peer, Success
 from mailserver.message.downgrade import surrogate
 from mailserver.net.connection import Connection
-from mailserver.net.factory import ConnectionCounter, ConnectionFactory
 from mailserver.pop3 import replies, texts
 from mailserver.pop3.engine import Pop3Engine
 from mailserver.pop3.events import (
@@ -53,37 +42,13 @@ from mailserver.pop3.stream import stream
 from mailserver.pop3.top import TopCutter
 from mailserver.pop3.transitions import State
 
+if TYPE_CHECKING:
+    from mailserver.pop3.factory import Pop3Factory
+
+
 TURN = 500  # commands in one reactor turn
 TURN_OCTETS = 1024 * 1024  # octets produced in one reactor turn
 UNREAD = 16 * 1024  # octets received while an answer is awaited; then reading pauses
-
-
-class Pop3Factory(ConnectionFactory):
-    """Connections of the services pop3 and pop3s.
-
-    tls: the connection creator for STLS, None where it is not offered
-    """
-
-    def __init__(
-        self,
-        *,
-        service: str,
-        settings: Any,
-        authenticator: IAuthenticator,
-        audit: Audit,
-        reactor: Any,
-        tls: object | None = None,
-        counter: ConnectionCounter | None = None,
-    ) -> None:
-        super().__init__(service=service, settings=settings, audit=audit, reactor=reactor, counter=counter)
-        self.authenticator = authenticator
-        self.tls = tls
-
-    def make(self, peer: Peer) -> Connection:
-        return Pop3Connection(peer)
-
-    def refusal(self, peer: Peer) -> bytes:
-        return replies.err(TooManyConnections.text, TooManyConnections.pop3)
 
 
 @implementer(IMailboxListener)

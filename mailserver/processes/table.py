@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 
-from mailserver.net.factory import ConnectionCounter
+from mailserver.net.counter import ConnectionCounter
 
 _COLUMNS = 1 << 14
 _TOTAL, _TAKES, _NETWORKS = 0, 1, 2  # columns: connections, takes new ones, the first of the networks

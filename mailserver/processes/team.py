@@ -9,7 +9,7 @@ from attrs import field, frozen
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from mailserver.net.factory import ConnectionCounter
+from mailserver.net.counter import ConnectionCounter
 from mailserver.processes.bus import Bus
 from mailserver.processes.instance import new_run
 

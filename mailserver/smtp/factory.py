@@ -9,7 +9,8 @@ from typing import Any
 from mailserver.audit import Audit
 from mailserver.delivery.body import Spool
 from mailserver.interfaces import IAcceptor, IAuthenticator, IRouter, Peer, QuotaUsage
-from mailserver.net.factory import ConnectionCounter, ConnectionFactory
+from mailserver.net.counter import ConnectionCounter
+from mailserver.net.factory import ConnectionFactory
 from mailserver.smtp import replies, rules
 from mailserver.smtp.ids import MessageIds
 from mailserver.smtp.policy import Policy

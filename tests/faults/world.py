@@ -20,8 +20,8 @@ from mailserver.delivery.body import Spool as BodySpool
 from mailserver.delivery.local import LocalDelivery
 from mailserver.delivery.relay import Attempt, Outcome, Parcel
 from mailserver.delivery.routes import Router
-from mailserver.imap.protocol import ImapFactory
-from mailserver.pop3.protocol import Pop3Factory
+from mailserver.imap.factory import ImapFactory
+from mailserver.pop3.factory import Pop3Factory
 from mailserver.queue.manager import QueueManager
 from mailserver.queue.reports import Reporter
 from mailserver.queue.spool import Spool as QueueSpool

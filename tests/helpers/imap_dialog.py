@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from mailserver.delivery.body import Spool
 from mailserver.errors import AuthenticationFailed, BadSasl, EncryptionRequired, MailError
-from mailserver.imap.protocol import ImapFactory
+from mailserver.imap.factory import ImapFactory
 from mailserver.interfaces import Challenge, Success
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.settings import make_settings

@@ -9,17 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailserver.imap import commands as c
-from mailserver.imap.engine import (
-    ALLOWED,
-    AppendChunk,
-    AppendOffered,
-    CommandReceived,
-    Engine,
-    Event,
-    Hangup,
-    LineReceived,
-    State,
-)
+from mailserver.imap.engine import Engine
+from mailserver.imap.events import AppendChunk, AppendOffered, CommandReceived, Event, Hangup, LineReceived
+from mailserver.imap.transitions import ALLOWED, State
 
 
 class Driver:

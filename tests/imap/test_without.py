@@ -15,7 +15,7 @@ from mailserver.imap.capabilities import ROWS, without
 from mailserver.imap.rules import rules_for
 from tests.helpers.imap_dialog import ImapClient, ImapServer
 
-IMAP = Path(commands.__file__).parent
+IMAP = Path(commands.__file__).parent.parent
 
 # What stands behind the tag of commands that exist with a capability alone, for every row of
 # `capabilities.ROWS` that has commands or options.

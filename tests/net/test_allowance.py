@@ -12,7 +12,8 @@ from twisted.internet.task import Clock
 
 from mailserver.errors import TooManyOfUser
 from mailserver.net.allowance import Allowance
-from mailserver.net.factory import KEPT_DESCRIPTORS, ConnectionCounter, room_for_connections
+from mailserver.net.counter import ConnectionCounter
+from mailserver.net.factory import KEPT_DESCRIPTORS, room_for_connections
 from mailserver.processes.table import SharedCounter, Table
 from tests.helpers.imap_dialog import ImapClient, ImapServer
 from tests.helpers.settings import make_settings

@@ -13,10 +13,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailserver.imap.protocol import ImapFactory
+from mailserver.imap.factory import ImapFactory
 from mailserver.net.connection import HANDSHAKE_SECONDS
 from mailserver.net.factory import ConnectionFactory
-from mailserver.pop3.protocol import Pop3Factory
+from mailserver.pop3.factory import Pop3Factory
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_dialog import FakeAuthenticator
 from tests.helpers.settings import make_settings

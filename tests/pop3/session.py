@@ -12,7 +12,8 @@ from zope.interface import implementer
 
 from mailserver.errors import AuthenticationFailed, EncryptionRequired, MailError
 from mailserver.interfaces import Challenge, IAuthenticator, IExchange, Peer
-from mailserver.pop3.protocol import Pop3Connection, Pop3Factory
+from mailserver.pop3.factory import Pop3Factory
+from mailserver.pop3.protocol import Pop3Connection
 from tests.helpers.mailbox import FakeAccount
 from tests.helpers.settings import make_settings
 

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from mailserver.audit import Audit
 from mailserver.auth.penalty import Penalties
 from mailserver.interfaces import Listener
-from mailserver.net.factory import ConnectionCounter
+from mailserver.net.counter import ConnectionCounter
 from mailserver.net.listen import _Balance
 from mailserver.processes import records
 from mailserver.processes.bus import LOST, Bus, make_pair

@@ -1,7 +1,7 @@
 """APPEND and REPLACE while their messages come (RFC 3501, 6.3.11; RFC 3502; 4469; 3516; 6855; 8508).
 
 What stands between the messages is read as it comes, for a message is never held in a line. An `Appending`
-begins behind the mailbox name (`grammar`); `announced` is asked at each literal and `ended` at the end of the
+begins behind the mailbox name (the head); `announced` is asked at each literal and `ended` at the end of the
 command. Both answer with steps, to be done in their order: a message begins, octets come, a URL is copied.
 
 append         = "APPEND" SP mailbox 1*append-message
@@ -17,7 +17,7 @@ from enum import Enum
 
 from attrs import evolve
 
-from mailserver.imap.commands import Append, Begin, Octets, Replace, Step, Url
+from mailserver.imap.commands import Append, Begin, Command, Octets, Replace, Step, Url
 from mailserver.imap.grammar.cursor import BadSyntax, Cursor
 
 MAX_ARGUMENTS = 100  # literals between two messages that are arguments: URLs
@@ -185,3 +185,38 @@ class _Reader:
         self.at = behind
         self.steps.append(Octets(self._size, eight and binary, is_part))
         raise _LiteralNext
+
+
+# --- what stands before the first message ------------------------------------------------------------
+
+
+def append_head(cursor: Cursor, tag: bytes) -> Append:
+    """What stands before the first message (RFC 3501, 6.3.11)."""
+    cursor.space()
+    mailbox = cursor.mailbox()
+    return Append(tag, mailbox, given=tuple(cursor.given))
+
+
+def replace_head(cursor: Cursor, tag: bytes, uid: bool) -> Replace:
+    """(seq-number / uniqueid) SP mailbox (RFC 8508, 5)"""
+    cursor.space()
+    numbers = cursor.sequence_set()
+    if len(numbers.ranges) != 1 or numbers.ranges[0][0] != numbers.ranges[0][1]:
+        raise BadSyntax("Expected one number")
+    cursor.space()
+    return Replace(tag, cursor.mailbox(), numbers=numbers, uid=uid)
+
+
+def _whole(command: Append, cursor: Cursor) -> Command:
+    """One without a message to stream: it is made of URLs, or wrong."""
+    appending = Appending(command, cursor)
+    steps = appending.ended(())
+    return evolve(appending.command, steps=steps)
+
+
+def parse_append(cursor: Cursor, tag: bytes) -> Command:
+    return _whole(append_head(cursor, tag), cursor)
+
+
+def parse_replace(cursor: Cursor, tag: bytes, uid: bool = False) -> Command:
+    return _whole(replace_head(cursor, tag, uid), cursor)

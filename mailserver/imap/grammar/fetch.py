@@ -8,7 +8,7 @@ from collections.abc import Callable
 from attrs import evolve, frozen
 
 from mailserver.imap.grammar.cursor import MAX_DEPTH, MAX_MODSEQ, MAX_NUMBER64, BadSyntax, Cursor
-from mailserver.imap.grammar.search import partial_range
+from mailserver.imap.grammar.returning import partial_range
 from mailserver.imap.values import FetchItem, PartialRange, Section
 
 _NAME = re.compile(rb"[A-Za-z0-9.]+")

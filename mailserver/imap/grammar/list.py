@@ -1,27 +1,13 @@
-"""The arguments of LIST, STATUS and CREATE (RFC 5258, 6; RFC 5819, 4; RFC 6154, 6; RFC 4466, 2.2)."""
+"""The arguments of LIST and LSUB (RFC 3501, 6.3.8; RFC 5258, 6; RFC 5819, 4; RFC 9590, 5)."""
 
 from __future__ import annotations
 
 from mailserver.errors import LimitReached
 from mailserver.imap import commands as c
 from mailserver.imap.grammar.cursor import BadSyntax, Cursor
+from mailserver.imap.grammar.mailboxes import status_items
 from mailserver.imap.grammar.metadata import entry_list
 
-STATUS_ITEMS = frozenset(
-    (
-        "MESSAGES",
-        "RECENT",
-        "UIDNEXT",
-        "UIDVALIDITY",
-        "UNSEEN",  # RFC 3501, 6.3.10
-        "APPENDLIMIT",  # RFC 7889, 3.1
-        "DELETED",
-        "DELETED-STORAGE",  # RFC 9208, 4.1.4
-        "SIZE",  # RFC 8438, 3
-        "MAILBOXID",  # RFC 8474, 4.3
-        "HIGHESTMODSEQ",  # RFC 7162, 3.1.7
-    )
-)
 MAX_PATTERNS = 100
 CRITERIA = ("SUBSCRIBED", "SPECIAL-USE")  # selection options that select by themselves
 _SELECTION = frozenset((*CRITERIA, "REMOTE", "RECURSIVEMATCH"))
@@ -40,6 +26,13 @@ def parse_list(cursor: Cursor, tag: bytes) -> c.Command:
         return c.List(tag, reference, patterns[0])
     returned, status, metadata = (frozenset[str](), (), ()) if cursor.at_end() else _returned(cursor)
     return c.ListExtended(tag, reference, patterns, selection or frozenset(), returned, status, metadata)
+
+
+def parse_lsub(cursor: Cursor, tag: bytes) -> c.Command:
+    cursor.space()
+    reference = cursor.mailbox()
+    cursor.space()
+    return c.Lsub(tag, reference, cursor.list_mailbox())
 
 
 def _selection(cursor: Cursor) -> frozenset[str]:
@@ -95,35 +88,3 @@ def _option(cursor: Cursor, known: frozenset[str]) -> str:
     if option not in known:
         raise BadSyntax("Unknown option")
     return option
-
-
-def status_items(cursor: Cursor) -> tuple[str, ...]:
-    """SP "(" status-att *(SP status-att) ")", each item once"""
-    cursor.expect(b" (")
-    items = [cursor.word()]
-    while cursor.skip(b" "):
-        items.append(cursor.word())
-    cursor.expect(b")")
-    if any(item not in STATUS_ITEMS for item in items):
-        raise BadSyntax("Unknown status item")
-    return tuple(dict.fromkeys(items))
-
-
-def parse_create(cursor: Cursor, tag: bytes) -> c.Command:
-    """CREATE, with the special uses of the mailbox (RFC 6154, 3)."""
-    cursor.space()
-    mailbox = cursor.mailbox()
-    if cursor.at_end():
-        return c.Create(tag, mailbox)
-    cursor.expect(b" (")
-    if cursor.word() != "USE":
-        raise BadSyntax("Unknown parameter")
-    cursor.expect(b" (")
-    uses: list[str] = []
-    while not cursor.skip(b")"):
-        if uses:
-            cursor.space()
-        cursor.expect(b"\\")
-        uses.append("\\" + cursor.atom().decode("ascii"))
-    cursor.expect(b")")
-    return c.Create(tag, mailbox, tuple(uses))

@@ -10,7 +10,7 @@ from mailserver.errors import MailError
 from mailserver.imap import commands as c
 from mailserver.imap.grammar.cursor import BadSyntax, Cursor
 from mailserver.imap.grammar.fetch import fetch_items
-from mailserver.imap.grammar.search import mailbox_names
+from mailserver.imap.grammar.mailboxes import mailbox_names
 from mailserver.imap.values import EventGroup, FetchItem
 
 MESSAGE_EVENTS = ("MessageNew", "MessageExpunge", "FlagChange")

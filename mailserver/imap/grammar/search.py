@@ -1,148 +1,29 @@
-"""What SEARCH looks for (RFC 3501, 6.4.4; 9: search, search-key), and what it returns (RFC 4466, 2.6.1)."""
+"""The arguments of SEARCH and its relatives: SORT and THREAD (RFC 5256, 5), ESEARCH (RFC 7377, 4)."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-
-from attrs import frozen
-
-from mailserver.imap.grammar.cursor import MAX_MODSEQ, MAX_NUMBER, BadSyntax, Cursor
-from mailserver.imap.values import (
-    MailboxSet,
-    PartialRange,
-    Returning,
-    SearchAll,
-    SearchAnd,
-    SearchDate,
-    SearchEdge,
-    SearchFlag,
-    SearchHeader,
-    SearchKey,
-    SearchModseq,
-    SearchNot,
-    SearchObject,
-    SearchOr,
-    SearchSaved,
-    SearchSet,
-    SearchSize,
-    SearchText,
-    SearchWithin,
-    SortKey,
-)
-from mailserver.message import charsets
-
-_UTF8 = ("UTF-8", "US-ASCII")  # what does not conflict with UTF8=ACCEPT: some clients name it all the same
-_OBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
-_RECENT, _SEEN = SearchFlag("\\Recent"), SearchFlag("\\Seen")
-_CONSTANT: dict[str, SearchKey] = {
-    "ALL": SearchAll(),
-    "NEW": SearchAnd((_RECENT, SearchFlag("\\Seen", False))),
-    "OLD": SearchFlag("\\Recent", False),
-    "RECENT": _RECENT,
-    "SEEN": _SEEN,
-    "SAVEDATESUPPORTED": SearchSaved("SUPPORTED"),
-    "UNSEEN": SearchFlag("\\Seen", False),
-}
-for _name in ("Answered", "Deleted", "Draft", "Flagged"):
-    _CONSTANT[_name.upper()] = SearchFlag("\\" + _name)
-    _CONSTANT["UN" + _name.upper()] = SearchFlag("\\" + _name, False)
+from mailserver.imap import commands as c
+from mailserver.imap.grammar.cursor import BadSyntax, Cursor
+from mailserver.imap.grammar.keys import search_arguments, search_criteria
+from mailserver.imap.grammar.mailboxes import mailbox_names
+from mailserver.imap.grammar.returning import return_options
+from mailserver.imap.values import MailboxSet, SortKey
 
 
-@frozen
-class SearchArguments:
-    """Where the charset is unknown the texts are guesses: the handler refuses (RFC 3501, 6.4.4)."""
-
-    key: SearchKey
-    charset: str
-
-
-# --- return options --------------------------------------------------------------------------------
-
-_OPTIONS = frozenset(("MIN", "MAX", "ALL", "COUNT", "SAVE", "UPDATE", "CONTEXT"))
-_PARTIAL = re.compile(rb"([1-9][0-9]{0,9}):([1-9][0-9]{0,9})|(-[1-9][0-9]{0,9}):(-[1-9][0-9]{0,9})")
-
-
-def return_options(cursor: Cursor) -> Returning | None:
-    """ "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" SP, None where it does not stand here.
-    No option at all means ALL (RFC 4731, 3.1)."""
-    if cursor.text[cursor.pos : cursor.pos + 7].upper() != b"RETURN ":
-        return None
-    cursor.pos += 7
-    cursor.expect(b"(")
-    options: set[str] = set()
-    partial: PartialRange | None = None
-    while not cursor.skip(b")"):
-        if options:
-            cursor.space()
-        name = cursor.word()
-        if name == "PARTIAL":
-            cursor.space()
-            if partial is not None:
-                raise BadSyntax("More than one PARTIAL")
-            partial = partial_range(cursor)
-        elif name not in _OPTIONS:
-            raise BadSyntax("Unknown return option")
-        options.add(name)
+def parse_search(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
     cursor.space()
-    if {"PARTIAL", "ALL"} <= options:  # RFC 9394, 3.1
-        raise BadSyntax("PARTIAL and ALL exclude one another")
-    return Returning(frozenset(options or ("ALL",)), partial)
+    returning = return_options(cursor)
+    arguments = search_arguments(cursor)
+    return c.Search(tag, arguments.key, arguments.charset, uid, returning)
 
 
-def partial_range(cursor: Cursor) -> PartialRange:
-    """RFC 9394, 4"""
-    match = _PARTIAL.match(cursor.text, cursor.pos)
-    if match is None:
-        raise BadSyntax("Expected a range")
-    cursor.pos = match.end()
-    first, last = (int(number) for number in match.groups() if number is not None)
-    if max(abs(first), abs(last)) > MAX_NUMBER:
-        raise BadSyntax("Number too large")
-    return PartialRange(first, last)
-
-
-# --- ESEARCH ---------------------------------------------------------------------------------------
-
-_PLAIN_SETS = frozenset(("SELECTED", "INBOXES", "PERSONAL", "SUBSCRIBED"))
-_NAMED_SETS = frozenset(("SUBTREE", "SUBTREE-ONE", "MAILBOXES"))
-MAX_SETS = 100
-
-
-def search_sources(cursor: Cursor) -> tuple[MailboxSet, ...]:
-    """["IN" SP "(" source-mbox ")" SP] (RFC 7377, 4); there are no scope options."""
-    if cursor.text[cursor.pos : cursor.pos + 4].upper() != b"IN (":
-        return (MailboxSet("SELECTED"),)
-    cursor.pos += 4
-    found = [_mailbox_set(cursor)]
-    while cursor.skip(b" "):
-        found.append(_mailbox_set(cursor))
-        if len(found) > MAX_SETS:
-            raise BadSyntax("Too many sets of mailboxes")
-    cursor.expect(b")")
-    cursor.space()
-    return tuple(found)
-
-
-def mailbox_names(cursor: Cursor) -> tuple[str, ...]:
-    """one-or-more-mailbox (RFC 5465, 8)"""
-    if not cursor.skip(b"("):
-        return (cursor.mailbox(),)
-    names = [cursor.mailbox()]
-    while cursor.skip(b" "):
-        names.append(cursor.mailbox())
-    cursor.expect(b")")
-    return tuple(dict.fromkeys(names))
-
-
-def _mailbox_set(cursor: Cursor) -> MailboxSet:
-    which = cursor.word()
-    if which in _PLAIN_SETS:
-        return MailboxSet(which)
-    if which not in _NAMED_SETS:
-        raise BadSyntax("Unknown set of mailboxes")
-    cursor.space()
-    return MailboxSet(which, mailbox_names(cursor))
+def parse_cancel_update(cursor: Cursor, tag: bytes) -> c.Command:
+    """ "CANCELUPDATE" 1*(SP quoted) (RFC 5267, 5)"""
+    tags: list[bytes] = []
+    while not tags or not cursor.at_end():
+        cursor.space()
+        tags.append(cursor.string())
+    return c.CancelUpdate(tag, tuple(tags))
 
 
 # --- SORT and THREAD -------------------------------------------------------------------------------
@@ -152,7 +33,15 @@ _ALGORITHMS = ("ORDEREDSUBJECT", "REFERENCES")
 MAX_CRITERIA = 20
 
 
-def sort_criteria(cursor: Cursor) -> tuple[SortKey, ...]:
+def parse_sort(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
+    cursor.space()
+    returning = return_options(cursor)
+    criteria = _sort_criteria(cursor)
+    arguments = search_criteria(cursor)
+    return c.Sort(tag, arguments.key, arguments.charset, uid, returning, criteria)
+
+
+def _sort_criteria(cursor: Cursor) -> tuple[SortKey, ...]:
     """ "(" sort-criterion *(SP sort-criterion) ")" SP (RFC 5256, 5). A criterion that was there decides
     nothing any more."""
     criteria: dict[str, SortKey] = {}
@@ -173,7 +62,14 @@ def sort_criteria(cursor: Cursor) -> tuple[SortKey, ...]:
         cursor.space()
 
 
-def thread_algorithm(cursor: Cursor) -> str:
+def parse_thread(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
+    cursor.space()
+    algorithm = _thread_algorithm(cursor)
+    arguments = search_criteria(cursor)
+    return c.Thread(tag, arguments.key, arguments.charset, uid, algorithm=algorithm)
+
+
+def _thread_algorithm(cursor: Cursor) -> str:
     """thread-alg SP"""
     name = cursor.word()
     cursor.space()
@@ -182,177 +78,42 @@ def thread_algorithm(cursor: Cursor) -> str:
     return name
 
 
-def search_criteria(cursor: Cursor) -> SearchArguments:
-    """charset 1*(SP search-key)"""
-    charset = _charset(cursor)
+# --- ESEARCH ---------------------------------------------------------------------------------------
+
+_PLAIN_SETS = frozenset(("SELECTED", "INBOXES", "PERSONAL", "SUBSCRIBED"))
+_NAMED_SETS = frozenset(("SUBTREE", "SUBTREE-ONE", "MAILBOXES"))
+MAX_SETS = 100
+
+
+def parse_esearch(cursor: Cursor, tag: bytes) -> c.Command:
+    """ "ESEARCH" [SP esearch-source-opts] [SP search-return-opts] SP search-program (RFC 7377, 4)"""
     cursor.space()
-    return _program(cursor, charset)
+    sources = _sources(cursor)
+    returning = return_options(cursor)
+    arguments = search_arguments(cursor)
+    return c.Esearch(tag, arguments.key, arguments.charset, True, returning, sources)
 
 
-# --- keys ------------------------------------------------------------------------------------------
-
-
-def _charset(cursor: Cursor) -> str:
-    name = cursor.astring().decode("ascii", "replace").upper()
-    if not cursor.dialect.charsets and name not in _UTF8:
-        raise BadSyntax("With UTF8=ACCEPT there is no charset but UTF-8")
-    return name
-
-
-def search_arguments(cursor: Cursor) -> SearchArguments:
-    """["CHARSET" SP astring SP] search-key *(SP search-key)"""
-    charset: str | None = None
-    if cursor.text[cursor.pos : cursor.pos + 8].upper() == b"CHARSET ":
-        cursor.pos += 8
-        charset = _charset(cursor)
-        cursor.space()
-    elif cursor.dialect.utf8:
-        charset = "UTF-8"
-    return _program(cursor, charset)
-
-
-def _program(cursor: Cursor, charset: str | None) -> SearchArguments:
-    """search-key *(SP search-key)"""
-    parser = _Keys(cursor, charset)
-    keys = [parser.key()]
+def _sources(cursor: Cursor) -> tuple[MailboxSet, ...]:
+    """["IN" SP "(" source-mbox ")" SP] (RFC 7377, 4); there are no scope options."""
+    if cursor.text[cursor.pos : cursor.pos + 4].upper() != b"IN (":
+        return (MailboxSet("SELECTED"),)
+    cursor.pos += 4
+    found = [_mailbox_set(cursor)]
     while cursor.skip(b" "):
-        keys.append(parser.key())
-    return SearchArguments(
-        keys[0] if len(keys) == 1 else SearchAnd(tuple(keys)), "US-ASCII" if charset is None else charset
-    )
+        found.append(_mailbox_set(cursor))
+        if len(found) > MAX_SETS:
+            raise BadSyntax("Too many sets of mailboxes")
+    cursor.expect(b")")
+    cursor.space()
+    return tuple(found)
 
 
-class _Keys:
-    """search-key; one method for each form of arguments."""
-
-    def __init__(self, cursor: Cursor, charset: str | None) -> None:
-        self._cursor = cursor
-        self._charset = charset
-
-    def key(self) -> SearchKey:
-        cursor = self._cursor
-        first = cursor.peek()
-        if first == b"(":
-            return self._list()
-        if first in (b"*", b"$") or first.isdigit():
-            return SearchSet(cursor.sequence_set(), uid=False)
-        name = cursor.word()
-        constant = _CONSTANT.get(name)
-        if constant is not None:
-            return constant
-        parse = _WITH_ARGUMENTS.get(name)
-        if parse is None:
-            raise BadSyntax("Unknown search key")
-        cursor.space()
-        return parse(self, name)
-
-    def _list(self) -> SearchKey:
-        cursor = self._cursor
-        cursor.expect(b"(")
-        cursor.deeper()
-        keys = [self.key()]
-        while cursor.skip(b" "):
-            keys.append(self.key())
-        cursor.shallower()
-        cursor.expect(b")")
-        return keys[0] if len(keys) == 1 else SearchAnd(tuple(keys))
-
-    def _not(self, name: str) -> SearchKey:
-        self._cursor.deeper()
-        key = self.key()
-        self._cursor.shallower()
-        return SearchNot(key)
-
-    def _or(self, name: str) -> SearchKey:
-        self._cursor.deeper()
-        left = self.key()
-        self._cursor.space()
-        right = self.key()
-        self._cursor.shallower()
-        return SearchOr(left, right)
-
-    def _uid(self, name: str) -> SearchKey:
-        return SearchSet(self._cursor.sequence_set(), uid=True)
-
-    def _edge(self, name: str) -> SearchKey:
-        uid = self._cursor.number()
-        if not uid:
-            raise BadSyntax("No UID is 0")
-        return SearchEdge(uid, name == "UIDAFTER")
-
-    def _keyword(self, name: str) -> SearchKey:
-        keyword = self._cursor.atom().decode("ascii")
-        return SearchFlag(keyword, name == "KEYWORD")
-
-    def _date(self, name: str) -> SearchKey:
-        day = self._cursor.date()
-        return SearchDate(name.removeprefix("SENT"), day, name.startswith("SENT"))
-
-    def _within(self, name: str) -> SearchKey:
-        seconds = self._cursor.number()
-        if not seconds:
-            raise BadSyntax("An interval of nothing")
-        return SearchWithin(seconds, name == "OLDER")
-
-    def _saved(self, name: str) -> SearchKey:
-        return SearchSaved(name.removeprefix("SAVED"), self._cursor.date())
-
-    def _size(self, name: str) -> SearchKey:
-        return SearchSize(self._cursor.number(1 << 62), name == "LARGER")
-
-    def _text(self, name: str) -> SearchKey:
-        return SearchText(self._string(), header=name == "TEXT")
-
-    def _field(self, name: str) -> SearchKey:
-        return SearchHeader(name, self._string())
-
-    def _header(self, name: str) -> SearchKey:
-        field = self._cursor.astring().decode("ascii", "replace").upper()
-        self._cursor.space()
-        return SearchHeader(field, self._string())
-
-    def _object(self, name: str) -> SearchKey:
-        """objectid (RFC 8474, 7)"""
-        identity = self._cursor.atom().decode("ascii")
-        if _OBJECT_ID.fullmatch(identity) is None:
-            raise BadSyntax("Not an object id")
-        return SearchObject(name, identity)
-
-    def _modseq(self, name: str) -> SearchKey:
-        """ "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer (RFC 7162, 7)"""
-        cursor = self._cursor
-        if cursor.peek() == b'"':
-            if not cursor.string().lower().startswith(b"/flags/"):
-                raise BadSyntax("Expected the entry of a flag")
-            cursor.space()
-            if cursor.word() not in ("PRIV", "SHARED", "ALL"):
-                raise BadSyntax("Expected priv, shared or all")
-            cursor.space()
-        return SearchModseq(cursor.number(MAX_MODSEQ))
-
-    def _string(self) -> str:
-        return charsets.decode(self._cursor.astring(), self._charset)
-
-
-_WITH_ARGUMENTS: dict[str, Callable[[_Keys, str], SearchKey]] = {
-    "NOT": _Keys._not,
-    "OR": _Keys._or,
-    "UID": _Keys._uid,
-    "UIDAFTER": _Keys._edge,
-    "UIDBEFORE": _Keys._edge,
-    "KEYWORD": _Keys._keyword,
-    "UNKEYWORD": _Keys._keyword,
-    "LARGER": _Keys._size,
-    "SMALLER": _Keys._size,
-    "OLDER": _Keys._within,
-    "YOUNGER": _Keys._within,
-    "BODY": _Keys._text,
-    "TEXT": _Keys._text,
-    "HEADER": _Keys._header,
-    "EMAILID": _Keys._object,
-    "THREADID": _Keys._object,
-    "MODSEQ": _Keys._modseq,
-}
-_WITH_ARGUMENTS |= dict.fromkeys(("FROM", "TO", "CC", "BCC", "SUBJECT"), _Keys._field)
-_WITH_ARGUMENTS |= dict.fromkeys(("BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE"), _Keys._date)
-_WITH_ARGUMENTS |= dict.fromkeys(("SAVEDBEFORE", "SAVEDON", "SAVEDSINCE"), _Keys._saved)
+def _mailbox_set(cursor: Cursor) -> MailboxSet:
+    which = cursor.word()
+    if which in _PLAIN_SETS:
+        return MailboxSet(which)
+    if which not in _NAMED_SETS:
+        raise BadSyntax("Unknown set of mailboxes")
+    cursor.space()
+    return MailboxSet(which, mailbox_names(cursor))

@@ -14,7 +14,7 @@ from attrs import evolve
 from mailserver.errors import MailError
 from mailserver.imap import replies
 from mailserver.imap.commands import Command, Notify
-from mailserver.imap.grammar.list import STATUS_ITEMS
+from mailserver.imap.grammar.mailboxes import STATUS_ITEMS
 from mailserver.imap.handlers.fetch import RowSender
 from mailserver.imap.handlers.mailboxes import status_values
 from mailserver.imap.listing import Listed, parents_of

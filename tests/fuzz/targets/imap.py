@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from mailserver.errors import MailError
-from mailserver.imap.engine import State
 from mailserver.imap.grammar.command import parse_command, parse_tag
 from mailserver.imap.grammar.cursor import PLAIN, BadSyntax, Dialect
+from mailserver.imap.transitions import State
 from tests.fuzz.targets import options
 from tests.imap.test_engine import Driver
 
