@@ -1,8 +1,10 @@
 """Whose turn it is: destinations in fair rotation, each with its own limits and back-off. Pure.
 
 A destination is a next hop; one or more domains lead there (a smarthost has all of them). Within it senders
-take turns (`turns`). Memory grows with the number of senders and domains that wait, not with that of
-messages; but there may be as many of these as messages, so that a destination at rest is small.
+take turns (`turns`). Those where nobody was there last time have half of the places, so that waiting for
+thousands of hosts that do not answer keeps nobody from one that does. Memory grows with the number of senders
+and domains that wait, not with that of messages; but there may be as many of these as messages, so that a
+destination at rest is small.
 """
 
 from __future__ import annotations
@@ -11,13 +13,16 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 
-from attrs import define
+from attrs import define, field
 
 from mailserver.queue.turns import Backlog, Lanes
 from mailserver.queue.values import Job, Lane
 
 FIRST_LIMIT = 5  # deliveries at once to a destination nothing is known of; grows with each success
 DUE_AT_ONCE = 1000  # lanes that `advance` looks at in one call
+TAKE_ROWS = 100  # recipients read at once, as many as a transaction may have
+READ_AHEAD = 2  # times what may be under way at once, or seconds of a rate
+NEWCOMERS = 4  # times the same, until which those who have nothing in hand are read at once
 OUT_OF_DATE = 1000  # entries of a heap that may be
 
 
@@ -29,6 +34,8 @@ class Destination:
     None where there are none.
     limit: deliveries at once. blocked_until: no attempt before, because the hosts could not be reached,
     `failures` times in a row. paced_until: no attempt before, to keep to a rate. epoch: of its back-off.
+    doubtful: nobody was there last time, or nobody knows, for all that waits there waited before the start.
+    line: where it stands, of those of `Destinations`.
     """
 
     key: str
@@ -40,9 +47,10 @@ class Destination:
     paced_until: float = 0.0
     failures: int = 0
     epoch: int = 0
+    doubtful: bool = False
     lanes: Lanes | None = None
     backlog: Backlog | None = None
-    queued: bool = False
+    line: Line | None = field(default=None, repr=False)
 
     def wait(self, lane: Lane) -> None:
         if self.lanes is None:
@@ -56,10 +64,16 @@ class Destination:
             self.backlog.add(job)
 
     def wants_jobs(self) -> bool:
-        """Should more be read from the spool, so that no delivery and no sender has to wait for it?"""
+        """Should more be read from the spool, so that no delivery and no sender has to wait for it? In hand
+        is a few times what may be under way at once, or slow destinations would have all memory."""
         if self.taking or self.lanes is None:
             return False
-        return self.lanes.new or self._runs_short
+        return self._runs_short or (self.lanes.new and self.in_hand < NEWCOMERS * self.limit)
+
+    def rows(self, interval: float) -> int:
+        """How many recipients to read at once. interval: seconds between two deliveries, or 0."""
+        most = min(TAKE_ROWS, READ_AHEAD * self.limit)
+        return max(1, min(most, int(READ_AHEAD / interval))) if interval else most
 
     def pick_lanes(self, most: int) -> list[Lane]:
         """To be read from now; only where it wants jobs."""
@@ -94,12 +108,20 @@ class Destination:
         return lanes
 
     @property
+    def in_hand(self) -> int:
+        """Jobs that were read and not begun."""
+        return len(self.backlog) if self.backlog is not None else 0
+
+    @property
     def _runs_short(self) -> bool:
-        return self.backlog is None or len(self.backlog) < self.limit
+        return self.in_hand < self.limit
 
     @property
     def unused(self) -> bool:
         return not (self.active or self.taking or self.lanes or self.backlog)
+
+
+Line = deque[Destination]
 
 
 class Destinations:
@@ -108,19 +130,24 @@ class Destinations:
     def __init__(self, key_of: Callable[[str], str]) -> None:
         self._key_of = key_of
         self._known: dict[str, Destination] = {}
-        self._rotation: deque[Destination] = deque()
-        self._hungry: deque[Destination] = deque()  # want jobs when none may be read
+        self._rotation: Line = deque()
+        self._hungry: Line = deque()  # want jobs when none may be read
+        self._doubtful: Line = deque()  # wait until fewer of their kind are under way
+        self.probes = 0  # deliveries under way to the doubtful
         self._due: dict[Lane, float] = {}  # lanes that wait for a time
         self._times: list[tuple[float, Lane]] = []  # heap of the same; entries may be out of date
         self._halted: list[tuple[float, str]] = []  # heap of (until, key)
         self._stocked: set[Destination] = set()  # with a backlog, or lately
         self._epoch = 0
 
-    def note(self, lane: Lane, due: float, now: float) -> None:
-        """Recipients of the lane wait and are due then."""
+    def note(self, lane: Lane, due: float, now: float, *, new: bool = False, doubtful: bool = False) -> None:
+        """Recipients of the lane wait and are due then. new: they just came; doubtful: they were there when
+        nothing was known yet."""
         if due <= now:
             self._due.pop(lane, None)
-            destination = self._get(lane.domain)
+            destination = self._get(lane.domain, doubtful)
+            if new and not destination.failures:
+                self._trust(destination)
             destination.wait(lane)
             self.offer(destination)
             return
@@ -150,31 +177,67 @@ class Destinations:
                 self.offer(destination)
         return False
 
-    def choose(self, now: float, may_take: bool, tight: bool) -> Destination | None:
-        """The next destination that can start a delivery or, where more may be read, wants jobs."""
-        if may_take and self._hungry:
-            self._rotation.append(self._hungry.popleft())
+    def choose(self, now: float, may_take: bool, most: int, active: int) -> Destination | None:
+        """The next destination that can start a delivery or, where more may be read, wants jobs.
+
+        most, active: how many deliveries may be under way, and are."""
+        tight, may_probe = active >= most - most // 4, self.probes < max(1, most // 2)
+        if may_probe:
+            self._move_up(self._doubtful)
+        if may_take:
+            self._move_up(self._hungry)
         while self._rotation:
             destination = self._rotation.popleft()
             halted = self._halts(destination, now)
             wants = destination.wants_jobs()
-            if not halted and (destination.can_start(tight) or (may_take and wants)):
+            starts = destination.can_start(tight)
+            if not halted and destination.doubtful and not may_probe and (starts or wants):
+                self._put(destination, self._doubtful)
+                continue
+            if not halted and (starts or (may_take and wants)):
                 self._rotation.append(destination)
                 return destination
             if not halted and wants and not destination.backlog:
-                self._hungry.append(destination)  # one with a backlog is offered when a delivery ends
+                # One with a backlog is offered when a delivery ends.
+                self._put(destination, self._doubtful if destination.doubtful else self._hungry)
                 continue
-            destination.queued = False
+            destination.line = None
             if destination.unused and not halted:
                 self._known.pop(destination.key, None)
         return None
 
+    def _put(self, destination: Destination, line: Line) -> None:
+        destination.line = line
+        line.append(destination)
+
+    def _move_up(self, line: Line) -> None:
+        """The first who still stands there may take part."""
+        while line:
+            destination = line.popleft()
+            if destination.line is line:
+                self._put(destination, self._rotation)
+                break
+
+    def _trust(self, destination: Destination) -> None:
+        """It need not wait with the doubtful any longer."""
+        destination.doubtful = False
+        if destination.line is self._doubtful:
+            self._put(destination, self._rotation)
+
+    def ready(self, now: float) -> int:
+        """Jobs in hand that could begin if there were a place: not those of destinations that have all that
+        they may have."""
+        return sum(
+            destination.in_hand
+            for destination in self._stocked
+            if destination.can_start(tight=False) and not self._halts(destination, now)
+        )
+
     def offer(self, destination: Destination) -> None:
         """Its state has changed: let it take part again."""
         self._known.setdefault(destination.key, destination)
-        if not destination.queued:
-            destination.queued = True
-            self._rotation.append(destination)
+        if destination.line is None:
+            self._put(destination, self._rotation)
 
     def stock(self, destination: Destination, jobs: tuple[Job, ...]) -> None:
         """Jobs were read."""
@@ -200,6 +263,7 @@ class Destinations:
         destination.epoch = self._epoch
         destination.failures += 1
         destination.limit = 1
+        destination.doubtful = True
         self._wake(destination, until)
         self._stocked.discard(destination)
         return destination.take_back(), destination.turn_away()
@@ -208,6 +272,7 @@ class Destinations:
         """A server took part: one more delivery at once, up to the limit of the configuration."""
         destination.blocked_until = 0.0
         destination.failures = 0
+        self._trust(destination)
         destination.limit = min(most, destination.limit + 1)
 
     def pace(self, destination: Destination, now: float, interval: float) -> None:
@@ -241,9 +306,9 @@ class Destinations:
     def _halts(self, destination: Destination, now: float) -> bool:
         return destination.paced_until > now or self.is_blocked(destination, now)
 
-    def _get(self, domain: str) -> Destination:
+    def _get(self, domain: str, doubtful: bool) -> Destination:
         key = self._key_of(domain)
         destination = self._known.get(key)
         if destination is None:
-            destination = self._known[key] = Destination(key, domain)
+            destination = self._known[key] = Destination(key, domain, doubtful=doubtful)
         return destination

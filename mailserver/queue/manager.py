@@ -41,8 +41,7 @@ LOCAL_LIMITS = Limits(connections=50)  # deliveries at once: they share commits
 STOP_SECONDS = 6.0
 CUT_SECONDS = 2.0  # for connections that were cut to tell their outcome
 AGAIN_SECONDS = 5.0  # after the spool failed
-TAKE_ROWS = 100  # recipients read at once, as many as a transaction may have
-TAKE_LANES = 50  # lanes they are of
+TAKE_LANES = 50  # lanes read at once
 TAKES = 4  # reads at once
 PER_TURN = 20  # deliveries begun in one turn of the reactor
 SLICE = 1000  # lanes handled in one turn of the reactor
@@ -133,22 +132,22 @@ class QueueManager:
         rows = [recipient.row for job in jobs for recipient in job.recipients]
         if rows:
             await self._persist(lambda: self._spool.release(rows))
-        await self._note(await self._persist(self._spool.waiting) or ())
+        await self._note(await self._persist(self._spool.waiting) or (), doubtful=True)
 
-    async def _note(self, lanes: Sequence[tuple[Lane, float]]) -> None:
+    async def _note(self, lanes: Sequence[tuple[Lane, float]], doubtful: bool = False) -> None:
         """When these are due: as many of them in a turn of the reactor as it can bear."""
         for start in range(0, len(lanes), SLICE):
             if start:
                 await deferLater(self._reactor, 0, lambda: None)
             now = self._clock()
             for lane, due in lanes[start : start + SLICE]:
-                self._table.note(lane, due, now)
+                self._table.note(lane, due, now, doubtful=doubtful)
             self._pump_later()
 
     def _enqueued(self, lanes: set[Lane]) -> None:
         now = self._clock()
         for lane in lanes:
-            self._table.note(lane, now, now)
+            self._table.note(lane, now, now, new=True)
         self._pump_later()
 
     # --- whose turn it is -------------------------------------------------------------------------
@@ -177,8 +176,8 @@ class QueueManager:
             if begun >= PER_TURN:
                 self._pump_later()
                 break
-            may_take = self._takes < TAKES and self._read < 2 * most
-            destination = self._table.choose(now, may_take, self._active >= most - most // 4)
+            may_take = self._takes < TAKES and self._has_room(now, 2 * most)
+            destination = self._table.choose(now, may_take, most, self._active)
             if destination is None:
                 break
             limits = self._limits(destination)
@@ -186,7 +185,8 @@ class QueueManager:
             if may_take and destination.wants_jobs():
                 destination.taking = True
                 self._takes += 1
-                self._begin(self._take(destination, destination.pick_lanes(TAKE_LANES)))
+                rows = destination.rows(limits.interval)
+                self._begin(self._take(destination, destination.pick_lanes(min(TAKE_LANES, rows)), rows))
             elif destination.backlog:
                 begun += 1
                 self._active += 1
@@ -196,6 +196,10 @@ class QueueManager:
                     self._table.pace(destination, now, limits.interval)
                 self._begin(self._deliver(destination, self._table.next_job(destination)))
         self._arm()
+
+    def _has_room(self, now: float, most: int) -> bool:
+        """For more jobs in memory, besides those of destinations that have all that they may have."""
+        return self._read < most or self._table.ready(now) < most
 
     def _arm(self) -> None:
         """Wake when the next recipient is due."""
@@ -207,11 +211,11 @@ class QueueManager:
             delay = min(max(due - self._clock(), 0.05), 3600.0)
             self._timer = self._reactor.callLater(delay, self._pump)
 
-    async def _take(self, destination: Destination, lanes: Sequence[Lane]) -> None:
+    async def _take(self, destination: Destination, lanes: Sequence[Lane], rows: int) -> None:
         """Read the next jobs of a destination."""
         now = self._clock()
         try:
-            taken = await self._spool.take(lanes, TAKE_ROWS)
+            taken = await self._spool.take(lanes, rows)
         except MailError as error:
             self.log.error(
                 "queue: what is due for {key} cannot be read: {error}", key=destination.key, error=error
@@ -239,6 +243,8 @@ class QueueManager:
     # --- one delivery -----------------------------------------------------------------------------
 
     async def _deliver(self, destination: Destination, job: Job) -> None:
+        probe = destination.doubtful
+        self._table.probes += probe
         try:
             attempt = await self._carrier.carry(job)
         except Exception:
@@ -255,6 +261,7 @@ class QueueManager:
         # deliveries as there may be at once, and nothing more is sent when outcomes cannot be written.
         destination.active -= 1
         self._active -= 1
+        self._table.probes -= probe
         self._table.offer(destination)
         self._pump_later()
 

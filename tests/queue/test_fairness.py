@@ -105,6 +105,44 @@ class DestinationTests(FairnessTestCase):
         for _, gate in slow:
             gate.callback(None)
 
+    def test_floods_for_slow_destinations_leave_memory_for_others(self) -> None:
+        """However much waits there: what is read and cannot be begun keeps nobody from being read."""
+        for number in range(3):
+            self.enqueue_many(flood(1000, f"slow{number}.example"))
+        strangers = [message("u@slow3.example", sender=f"s{n}@x.example", id=f"s{n}") for n in range(1000)]
+        self.enqueue_many(strangers)
+        self.turn(1)
+        self.enqueue(message("u@fast.example", id="fast"))
+        self.assertIn("u@fast.example", self.relay.addresses())
+        self.assertLess(self.manager._read, 200)
+
+    def test_thousands_of_hosts_that_do_not_answer_leave_half_of_the_places(self) -> None:
+        self.relay.answer = lambda address, domain: DOWN if domain.endswith(".dead.example") else OK
+        dead = [message(f"u@d{n}.dead.example", sender=f"s{n}@x.example", id=f"m{n}") for n in range(2000)]
+        self.enqueue_many(dead)
+        while self.relay.waiting:
+            self.answer_all()
+        self.pass_time(70, step=10)
+        self.assertEqual(len(self.relay.waiting), 50, "all are due again, and wait for an answer")
+        for number in range(5):
+            self.enqueue(message("u@fast.example", id=f"fast{number}"))
+            self.assertEqual(self.relay.addresses().count("u@fast.example"), number + 1)
+        for _ in range(2000 // 50):
+            self.answer_all()
+        self.assertEqual(len(self.relay.addresses()), 2 * 2000 + 5, "and none of them is forgotten")
+
+    def test_mail_that_comes_after_a_start_does_not_wait_for_what_was_there(self) -> None:
+        self.relay.answer = lambda address, domain: DOWN if domain.endswith(".dead.example") else OK
+        dead = [message(f"u@d{n}.dead.example", sender=f"s{n}@x.example", id=f"m{n}") for n in range(2000)]
+        self.enqueue_many([*dead, message("u@old.example", id="old")])
+        self.crash()
+        self.relay.waiting.clear()
+        self.begin()
+        self.assertEqual(len(self.relay.waiting), 50)
+        before = len(self.relay.parcels)
+        self.enqueue(message("v@old.example", id="new"))
+        self.assertEqual(self.relay.addresses()[before:], ["u@old.example", "v@old.example"])
+
     def test_a_host_that_is_down_is_probed_less_and_less_often_while_mail_comes_in(self) -> None:
         """New mail, never tried, does not begin the schedule of the host anew."""
         self.relay.hold = False
