@@ -50,6 +50,7 @@ _LIMITS: dict[str, Reader[Any]] = {
     "recipients": count(100, 999_999),  # RFC 5321, 4.5.3.1.8; RFC 9422, 3
     "transactions": count(0, 999_999),
     "future_release": time(),
+    "min_deliver_by": time(),
     "quota": size(),
     "quota_messages": count(0),
     "line": size(8192),

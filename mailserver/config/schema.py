@@ -124,6 +124,7 @@ class Limits:
     message_size: int = 50 * MIB
     recipients: int = 1000  # per transaction
     future_release: float = 30 * DAY  # how long users may have a message held back; 0: not at all
+    min_deliver_by: float = 10.0  # least time within which mail may be asked to arrive or come back
     transactions: int = 0  # messages of one SMTP session, then it closes; 0: any
     connections_per_ip: int = 100
     connections_per_user: int = 50  # logged in at once, all services together

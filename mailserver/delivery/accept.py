@@ -2,8 +2,9 @@
 
 - All targets local: delivered directly, one copy for each mailbox; what failed for the moment only is
   queued, so that nobody is told "no" about a message that others have (CASES F7).
-- A remote target among them, a success that is to be reported (RFC 3461), or a time that it is held until
-  (RFC 4865): everything is enqueued, which is durable; the queue delivers, and tells.
+- A remote target among them, a success that is to be reported (RFC 3461), a time that it is held until
+  (RFC 4865), or one that it should have been delivered by (RFC 2852): everything is enqueued, which is
+  durable; the queue delivers, and tells.
 - Nothing was delivered and nothing can be queued: the error, and nothing was kept.
 
 An LMTP client (RFC 2033) wants an outcome for each recipient, and has a queue of its own: what fails for a
@@ -51,7 +52,7 @@ class Acceptor:
         """See IAcceptor."""
         lists = [recipient for recipient in envelope.recipients if _expands(recipient)]
         pairs = one_copy_each([_within(recipient) for recipient in envelope.recipients])
-        later = envelope.release_at > envelope.received_at
+        later = envelope.release_at > envelope.received_at or _became_late(envelope)
         if later or any(target.domain or "SUCCESS" in recipient.notify for recipient, target in pairs):
             taken = self._enqueue(envelope, trace, body, pairs)
             taken.addCallback(self._tell, envelope, body.size)
@@ -176,6 +177,12 @@ class Acceptor:
                 )
         except Exception:
             self.log.failure("the event log failed")
+
+
+def _became_late(envelope: Envelope) -> bool:
+    """The time to deliver it by was over before the message had come as a whole."""
+    by = envelope.deliver_by
+    return by is not None and by.is_over(envelope.received_at) and by.by.seconds > 0
 
 
 def _expands(recipient: Recipient) -> bool:

@@ -7,6 +7,7 @@ message are kept for a moment and used again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,8 +20,10 @@ from mailserver.delivery.mx import HostFinder, MailHost, Unroutable
 from mailserver.delivery.next_hop import NextHop, next_hop
 from mailserver.delivery.tls_policy import TlsPolicies, TlsPolicy
 from mailserver.errors import MailError
+from mailserver.interfaces import By, Clock, DeliverBy
 from mailserver.smtp.answers import Reply, local_reply
 from mailserver.smtp.client_values import ClientOptions, Mail, State, TlsUse
+from mailserver.smtp.parameters import loses_by
 from mailserver.smtp.sender import Sender, SessionFailed, Source, connect
 from mailserver.tls.client import client_context
 
@@ -41,16 +44,19 @@ class Parcel:
     mail: Mail
     open: Callable[[], Source]
     as_text: Callable[[bool], Awaitable[Parcel]] | None = None
+    deliver_by: DeliverBy | None = None
 
 
 @frozen
 class Outcome:
     """What became of one recipient. `host`: the server that said so, "" where none was reached. `reports`:
-    that server reports the success of a delivery itself (RFC 3461, 5.2.1)."""
+    that server reports the success of a delivery itself (RFC 3461, 5.2.1). relayed: the sender is to be told
+    that it was passed on (RFC 2852, 4.1.4)."""
 
     reply: Reply
     host: str = ""
     reports: bool = False
+    relayed: bool = False
 
 
 @frozen
@@ -71,7 +77,8 @@ class _Kept:
 class Relay:
     """Deliveries to other servers.
 
-    finder: delivery.mx.HostFinder. connecting: stands for smtp.sender.connect in tests.
+    finder: delivery.mx.HostFinder. connecting: stands for smtp.sender.connect in tests. clock: seconds since
+    the epoch.
     """
 
     def __init__(
@@ -82,12 +89,14 @@ class Relay:
         *,
         connecting: Callable[..., Deferred[Sender]] = connect,
         context: Callable[[str, bool], Any] = client_context,
+        clock: Clock = time.time,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
         self._finder = finder
         self._connect = connecting
         self._context = context
+        self._clock = clock
         self._policies = TlsPolicies(reactor.seconds)
         self._idle: dict[str, list[_Kept]] = {}
         self._hosts: dict[Sender, MailHost] = {}
@@ -233,10 +242,12 @@ class Relay:
             except OSError:
                 work.fail(Outcome(local_reply(451, "4.3.0", "this server could not read the message")))
                 return
-            part = parcel.mail.part(chunk)
+            part, relayed = parcel.mail.part(chunk), False
+            if parcel.deliver_by is not None:
+                part, relayed = in_time(part, parcel.deliver_by.left(self._clock()), sender)
             replies = await sender.send(part, source)
             reports = sender.reports
-            work.take(chunk, [Outcome(reply, host, reports) for reply in replies], sender)
+            work.take(chunk, [Outcome(reply, host, reports, relayed) for reply in replies], sender)
 
     # --- connections kept -------------------------------------------------------------------------
 
@@ -325,6 +336,16 @@ class _Work:
             if too_many or (broken and (reply.local or reply.code == 421) and reply.temporary):
                 again.append(index)
         self.left = again + self.left[len(chunk) :]
+
+
+def in_time(mail: Mail, left: By, sender: Sender) -> tuple[Mail, bool]:
+    """The message as this server gets it, with what is left of its time; and whether its sender is to be told
+    that it was passed on (RFC 2852, 4.1.4). LMTP delivers: what is handed over in time is in time."""
+    lmtp = sender.engine.options.lmtp
+    if lmtp and not sender.takes_by:
+        return mail, False
+    told = not lmtp and (left.trace or loses_by(left, sender.engine.extensions))
+    return evolve(mail, by=left), told
 
 
 def str_of(host: MailHost) -> str:

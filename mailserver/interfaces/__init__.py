@@ -5,7 +5,17 @@ Deferred never raise; they fail with a `mailserver.errors.MailError`. Unless sai
 called in the reactor thread and must return at once.
 """
 
-from mailserver.interfaces.envelope import Envelope, IAcceptor, IMessageBody, IRouter, Peer, Recipient, Target
+from mailserver.interfaces.envelope import (
+    By,
+    DeliverBy,
+    Envelope,
+    IAcceptor,
+    IMessageBody,
+    IRouter,
+    Peer,
+    Recipient,
+    Target,
+)
 from mailserver.interfaces.login import Challenge, IAuthenticator, IChannel, IExchange, ISender, Success
 from mailserver.interfaces.queue import Clock, ILocalDelivery, IQueue, Listener
 from mailserver.interfaces.store import (
@@ -32,10 +42,12 @@ from mailserver.interfaces.store import (
 __all__ = [
     "KEYWORD",
     "NO_QUOTA",
+    "By",
     "Challenge",
     "Clock",
     "CopyResult",
     "Count",
+    "DeliverBy",
     "Envelope",
     "Flag",
     "FolderInfo",

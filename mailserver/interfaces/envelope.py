@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from math import floor
 from typing import Any
 
 from attrs import field, frozen
@@ -54,6 +56,52 @@ class Recipient:
     orcpt: str = ""
 
 
+_BY = re.compile(r"([+-]?[0-9]{1,9});([NR])(T?)", re.IGNORECASE)
+LONGEST_BY = 999_999_999  # seconds
+
+
+@frozen
+class By:
+    """BY of MAIL (RFC 2852, 4): to be delivered within so many seconds; zero or less where that time is over.
+    returns: then it comes back (mode R), else the sender is told that it is late (mode N). trace: the sender
+    is told of each server that passes it on."""
+
+    seconds: int
+    returns: bool
+    trace: bool = False
+
+    @classmethod
+    def read(cls, text: str) -> By:
+        """`120;RT`. Raises ValueError."""
+        match = _BY.fullmatch(text)
+        if match is None:
+            raise ValueError(text)
+        return cls(int(match[1]), match[2] in "Rr", bool(match[3]))
+
+    def __str__(self) -> str:
+        return f"{self.seconds};{'R' if self.returns else 'N'}{'T' if self.trace else ''}"
+
+
+@frozen
+class DeliverBy:
+    """at: by when a message is to be delivered, seconds since the epoch. by: as that was asked for."""
+
+    at: float
+    by: By
+
+    def is_over(self, now: float) -> bool:
+        return now >= self.at
+
+    def returned(self, now: float) -> bool:
+        """The message is not to be delivered any more: it comes back (RFC 2852, 4.1.3)."""
+        return self.by.returns and now >= self.at
+
+    def left(self, now: float) -> By:
+        """What the next server is asked for (RFC 2852, 4.1.4)."""
+        seconds = max(-LONGEST_BY, min(LONGEST_BY, floor(self.at - now)))
+        return By(seconds, self.by.returns, self.by.trace)
+
+
 @frozen
 class Envelope:
     """A message's envelope (RFC 5321, 2.3.1) and what the server knows of the transaction. reverse_path: ""
@@ -61,6 +109,7 @@ class Envelope:
 
     ret, envid: DSN parameters (RFC 3461, 4.3, 4.4), "" for none. require_tls: True for REQUIRETLS, False for
     "TLS-Required: No" (RFC 8689). release_at: not delivered before; hold: how that was asked for (RFC 4865).
+    deliver_by: RFC 2852.
     """
 
     id: str
@@ -77,6 +126,7 @@ class Envelope:
     require_tls: bool | None = None
     release_at: float = 0.0
     hold: str = ""
+    deliver_by: DeliverBy | None = None
 
     @property
     def binary(self) -> bool:

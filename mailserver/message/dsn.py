@@ -36,8 +36,8 @@ _INTRODUCTIONS = {
     "You do not need to send it again: it will be tried until {until}.\n"
     "If it cannot be delivered by then, you will be told.",
     "delivered": "your message was delivered to the recipients below, as you asked to be told.",
-    "relayed": "your message was passed on to the mail servers below, which do not confirm delivery.\n"
-    "Nothing more will be reported by this server.",
+    "relayed": "your message was passed on to the mail servers below. Nothing more will be\n"
+    "reported by this server; these may or may not confirm the delivery.",
     "expanded": "your message was delivered to the addresses below, each of which stands for several\n"
     "others. It goes to all of these; their success is not reported.",
 }
@@ -67,6 +67,7 @@ class Report:
     """A notification to `to`. id: unique, of letters, digits, "." and "-". Times since the epoch.
 
     header: the beginning of the original message, LF line ends. envid: as it came, xtext.
+    deliver_by: when it was to be delivered (RFC 2852).
     whole: the original, where it is to be returned as a whole (RFC 3461, 6.2) and in memory.
     """
 
@@ -80,6 +81,7 @@ class Report:
     envid: str = ""
     hold: str = ""
     whole: bytes | None = None
+    deliver_by: float | None = None
 
 
 def render(report: Report) -> bytes:
@@ -123,6 +125,8 @@ def _explain(report: Report, action: str) -> str:
     if action in ("delivered", "relayed", "expanded"):
         lines = [f"This is the mail server {report.hostname}.\n\nFor your information: "]
     lines.append(_INTRODUCTIONS[action].format(until=until) + "\n")
+    if report.deliver_by is not None:
+        lines.append(f"\nYou wanted it delivered by {formatdate(report.deliver_by)}.\n")
     for recipient in report.recipients:
         lines.append(f"\n<{_plain(recipient.address)}>:\n")
         if recipient.remote and recipient.from_smtp:
@@ -140,6 +144,8 @@ def _machine_part(report: Report) -> str:
         fields.append(_field("Future-Release-Request", report.hold))
     fields.append(_field("Reporting-MTA", f"dns; {report.hostname}"))
     fields.append(_field("Arrival-Date", formatdate(report.arrival)))
+    if report.deliver_by is not None:  # RFC 2852, 5
+        fields.append(_field("Deliver-By-Date", formatdate(report.deliver_by)))
     groups = ["".join(fields)] + [_recipient_fields(recipient) for recipient in report.recipients]
     return "\n".join(groups)
 

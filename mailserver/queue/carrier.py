@@ -68,7 +68,10 @@ class Carrier:
             envid=message.envelope.envid,
             require_tls=bool(message.envelope.require_tls),
         )
-        parcel = Parcel(message.envelope.id, domain, mail, lambda: JobSource(job, self._reactor))
+        parcel = Parcel(
+            *(message.envelope.id, domain, mail, lambda: JobSource(job, self._reactor)),
+            deliver_by=message.envelope.deliver_by,
+        )
         if binary:
             parcel = evolve(parcel, as_text=lambda eight_bit: self._as_text(job, parcel, eight_bit))
         return await self._relay.deliver(parcel)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from mailserver.interfaces import Envelope, Peer, Target
+from mailserver.interfaces import By, DeliverBy, Envelope, Peer, Target
 from mailserver.queue.schema import SENDER
 from mailserver.queue.values import (
     Lane,
@@ -23,13 +23,15 @@ from mailserver.queue.values import (
 
 _MESSAGE = """INSERT INTO messages (name, file, offset, size, wire_size, eight_bit, checksum, reverse_path,
     helo, user, ip, port, tls, protocol, received_at, smtputf8, body_type, ret, envid, require_tls,
-    release_at, hold) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
+    release_at, hold, deliver_by, by) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
 _RECIPIENT = """INSERT INTO recipients (message, address, target, user, domain, folder, notify, orcpt,
-    next_try, sender, waits_since) VALUES (?,?,?,?,?,?,?,?,?,?,?)"""
+    next_try, sender, waits_since, deadline) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"""
 _ONE_MORE = """INSERT INTO senders VALUES (?, 1) ON CONFLICT DO UPDATE SET messages = messages + 1
     RETURNING messages"""
 _VERDICT = """UPDATE recipients SET state = ?, attempts = attempts + ?, next_try = ?, code = ?, status = ?,
-    reason = ?, host = ?, warned = max(warned, ?), last_attempt = CASE WHEN ? THEN ? ELSE last_attempt END,
+    reason = ?, host = ?, warned = max(warned, ?),
+    deadline = CASE WHEN ? THEN NULL ELSE deadline END,
+    last_attempt = CASE WHEN ? THEN ? ELSE last_attempt END,
     first_attempt = CASE WHEN ? AND first_attempt = 0 THEN ? ELSE first_attempt END
     WHERE id = ? AND state IN (0, 4)"""
 RELEASE = "(SELECT release_at FROM messages WHERE messages.id = recipients.message)"
@@ -43,7 +45,9 @@ def insert(database: sqlite3.Connection, message: NewMessage, place: Place, now:
     """A new message, its recipients due at once or once it is released. How many its sender has in the
     queue now."""
     envelope, peer = message.envelope, message.envelope.peer
-    sender = sender_of(envelope)
+    sender, by = sender_of(envelope), envelope.deliver_by
+    # One that came late was told of where it became late.
+    deadline = None if by is None or by.by.seconds <= 0 else by.at
     cursor = database.execute(
         _MESSAGE,
         (
@@ -52,6 +56,7 @@ def insert(database: sqlite3.Connection, message: NewMessage, place: Place, now:
             *(peer.ip, peer.port, peer.tls, peer.protocol, envelope.received_at or now),
             *(envelope.smtputf8, envelope.body_type, envelope.ret, envelope.envid),
             *(envelope.require_tls, envelope.release_at, envelope.hold),
+            *((None, "") if by is None else (by.at, str(by.by))),
         ),
     )
     row, since = cursor.lastrowid, waits_since(envelope) or now
@@ -62,6 +67,7 @@ def insert(database: sqlite3.Connection, message: NewMessage, place: Place, now:
             (
                 *(row, recipient.address, target.address, target.user, target.domain),
                 *(target.folder, notify, recipient.orcpt, max(now, envelope.release_at), sender, since),
+                deadline,
             ),
         )
     return int(database.execute(_ONE_MORE, (sender,)).fetchone()[0])
@@ -93,7 +99,8 @@ def _values(verdict: Verdict) -> tuple[Any, ...]:
     at, attempted = verdict.at, verdict.attempted
     return (
         *(int(verdict.state), int(attempted), verdict.next_try, verdict.code, verdict.status),
-        *(verdict.reason, verdict.host, int(verdict.warned), attempted, at, attempted, at, verdict.row),
+        *(verdict.reason, verdict.host, int(verdict.warned), verdict.overdue),
+        *(attempted, at, attempted, at, verdict.row),
     )
 
 
@@ -159,9 +166,10 @@ def put_off(database: sqlite3.Connection, recipients: Sequence[int], until: floa
 
 MESSAGE_COLUMNS = """m.id, m.name, m.file, m.offset, m.size, m.wire_size, m.eight_bit, m.checksum,
     m.reverse_path, m.helo, m.user, m.ip, m.port, m.tls, m.protocol, m.received_at, m.smtputf8,
-    m.body_type, m.ret, m.envid, m.require_tls, m.release_at, m.hold"""
+    m.body_type, m.ret, m.envid, m.require_tls, m.release_at, m.hold, m.deliver_by, m.by"""
 RECIPIENT_COLUMNS = """r.id, r.address, r.target, r.user, r.domain, r.folder, r.notify, r.orcpt, r.state,
-    r.attempts, r.next_try, r.first_attempt, r.last_attempt, r.code, r.status, r.reason, r.host, r.warned"""
+    r.attempts, r.next_try, r.first_attempt, r.last_attempt, r.code, r.status, r.reason, r.host, r.warned,
+    r.deadline"""
 MESSAGE_WIDTH = MESSAGE_COLUMNS.count(",") + 1
 RECEIVED, RELEASED = 15, 21  # received_at, release_at
 Row = tuple[Any, ...]
@@ -194,6 +202,26 @@ def old_rows(
         f" ORDER BY m.id, r.id LIMIT ?3",
         (expired_before, warn_before, limit),
     ).fetchall()
+
+
+def overdue_rows(database: sqlite3.Connection, now: float, limit: int) -> list[Row]:
+    """Waiting recipients whose message should have been delivered by now, and nothing was done about it."""
+    return database.execute(
+        f"SELECT {MESSAGE_COLUMNS}, {RECIPIENT_COLUMNS} FROM recipients AS r"
+        f" JOIN messages AS m ON m.id = r.message"
+        f" WHERE r.deadline IS NOT NULL AND r.deadline <= ? AND r.state = 0 AND {_IDLE}"
+        f" ORDER BY r.deadline, m.id LIMIT ?",
+        (now, limit),
+    ).fetchall()
+
+
+def next_deadline(database: sqlite3.Connection) -> float | None:
+    """When the next waiting recipient is overdue."""
+    row = database.execute(
+        f"SELECT deadline FROM recipients AS r WHERE deadline IS NOT NULL AND state = 0 AND {_IDLE}"
+        f" ORDER BY deadline LIMIT 1"
+    ).fetchone()
+    return None if row is None else float(row[0])
 
 
 def next_due(database: sqlite3.Connection, lane: Lane) -> float | None:
@@ -244,7 +272,7 @@ def read_message(row: Row) -> QueuedMessage:
     """From the message columns. Raises ValueError, TypeError where somebody has tampered with the row."""
     (number, name, file, offset, size, wire_size, eight_bit, checksum, *rest) = row[:MESSAGE_WIDTH]
     (reverse_path, helo, user, ip, port, tls, protocol, received_at, smtputf8, *dsn) = rest
-    body_type, ret, envid, require_tls, release_at, hold = dsn
+    body_type, ret, envid, require_tls, release_at, hold, deliver_by, by = dsn
     peer = Peer(_text(ip), _number(port), _text(tls), _text(protocol))
     envelope = Envelope(
         *(_text(name), _text(reverse_path), (), peer, _text(helo), _text(user), float(received_at)),
@@ -255,6 +283,7 @@ def read_message(row: Row) -> QueuedMessage:
         require_tls=None if require_tls is None else bool(require_tls),
         release_at=float(release_at),
         hold=_text(hold),
+        deliver_by=None if deliver_by is None else DeliverBy(float(deliver_by), By.read(_text(by))),
     )
     at, octets, on_wire = map(_number, (offset, size, wire_size))
     place = Place(_text(file), at, octets, on_wire, bool(eight_bit), _number(checksum))
@@ -266,7 +295,7 @@ def read_message(row: Row) -> QueuedMessage:
 def read_recipient(row: Row) -> QueuedRecipient:
     """From the recipient columns. Raises as read_message."""
     (number, address, target, user, domain, folder, notify, orcpt, state, *rest) = row[MESSAGE_WIDTH:]
-    attempts, next_try, first_attempt, last_attempt, code, status, reason, host, warned = rest
+    attempts, next_try, first_attempt, last_attempt, code, status, reason, host, warned, deadline = rest
     return QueuedRecipient(
         row=_number(number),
         address=_text(address),
@@ -283,6 +312,7 @@ def read_recipient(row: Row) -> QueuedRecipient:
         reason=_text(reason),
         host=_text(host),
         warned=bool(warned),
+        deadline=None if deadline is None else float(deadline),
     )
 
 

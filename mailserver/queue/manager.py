@@ -225,6 +225,7 @@ class QueueManager:
             if self._table.is_blocked(destination, now):  # meanwhile nobody was found there
                 await self._give_back(taken.jobs, destination.blocked_until)
             else:
+                self._watch(taken.jobs)
                 self._table.stock(destination, taken.jobs)
                 self._read += len(taken.jobs)
             await self._note(taken.next_due)
@@ -246,13 +247,18 @@ class QueueManager:
         probe = destination.doubtful
         self._table.probes += probe
         try:
-            attempt = await self._carrier.carry(job)
+            if self._old.overdue(job):
+                attempt = None
+                await self._settle_old(job)
+            else:
+                attempt = await self._carrier.carry(job)
         except Exception:
             self.log.failure("queue: delivery of {id} broke", id=job.message.envelope.id)
             outcome = Outcome(local_reply(451, "4.3.0", "an error of this server"))
             attempt = Attempt((outcome,) * len(job.recipients), reached=True)
         try:
-            await self._conclude(destination, job, attempt)
+            if attempt is not None:
+                await self._conclude(destination, job, attempt)
         except Exception:
             self.log.failure("queue: {id} is held: its outcome broke", id=job.message.envelope.id)
             held = [unchanged(one, State.HELD, self._clock()) for one in job.recipients]
@@ -314,6 +320,7 @@ class QueueManager:
             job, lambda: self._reporter.settled(job, after, verdicts, self._clock())
         )
         await self._persist(lambda: self._spool.record(verdicts, reports))
+        self._watch((job,))
         now = self._clock()
         for recipient, verdict in zip(after, verdicts, strict=True):
             if verdict.state is State.WAITING:
@@ -336,8 +343,12 @@ class QueueManager:
 
     def _sweep_later(self) -> None:
         if not self._stopping:
-            delay = schedule.sweep_interval(self._settings.now.relay)
-            self._sweeper = self._reactor.callLater(delay, lambda: self._begin(self._sweep()))
+            self._sweeper = self._reactor.callLater(self._old.delay(), lambda: self._begin(self._sweep()))
+
+    def _watch(self, jobs: Sequence[Job]) -> None:
+        """They may be overdue (RFC 2852) before the next search for old mail, which then comes sooner."""
+        if self._old.watch(jobs) and self._sweeper is not None and self._sweeper.active():
+            self._sweeper.reset(self._old.delay())
 
     async def _sweep(self) -> None:
         try:
@@ -360,9 +371,14 @@ class QueueManager:
         if self._old.is_expired(job):
             await self._settle(job, [unchanged(r, State.EXPIRED, now) for r in job.recipients])
             return
-        rows = job.recipients
-        report = await self._reports(job, lambda: [(rows, self._reporter.delayed(job, rows, now))])
-        verdicts = [unchanged(r, State.WAITING, now, warned=True) for r in job.recipients]
+        overdue = self._old.overdue(job)
+        rows = overdue or job.recipients
+        report = await self._reports(
+            job, lambda: [(rows, self._reporter.delayed(job, rows, now, bool(overdue)))]
+        )
+        verdicts = [
+            unchanged(r, State.WAITING, now, warned=r in rows, overdue=r in overdue) for r in job.recipients
+        ]
         await self._persist(lambda: self._spool.record(verdicts, report))
         for recipient in job.recipients:
             self._table.note(Lane(recipient.target.domain, job.sender), recipient.next_try, now)

@@ -49,7 +49,7 @@ class Reporter:
         done = [
             recipient
             for recipient, verdict in zip(recipients, verdicts, strict=True)
-            if verdict.state is State.DELIVERED and not verdict.reported and "SUCCESS" in recipient.notify
+            if verdict.state is State.DELIVERED and _is_told(recipient, verdict)
         ]
         if done:
             yield done, self.succeeded(job, done, now)
@@ -91,14 +91,17 @@ class Reporter:
         return report if isinstance(report, NewMessage) else None
 
     def delayed(
-        self, job: Job, recipients: Sequence[QueuedRecipient], now: float
+        self, job: Job, recipients: Sequence[QueuedRecipient], now: float, overdue: bool = False
     ) -> NewMessage | Dropped | None:
-        """About recipients that are still tried."""
+        """About recipients that are still tried. overdue: the time that the message was to be delivered by is
+        over (RFC 2852, 4.1.3)."""
         if not job.message.envelope.reverse_path:
             return None
         until = waits_since(job.message.envelope) + self._settings.now.relay.expire_after
         wanted = [r for r in recipients if not r.notify or "DELAY" in r.notify]
-        reported = [_reported(r, "delayed", r.status or "4.4.7", until) for r in wanted]
+        reported = [
+            _reported(r, "delayed", "4.4.7" if overdue else r.status or "4.4.7", until) for r in wanted
+        ]
         return self._make(job.message.envelope, job.head, reported, now)
 
     def _failed(self, recipient: QueuedRecipient) -> ReportedRecipient:
@@ -132,6 +135,7 @@ class Reporter:
             envid=original.envid,
             hold=original.hold,
             whole=whole,
+            deliver_by=original.deliver_by.at if original.deliver_by is not None else None,
         )
         recipient = Recipient(sender, targets, frozenset(("NEVER",)))  # RFC 3461, 6.2
         peer = Peer("127.0.0.1", protocol="queue")
@@ -144,6 +148,13 @@ class Reporter:
             require_tls=original.require_tls,
         )
         return NewMessage(envelope, b"", body, tuple((recipient, target) for target in targets))
+
+
+def _is_told(recipient: QueuedRecipient, verdict: Verdict) -> bool:
+    """Does the sender want to hear of this success from us (RFC 3461, 5.2), or have to (RFC 2852, 4.1.4)?"""
+    if verdict.relayed:
+        return "NEVER" not in recipient.notify
+    return not verdict.reported and "SUCCESS" in recipient.notify
 
 
 def _reported(

@@ -8,6 +8,7 @@ its connection), so a crash leaves nothing that would have to be unlocked.
     a message leaves the tables with its last recipient in state 0 or 4
     sender of a recipient  who has a turn of his own (`values.sender_of`); senders.messages: how many he has
     waits_since            of a recipient, what is late is counted from then: received_at, or release_at
+    deadline               when the message comes back or its sender is told; NULL: never, or that was done
 """
 
 from __future__ import annotations
@@ -71,7 +72,13 @@ DROP INDEX messages_waiting;
 ALTER TABLE messages DROP COLUMN waits_since;
 CREATE INDEX recipients_waiting ON recipients (warned, waits_since) WHERE state = 0
 """
-_STEPS = (_FIRST, _SENDERS, _REQUIRE_TLS, _HOLD, _AGE)  # from one version to the next
+_DELIVER_BY = """
+ALTER TABLE messages ADD COLUMN deliver_by REAL;
+ALTER TABLE messages ADD COLUMN by TEXT NOT NULL DEFAULT '';
+ALTER TABLE recipients ADD COLUMN deadline REAL;
+CREATE INDEX recipients_deadline ON recipients (deadline) WHERE deadline IS NOT NULL AND state = 0
+"""  # RFC 2852
+_STEPS = (_FIRST, _SENDERS, _REQUIRE_TLS, _HOLD, _AGE, _DELIVER_BY)  # from one version to the next
 VERSION = len(_STEPS)
 
 

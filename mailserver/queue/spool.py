@@ -187,6 +187,15 @@ class Spool:
 
         return self._submit(_Operation(read=read))
 
+    def take_overdue(self, now: float, most: int) -> Deferred[tuple[Sequence[Job], float | None]]:
+        """Recipients whose time is over (RFC 2852), under way as with `take`; and when the next one's is."""
+
+        def read() -> tuple[Sequence[Job], float | None]:
+            jobs = self._reader.jobs(self._database, database.overdue_rows(self._database, now, most))
+            return jobs, database.next_deadline(self._database)
+
+        return self._submit(_Operation(read=read))
+
     def release(self, rows: Sequence[int]) -> Deferred[None]:
         """Not tried after all; they stay due."""
         return self._submit(_Operation(read=lambda: release(self._database, rows)))

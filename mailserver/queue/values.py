@@ -83,6 +83,7 @@ class QueuedRecipient:
     reason: str = ""
     host: str = ""
     warned: bool = False
+    deadline: float | None = None  # when something is to be done about its being late (RFC 2852)
 
 
 @frozen
@@ -113,7 +114,8 @@ class Job:
 @frozen
 class Verdict:
     """What is recorded for a recipient after an attempt. `attempted` is False where it was given up or
-    put off without one. `reported`: the next host tells the sender of a success, if that is wanted."""
+    put off without one. `reported`: the next host tells the sender of a success, if that is wanted.
+    `relayed`: the sender is to be told that it was passed on. `overdue`: that it is late was told."""
 
     row: int
     state: State
@@ -126,6 +128,8 @@ class Verdict:
     attempted: bool = True
     warned: bool = False
     reported: bool = False
+    relayed: bool = False
+    overdue: bool = False
 
     def after(self, recipient: QueuedRecipient) -> QueuedRecipient:
         """The recipient as it stands after this."""

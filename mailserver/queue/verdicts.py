@@ -41,6 +41,7 @@ def judge(
                 reason=reply.text[:REASON],
                 host=outcome.host,
                 reported=outcome.reports,
+                relayed=outcome.relayed,
             )
         )
     return verdicts
@@ -55,13 +56,16 @@ def local_outcome(result: Exception | None) -> Outcome:
     return Outcome(local_reply(451, "4.3.0", "an error of this server"))
 
 
-def unchanged(recipient: QueuedRecipient, state: State, now: float, *, warned: bool = False) -> Verdict:
+def unchanged(
+    recipient: QueuedRecipient, state: State, now: float, *, warned: bool = False, overdue: bool = False
+) -> Verdict:
     """A verdict that keeps what the last attempt brought."""
     return Verdict(
         *(recipient.row, state, now, recipient.next_try, recipient.code, recipient.status),
         *(recipient.reason, recipient.host),
         attempted=False,
         warned=warned,
+        overdue=overdue,
     )
 
 

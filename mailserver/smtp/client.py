@@ -31,7 +31,7 @@ from mailserver.smtp.client_values import (
     TransactionDone,
 )
 from mailserver.smtp.opening import Opening, unexpected
-from mailserver.smtp.parameters import mail_command, needs_utf8, rcpt_command
+from mailserver.smtp.parameters import mail_command, needs_utf8, rcpt_command, refuse_by
 
 
 @frozen
@@ -171,6 +171,8 @@ class ClientEngine(Opening):
             return local_reply(553, "5.6.7", "The next host does not support SMTPUTF8 (RFC 6531)")
         if mail.require_tls and not (self.secured and "REQUIRETLS" in self.extensions):
             return local_reply(550, "5.7.30", "REQUIRETLS support required")
+        if mail.by is not None and mail.by.returns and (late := refuse_by(mail.by, self.extensions)):
+            return late
         if mail.binary and not self.takes_binary:
             return local_reply(
                 554, "5.6.1", "A binary message, and the next host does not support BINARYMIME"

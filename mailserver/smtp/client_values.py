@@ -7,6 +7,7 @@ from enum import Enum
 
 from attrs import evolve, field, frozen
 
+from mailserver.interfaces import By
 from mailserver.smtp.answers import Reply
 
 
@@ -79,7 +80,7 @@ class Wishes:
 class Mail:
     """One transaction. size: octets of the body on the wire, before dot-stuffing. binary: the body goes as it
     is, by BDAT (RFC 3030). wishes: one for each recipient, or none at all. ret, envid: RFC 3461, 4.3, 4.4.
-    require_tls: RFC 8689, 4.2.1."""
+    require_tls: RFC 8689, 4.2.1. by: what is left of the time now (RFC 2852)."""
 
     reverse_path: str
     recipients: tuple[str, ...]
@@ -91,6 +92,7 @@ class Mail:
     ret: str = ""
     envid: str = ""
     require_tls: bool = False
+    by: By | None = None
 
     def part(self, indexes: Sequence[int]) -> Mail:
         """The same for some of the recipients."""

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import field, frozen
 
 from mailserver.errors import BadAddress, BadSasl, MailError
+from mailserver.interfaces import By
 from mailserver.smtp.dialects import SMTP
 from mailserver.wire.address import Mailbox, parse_path
 from mailserver.wire.sasl import MAX_ENCODED, decode_base64
@@ -62,6 +63,7 @@ class Mail:
     require_tls: bool = False  # RFC 8689
     hold_for: int | None = None  # RFC 4865
     hold_until: float | None = None  # RFC 4865
+    by: By | None = None  # RFC 2852
 
     @property
     def binary(self) -> bool:

@@ -185,6 +185,10 @@ class SmtpEngine(Authenticating):
             raise MessageTooLarge
         if 0 < self.options.transactions <= self._transactions:  # RFC 9422, 4.1; RFC 5321, 3.8
             raise LimitReached("Too many messages in one session", code=421, enhanced="4.5.3")
+        by = command.by
+        if by is not None and by.returns and by.seconds < self.options.deliver_by:  # RFC 2852, 3 and 4
+            text = f"Cannot promise delivery within less than {self.options.deliver_by} seconds"
+            raise MailError(text, code=555, enhanced="5.5.4")
         return self._ask(events.MailOffered(command))
 
     def _rcpt(self, command: commands.Rcpt) -> Event:

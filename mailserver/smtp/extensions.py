@@ -16,6 +16,7 @@ from typing import Any
 from attrs import field, frozen
 
 from mailserver.errors import BadAddress
+from mailserver.interfaces import By
 from mailserver.smtp.commands import Parameters, bad_arguments
 from mailserver.smtp.dialects import SMTP, Dialect
 from mailserver.wire.address import parse_mailbox
@@ -40,6 +41,7 @@ class Options:
     recipients: of one message; transactions: of one session, 0: any (RFC 9422)
     hold:       seconds that a message may be held back, 0: not offered; hold_until: a time that is as late,
                 since the epoch (RFC 4865)
+    deliver_by: least seconds within which a message may have to be delivered or come back, 0: any (RFC 2852)
     secure:     the connection is inside TLS
     starttls:   STARTTLS is possible (a certificate is there, and the connection is in clear)
     mechanisms: SASL mechanisms; empty where AUTH is not offered now
@@ -56,6 +58,7 @@ class Options:
     transactions: int = 0
     hold: int = 0
     hold_until: int = 0
+    deliver_by: int = 0
     secure: bool = False
     starttls: bool = False
     mechanisms: tuple[str, ...] = ()
@@ -135,6 +138,21 @@ def _future_release(options: Options) -> str:
     return f"FUTURERELEASE {options.hold} {until:%Y-%m-%dT%H:%M:%SZ}"
 
 
+def _by(value: str | None) -> dict[str, Any]:
+    """BY=by-time;by-mode[by-trace] (RFC 2852, 4): to be returned after no time at all makes no sense."""
+    try:
+        by = By.read(value or "")
+    except ValueError:
+        raise bad_arguments("BY needs seconds, a semicolon, and N or R, as 120;R") from None
+    if by.returns and by.seconds <= 0:
+        raise bad_arguments("BY with R needs a time that is not over")
+    return {"by": by}
+
+
+def _deliver_by(options: Options) -> str:
+    return f"DELIVERBY {options.deliver_by}" if options.deliver_by else "DELIVERBY"
+
+
 def _auth(value: str | None) -> dict[str, Any]:
     """AUTH=<xtext mailbox> or `<>` (RFC 4954, 5): understood and not believed."""
     if value != "<>":
@@ -204,6 +222,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension(  # RFC 4865
         _future_release, mail={"HOLDFOR": _hold_for, "HOLDUNTIL": _hold_until}
     ),
+    Extension(_deliver_by, mail={"BY": _by}),  # RFC 2852
     Extension(lambda options: "STARTTLS" if options.starttls else ""),  # RFC 3207
     Extension(lambda options: f"XCLIENT {' '.join(options.xclient)}" if options.xclient else ""),
     Extension(  # RFC 8689: only where the message does come by TLS

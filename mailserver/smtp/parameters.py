@@ -8,6 +8,8 @@ from functools import lru_cache
 
 from attrs import frozen
 
+from mailserver.interfaces import By
+from mailserver.smtp.answers import Reply, local_reply
 from mailserver.smtp.client_values import Mail, Wishes
 
 _LIMIT = re.compile(r"[1-9][0-9]{0,5}")
@@ -15,7 +17,7 @@ _LIMIT = re.compile(r"[1-9][0-9]{0,5}")
 
 def mail_command(mail: Mail, extensions: Mapping[str, str]) -> bytes:
     """MAIL with SIZE (RFC 1870), BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), REQUIRETLS (RFC 8689), RET
-    and ENVID (RFC 3461)."""
+    and ENVID (RFC 3461), BY (RFC 2852)."""
     line = b"MAIL FROM:<" + mail.reverse_path.encode() + b">"
     if "SIZE" in extensions and mail.size:
         line += b" SIZE=%d" % mail.size
@@ -29,6 +31,8 @@ def mail_command(mail: Mail, extensions: Mapping[str, str]) -> bytes:
         line += b" REQUIRETLS"
     if "DSN" in extensions:
         line += _parameter(b"RET", mail.ret) + _parameter(b"ENVID", mail.envid)
+    if mail.by is not None and "DELIVERBY" in extensions:
+        line += _parameter(b"BY", str(mail.by))
     return line
 
 
@@ -37,9 +41,30 @@ def rcpt_command(mail: Mail, index: int, extensions: Mapping[str, str]) -> bytes
     line = b"RCPT TO:<" + mail.recipients[index].encode() + b">"
     if "DSN" in extensions:
         wishes = mail.wishes[index] if mail.wishes else Wishes()
-        line += _parameter(b"NOTIFY", ",".join(sorted(wishes.notify)))
+        notify = wishes.notify
+        if mail.by is not None and loses_by(mail.by, extensions) and "NEVER" not in notify:
+            notify = (notify or frozenset(("FAILURE",))) | {"DELAY"}  # RFC 2852, 4.1.4.2
+        line += _parameter(b"NOTIFY", ",".join(sorted(notify)))
         line += _parameter(b"ORCPT", wishes.orcpt)
     return line
+
+
+def loses_by(by: By, extensions: Mapping[str, str]) -> bool:
+    """True where nobody watches over the time any more once the server has the message."""
+    return "DELIVERBY" not in extensions and not by.returns and by.seconds > 0
+
+
+def refuse_by(by: By, extensions: Mapping[str, str]) -> Reply | None:
+    """Why this server is not given a message that must arrive in time or come back (RFC 2852, 4.1.4.1)."""
+    if by.seconds <= 0:
+        return local_reply(554, "5.4.7", "Delivery time expired")
+    if "DELIVERBY" not in extensions:
+        return local_reply(554, "5.3.3", "The next host does not support DELIVERBY (RFC 2852)")
+    least = extensions["DELIVERBY"].partition(",")[0]
+    if least.isdecimal() and len(least) < 10 and by.seconds < int(least):
+        text = f"{by.seconds} s are left for delivery, and the next host wants at least {least}"
+        return local_reply(554, "5.4.7", text)
+    return None
 
 
 @frozen

@@ -225,6 +225,8 @@ class Hold(Policy):
         release_at = now + mail.hold_for if mail.hold_for is not None else mail.hold_until or 0.0
         if release_at > now + self._settings.now.limits.future_release:
             raise MailError("Cannot be held as long as that", code=501, enhanced="5.5.4")
+        if mail.by is not None and release_at > now + mail.by.seconds:  # RFC 4865, 5.2.2
+            raise MailError("Cannot be delivered before it is released", code=501, enhanced="5.5.4")
         transaction.release_at = release_at
 
 

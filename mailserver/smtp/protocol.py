@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -123,6 +124,7 @@ class SmtpConnection(Loop):
             recipients=config.limits.recipients,
             transactions=config.limits.transactions,
             hold=hold,
+            deliver_by=ceil(config.limits.min_deliver_by),
             hold_until=int(factory.clock() + hold) // 3600 * 3600 if hold else 0,
             secure=bool(peer.tls),
             starttls=factory.tls is not None and not peer.tls,
@@ -284,6 +286,8 @@ class SmtpConnection(Loop):
         factory = self.factory
         now = factory.clock()
         envelope = transaction.envelope(now, body.head(MAX_HEADER))
+        if envelope.deliver_by is not None and envelope.deliver_by.returned(now):
+            raise MailError("Delivery time expired", code=554, enhanced="5.4.7")  # RFC 2852, 3
         trace = transaction.received_field(factory.settings.now.hostname, now)
         if factory.rules.dialect.each:
             each: Deferred[Any] = factory.acceptor.accept_each(envelope, trace, body)

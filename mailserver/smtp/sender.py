@@ -145,6 +145,11 @@ class Sender(Protocol):
         return "DSN" in self.engine.extensions
 
     @property
+    def takes_by(self) -> bool:
+        """Does the server watch over the time that a message is to be delivered by (RFC 2852)?"""
+        return "DELIVERBY" in self.engine.extensions
+
+    @property
     def body_started(self) -> bool:
         """Did the server begin to receive the last transaction's body?"""
         return self.engine.body_started

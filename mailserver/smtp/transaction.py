@@ -11,7 +11,7 @@ from typing import Any
 from attrs import Factory, define
 
 from mailserver.errors import MailError
-from mailserver.interfaces import Envelope, Peer, Recipient
+from mailserver.interfaces import DeliverBy, Envelope, Peer, Recipient
 from mailserver.message import trace
 from mailserver.message.headers import Headers
 from mailserver.smtp.commands import Mail
@@ -54,6 +54,7 @@ class Transaction:
             envid=mail.envid,
             release_at=self.release_at,
             hold=self._hold,
+            deliver_by=None if mail.by is None else DeliverBy(self.started + mail.by.seconds, mail.by),
             require_tls=True if mail.require_tls else tls_wish(head),
         )
 

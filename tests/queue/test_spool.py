@@ -21,6 +21,8 @@ from tests.queue.scene import message
 FAR = Lane("far.example", "a@example.org")
 
 BEFORE_VERSION_3 = """
+    DROP INDEX recipients_deadline; ALTER TABLE recipients DROP COLUMN deadline;
+    ALTER TABLE messages DROP COLUMN deliver_by; ALTER TABLE messages DROP COLUMN by;
     DROP INDEX recipients_waiting; ALTER TABLE recipients DROP COLUMN waits_since;
     CREATE INDEX messages_received ON messages (received_at);
     ALTER TABLE messages DROP COLUMN require_tls; ALTER TABLE messages DROP COLUMN hold;

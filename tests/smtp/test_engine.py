@@ -40,6 +40,7 @@ class DialogTests(SynchronousTestCase):
                 "250-SMTPUTF8",
                 "250-DSN",
                 "250-LIMITS RCPTMAX=1000",
+                "250-DELIVERBY",
                 "250 STARTTLS",
             ],
         )
