@@ -154,13 +154,6 @@ class MessageGone(MailError):
     text = "Message no longer exists"
 
 
-class MailboxInUse(MailError):
-    """Held by another session (RFC 2449 IN-USE, RFC 5530 INUSE)."""
-
-    code, enhanced, imap, pop3 = 450, "4.2.1", "INUSE", "IN-USE"
-    text = "Mailbox is in use"
-
-
 # --- addresses and routing -----------------------------------------------------------------------
 
 
@@ -221,10 +214,3 @@ class BadSasl(MailError):
 
     code, enhanced = 501, "5.5.2"
     text = "Cannot decode response"
-
-
-class SaslCancelled(MailError):
-    """The client sent `*` (RFC 4954, 4)."""
-
-    code, enhanced = 501, "5.7.0"
-    text = "Authentication cancelled"

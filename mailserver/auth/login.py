@@ -16,7 +16,6 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from attrs import define
-from twisted.cred.checkers import AllowAnonymousAccess
 from twisted.cred.credentials import Anonymous
 from twisted.cred.error import LoginFailed
 from twisted.cred.portal import Portal
@@ -27,23 +26,19 @@ from zope.interface import Interface, implementer
 
 from mailserver.audit import Audit
 from mailserver.auth.cache import SuccessCache
-from mailserver.auth.certificates import CertificateChecker, ICertificate
+from mailserver.auth.certificates import ICertificate
 from mailserver.auth.checkers import (
     IConditional,
     IProvenUser,
     IScramSource,
     PasswordCredentials,
-    UsersChecker,
     VouchedCredentials,
 )
 from mailserver.auth.exchange import Exchange
 from mailserver.auth.penalty import Penalties
-from mailserver.auth.pool import HashPool
-from mailserver.auth.realm import Realm
-from mailserver.auth.tokens import Introspect, IToken, TokenChecker, TokenRefused
-from mailserver.auth.users import Directory
+from mailserver.auth.tokens import IToken, TokenRefused
 from mailserver.errors import AuthenticationFailed, EncryptionRequired, MailError, TemporaryFailure
-from mailserver.interfaces import IAuthenticator, IExchange, IMailStore, IRouter, ISender, Peer
+from mailserver.interfaces import IAuthenticator, IExchange, ISender, Peer
 from mailserver.wire import sasl
 from mailserver.wire.bearer import Refusal
 from mailserver.wire.scram import UNBOUND, Binding
@@ -228,28 +223,3 @@ class Authenticator:
 def _conditional(checker: Any) -> Any:
     """A checker that says itself when its mechanism is of use; None for any other."""
     return checker if IConditional.providedBy(checker) else None
-
-
-def make_authenticator(
-    reactor: Any,
-    settings: Any,
-    audit: Audit,
-    *,
-    router: IRouter,
-    store: IMailStore,
-    pool: HashPool,
-    secret: bytes | None = None,
-    introspect: Introspect | None = None,
-) -> Authenticator:
-    """The authenticator over the users files. secret: see UsersChecker,
-    introspect: see TokenChecker. Start and stop `pool` yourself."""
-    directory = Directory(settings)
-    checkers: list[Any] = [
-        UsersChecker(directory, pool, settings, reactor.seconds, secret),
-        CertificateChecker(directory),
-        AllowAnonymousAccess(),
-    ]
-    if introspect is not None:
-        checkers.append(TokenChecker(directory, settings, introspect, reactor.seconds))
-    portal = Portal(Realm(settings, router, store), checkers)
-    return Authenticator(reactor, settings, audit, portal)

@@ -9,16 +9,8 @@ from pathlib import Path
 
 import click
 
-from mailserver.cli.common import config_option, fail, json_option
-from mailserver.cli.transfers import (
-    again_option,
-    bring_in,
-    chosen,
-    dry_run_option,
-    exclude_option,
-    folder_option,
-    opened,
-)
+from mailserver.cli.common import fail
+from mailserver.cli.transfers import How, bring_in, bringing_options, opened
 from mailserver.config.auth import LOOPBACK
 from mailserver.transfer.imap_client import Server
 from mailserver.transfer.imap_source import ImapSource
@@ -61,13 +53,7 @@ def import_group() -> None:
 @click.option(
     "--any-certificate", is_flag=True, help="Take any certificate: whoever is between can read all."
 )
-@click.option("--into", metavar="FOLDER", default="", help="A folder under which all goes.")
-@folder_option
-@exclude_option
-@dry_run_option
-@again_option
-@config_option
-@json_option
+@bringing_options(into="A folder under which all goes.")
 def imap_command(
     user: str,
     *,
@@ -80,13 +66,7 @@ def imap_command(
     token_file: str | None,
     authority: str | None,
     any_certificate: bool,
-    into: str,
-    patterns: tuple[str, ...],
-    excluded: tuple[str, ...],
-    dry: bool,
-    again: bool,
-    config: Path,
-    as_json: bool,
+    how: How,
 ) -> None:
     """Copy an account from another IMAP server into USER's.
 
@@ -110,7 +90,7 @@ def imap_command(
     """
     if tls == "none" and host not in LOOPBACK:
         fail(f"{host} is not this machine: the password would go in clear (--tls implicit or starttls)")
-    with opened(config, user) as account:
+    with opened(how.config, user) as account:
         name = login or account.user
         token = _first_line(token_file) if token_file else ""
         password = "" if token else _password(password_file, password_env, f"Password of {name} at {host}")
@@ -119,8 +99,8 @@ def imap_command(
         )
         special = {one.special_use: one.name for one in account.folders() if one.special_use}
         limit = account.settings.now.limits.message_size
-        source = ImapSource(server, limit, special=special, into=into, texts=not dry)
-        bring_in(source, account, chosen(patterns, excluded), dry=dry, again=again, json=as_json)
+        source = ImapSource(server, limit, special=special, into=how.into, texts=not how.dry)
+        bring_in(source, account, how)
 
 
 def _context(authority: str | None, any_certificate: bool) -> ssl.SSLContext:

@@ -9,10 +9,10 @@ import click
 from mailserver.cli.common import config_option, fail, json_option
 from mailserver.cli.progress import Progress
 from mailserver.cli.transfers import (
-    again_option,
+    How,
     bring_in,
+    bringing_options,
     chosen,
-    dry_run_option,
     exclude_option,
     folder_option,
     opened,
@@ -43,26 +43,14 @@ from mailserver.transfer.values import FolderReport
     show_default=True,
     help="The dialect of mbox files. auto: mboxrd, or what Content-Length tells.",
 )
-@click.option("--into", metavar="FOLDER", default="", help="The folder it becomes, or under which all goes.")
-@folder_option
-@exclude_option
-@dry_run_option
-@again_option
-@config_option
-@json_option
+@bringing_options(into="The folder it becomes, or under which all goes.")
 def import_command(
     user: str,
     source: Path,
     *,
     form: str,
     variant: str,
-    into: str,
-    patterns: tuple[str, ...],
-    excluded: tuple[str, ...],
-    dry: bool,
-    again: bool,
-    config: Path,
-    as_json: bool,
+    how: How,
 ) -> None:
     """Bring mail from files into USER's account.
 
@@ -82,9 +70,9 @@ def import_command(
 
     Exit status 0: all is there; 1: something is not, and what and why is told.
     """
-    with opened(config, user) as account:
-        tree = Tree(source, form, variant, into)
-        bring_in(tree, account, chosen(patterns, excluded), dry=dry, again=again, json=as_json)
+    with opened(how.config, user) as account:
+        tree = Tree(source, form, variant, how.into)
+        bring_in(tree, account, how)
 
 
 @click.command("export")

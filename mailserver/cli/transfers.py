@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce, wraps
 from pathlib import Path
 from typing import Any
 
 import click
+from attrs import frozen
 
-from mailserver.cli.common import fail, load_or_exit, print_json, the_user
+from mailserver.cli.common import config_option, fail, json_option, load_or_exit, print_json, the_user
 from mailserver.cli.progress import Progress
 from mailserver.config.schema import Config
 from mailserver.errors import MailError
@@ -30,18 +32,61 @@ folder_option: Callable[[Any], Any] = click.option(
 exclude_option: Callable[[Any], Any] = click.option(
     "--exclude", "excluded", metavar="PATTERN", multiple=True, help="Not these folders."
 )
-dry_run_option: Callable[[Any], Any] = click.option(
-    "--dry-run", "dry", is_flag=True, help="Only say what would be done."
-)
-again_option: Callable[[Any], Any] = click.option(
-    "--again", is_flag=True, help="Also what was brought in from there before."
-)
 
 
 def chosen(patterns: Sequence[str], excluded: Sequence[str] = ()) -> Callable[[str], bool]:
     """Which folders are meant."""
     some, none = [matcher(one) for one in patterns], [matcher(one) for one in excluded]
     return lambda name: (not some or any(m(name) for m in some)) and not any(m(name) for m in none)
+
+
+@frozen
+class How:
+    """What all commands that bring mail in can be told.
+
+    into:   the folder under which all goes, "" for the account itself
+    wanted: is a folder meant?
+    """
+
+    into: str
+    wanted: Callable[[str], bool]
+    dry: bool
+    again: bool
+    config: Path
+    json: bool
+
+
+def bringing_options(into: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options of a command that brings mail in; it gets them as `how`. into: help for --into."""
+    options: list[Callable[[Any], Any]] = [
+        click.option("--into", metavar="FOLDER", default="", help=into),
+        folder_option,
+        exclude_option,
+        click.option("--dry-run", "dry", is_flag=True, help="Only say what would be done."),
+        click.option("--again", is_flag=True, help="Also what was brought in from there before."),
+        config_option,
+        json_option,
+    ]
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        @wraps(function)
+        def command(
+            *arguments: Any,
+            into: str,
+            patterns: Sequence[str],
+            excluded: Sequence[str],
+            dry: bool,
+            again: bool,
+            config: Path,
+            as_json: bool,
+            **own: Any,
+        ) -> None:
+            how = How(into, chosen(patterns, excluded), dry, again, config, as_json)
+            function(*arguments, how=how, **own)
+
+        return reduce(lambda made, option: option(made), reversed(options), command)
+
+    return add
 
 
 def check_owner(config: Config) -> None:
@@ -77,15 +122,7 @@ def opened(config: Path, written: str, furnish: bool = True) -> Iterator[LocalAc
         fail(f"{error.filename or ''}: {error.strerror}".lstrip(": "))
 
 
-def bring_in(
-    source: Source,
-    account: LocalAccount,
-    wanted: Callable[[str], bool],
-    *,
-    dry: bool,
-    again: bool,
-    json: bool,
-) -> None:
+def bring_in(source: Source, account: LocalAccount, how: How) -> None:
     """The whole of an import, with its progress and its summary; ends the command."""
     journal = Journal(account.settings.now.data_dir, account.user)
     progress = Progress()
@@ -101,9 +138,9 @@ def bring_in(
 
     try:
         journal.open()
-        journal.begin(source, again=again)
-        work = dry_run(source, journal, wanted=wanted, told=told) if dry else None
-        report = work or import_all(source, account, journal, wanted=wanted, told=told)
+        journal.begin(source, again=how.again)
+        work = dry_run(source, journal, wanted=how.wanted, told=told) if how.dry else None
+        report = work or import_all(source, account, journal, wanted=how.wanted, told=told)
     except SourceError as error:
         progress.end()
         fail(str(error))
@@ -114,7 +151,7 @@ def bring_in(
         source.close()
         journal.close()
     progress.end()
-    summarize(account.user, report, "imported", "would be imported" if dry else "imported", json)
+    summarize(account.user, report, "imported", "would be imported" if how.dry else "imported", how.json)
 
 
 def summarize(user: str, report: Report, key: str, verb: str, as_json: bool) -> None:

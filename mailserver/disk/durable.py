@@ -77,7 +77,6 @@ class Calls:
         self.write: Callable[..., int] = os.write
         self.writev: Callable[..., int] = os.writev
         self.fsync: Callable[[int], None] = os.fsync
-        self.fdatasync: Callable[[int], None] = os.fdatasync
         self.close: Callable[[int], None] = os.close
         self.link: Callable[..., None] = os.link
         self.rename: Callable[[str, str], None] = os.rename
@@ -177,14 +176,6 @@ def sync_side_by_side(descriptors: Sequence[int], by: Overlapped) -> list[Except
         None if number == 0 else mail_error(OSError(number, os.strerror(number)))
         for number in calls.fsync_all(descriptors, by)
     ]
-
-
-def sync_data(fd: int) -> None:
-    """As `sync_file` for content and length only: appended records of a journal."""
-    try:
-        calls.fdatasync(fd)
-    except OSError as error:
-        raise mail_error(error) from error
 
 
 def close(fd: int) -> None:

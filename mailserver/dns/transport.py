@@ -13,7 +13,6 @@ from twisted.python.failure import Failure
 from mailserver.dns.message import Alias, NotOurs, Question, read_answer
 from mailserver.dns.values import Answer, DnsFailure
 
-MAX_TCP = 65_535
 MAX_STRAYS = 100  # datagrams that are not ours before the question is given up: someone is guessing
 
 Server = tuple[str, int]

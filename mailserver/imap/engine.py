@@ -29,11 +29,11 @@ from mailserver.imap.fragments import (
     HUGE,
     CommandRead,
     CommandSkipped,
-    FragmentLimits,
     Fragments,
     LineOverlong,
     LiteralAnnounced,
     StreamChunk,
+    after_login,
 )
 from mailserver.imap.grammar.appending import Appending
 from mailserver.imap.grammar.command import begin_append, parse_command, parse_tag
@@ -72,7 +72,7 @@ class Engine:
         self.off: frozenset[str] = frozenset()
         self.dialect = PLAIN
         self._fragments = Fragments(BEFORE_LOGIN)
-        self._after_login = FragmentLimits(line=line, literal=line, total=4 * line)
+        self._after_login = after_login(line)
         self._skip = skip
         self._errors_allowed = errors
         self._unasked = UNASKED if asking else HUGE

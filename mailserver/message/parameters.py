@@ -10,7 +10,6 @@ import re
 from functools import lru_cache
 
 MAX_PARAMETERS = 200
-MAX_COMMENT_DEPTH = 50
 _SHORT = 100  # octets of a value that is worth being remembered
 
 Parameters = tuple[tuple[bytes, bytes], ...]

@@ -1,4 +1,4 @@
-"""Trace fields: Received, Return-Path, and the count of hops (RFC 5321, 4.4 and 6.3; RFC 3848).
+"""Trace fields: Received, and the count of hops (RFC 5321, 4.4 and 6.3; RFC 3848).
 
 Whatever comes from the client is checked again here: a trace field is always the lines it should be and
 nothing more (CASES C6, C16). LF line ends.
@@ -55,11 +55,6 @@ def address_literal(ip: str) -> str:
     """`[192.0.2.1]`, `[IPv6:2001:db8::1]` (RFC 5321, 4.1.3)."""
     ip = _UNSAFE_NAME.sub("?", ip.partition("%")[0])
     return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
-
-
-def return_path(reverse_path: str) -> bytes:
-    """`Return-Path: <…>`, put on top at final delivery only (RFC 5321, 4.4)."""
-    return f"Return-Path: <{_UNSAFE_PATH.sub('?', reverse_path)}>\n".encode("utf-8", "replace")
 
 
 def date(when: float) -> str:

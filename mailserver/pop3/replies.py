@@ -6,13 +6,13 @@ No text can break out of its line: line ends and other control characters are re
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 
 from mailserver import __version__
 from mailserver.errors import MailError
 from mailserver.pop3.events import Options
 from mailserver.wire.dots import DotStuffer
+from mailserver.wire.sasl import encode_base64
 
 _WIDTH = 480  # octets of text; RFC 2449, 3: 512 with status, response code and CRLF
 _END = b".\r\n"
@@ -44,7 +44,7 @@ def error(problem: MailError, text: str) -> bytes:
 
 def challenge(data: bytes) -> bytes:
     """A server challenge (RFC 5034, 4)."""
-    return b"+ " + base64.b64encode(data) + b"\r\n"
+    return b"+ " + encode_base64(data) + b"\r\n"
 
 
 def multi_line(text: str, lines: Sequence[str]) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-
 from mailserver.errors import MailError
 from mailserver.smtp import commands, events, replies
 from mailserver.smtp.commands import CommandError, bad_arguments, decode_sasl
@@ -12,6 +10,7 @@ from mailserver.smtp.extensions import Options
 from mailserver.smtp.speaking import Speaking
 from mailserver.smtp.transitions import State
 from mailserver.wire.buffer import LineBuffer
+from mailserver.wire.sasl import encode_base64
 
 
 class Authenticating(Speaking):
@@ -29,7 +28,7 @@ class Authenticating(Speaking):
         """Go on with the SASL exchange. `last`: the exchange has succeeded and `data` is the server's last
         word, which the client confirms by an empty line (RFC 4954, 4)."""
         if self._answer() is not None:
-            self._out.append(b"334 " + b64encode(data) + b"\r\n")
+            self._out.append(b"334 " + encode_base64(data) + b"\r\n")
             self.state = State.AUTH
             self._last_word = last
 

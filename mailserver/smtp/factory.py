@@ -46,8 +46,7 @@ class SmtpFactory(ConnectionFactory):
         filters: Sequence[Policy] = (),
     ) -> None:
         super().__init__(service=service, settings=settings, audit=audit, reactor=reactor, counter=counter)
-        make: Callable[..., rules.Service] = rules.MAKERS.get(service, rules.submission)
-        self.rules = make(settings, router, quota, clock, filters)
+        self.rules = rules.service(service, settings, router, quota, clock, filters=filters)
         self.router = router
         self.acceptor = acceptor
         self.authenticator = authenticator

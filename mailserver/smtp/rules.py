@@ -33,56 +33,25 @@ class Service:
     dialect: Dialect = SMTP
 
 
-def mx(
+def service(
+    name: str,
     settings: Any,
     router: IRouter,
     quota: Callable[[str], QuotaUsage | None],
     clock: Callable[[], float],
+    *,
     filters: Sequence[Policy] = (),
 ) -> Service:
-    """Mail from anyone for local users."""
-    policies = FreeSpace(settings, clock), NoRelay(router), Limits(settings), Quota(quota)
-    return Service(False, (*policies, *filters))
-
-
-def lmtp(
-    settings: Any,
-    router: IRouter,
-    quota: Callable[[str], QuotaUsage | None],
-    clock: Callable[[], float],
-    filters: Sequence[Policy] = (),
-) -> Service:
-    """Mail for local users from a queue next door (RFC 2033)."""
-    policies = FreeSpace(settings, clock), LocalOnly(router), Limits(settings), Quota(quota)
-    return Service(False, (*policies, *filters), LMTP)
-
-
-def submission(
-    settings: Any,
-    router: IRouter,
-    quota: Callable[[str], QuotaUsage | None],
-    clock: Callable[[], float],
-    filters: Sequence[Policy] = (),
-) -> Service:
-    """Mail from users for anyone."""
-    return Service(
-        True,
-        (
-            LogInFirst(),
-            OwnSender(),
-            Hold(settings),
-            FreeSpace(settings, clock),
-            NoRelay(router),
-            Limits(settings),
-            Quota(quota),
-            Complete(settings, addresses_of),
-            *filters,
-        ),
-    )
-
-
-MAKERS: dict[str, Callable[..., Service]] = {"smtp": mx, "lmtp": lmtp}
-"""What makes a service by its name; any other is `submission`."""
+    """The service of that name. "smtp": mail from anyone for local users; "lmtp": the same from a queue next
+    door (RFC 2033); any other is a submission, mail from users for anyone."""
+    space, limits, room = FreeSpace(settings, clock), Limits(settings), Quota(quota)
+    if name == "smtp":
+        return Service(False, (space, NoRelay(router), limits, room, *filters))
+    if name == "lmtp":
+        return Service(False, (space, LocalOnly(router), limits, room, *filters), LMTP)
+    first = LogInFirst(), OwnSender(), Hold(settings)
+    complete = Complete(settings, addresses_of)
+    return Service(True, (*first, space, NoRelay(router), limits, room, complete, *filters))
 
 
 def addresses_of(value: bytes) -> list[str] | None:

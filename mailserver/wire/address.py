@@ -48,11 +48,6 @@ class Mailbox:
     domain: str
     utf8: bool = False
 
-    @property
-    def is_literal(self) -> bool:
-        """True where the domain is an address literal (RFC 5321, 4.1.3)."""
-        return self.domain.startswith("[")
-
     def __str__(self) -> str:
         local = self.local if _DOT_STRING.fullmatch(self.local) else quote(self.local)
         return f"{local}@{self.domain}" if self.domain else local

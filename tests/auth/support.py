@@ -7,12 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
+from twisted.cred.checkers import AllowAnonymousAccess
+from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from mailserver.auth.login import Authenticator, make_authenticator
+from mailserver.auth.certificates import CertificateChecker
+from mailserver.auth.checkers import UsersChecker
+from mailserver.auth.login import Authenticator
 from mailserver.auth.pool import HashPool
+from mailserver.auth.realm import Realm
+from mailserver.auth.tokens import TokenChecker
+from mailserver.auth.users import Directory
 from mailserver.interfaces import IAccount, IMailStore, IRouter, Peer
 from tests.helpers.settings import StubSettings, make_settings
 
@@ -121,16 +128,16 @@ class World:
         self.pool = HashPool(self.clock, self.settings, self.threads)
         self.audit = MemoryAudit()
         self.store = StubStore()
-        self.authenticator: Authenticator = make_authenticator(
-            self.clock,
-            self.settings,
-            self.audit,
-            router=StubRouter(),
-            store=self.store,
-            pool=self.pool,
-            secret=b"s" * 32,
-            introspect=introspect,
-        )
+        directory = Directory(self.settings)
+        checkers: list[Any] = [
+            UsersChecker(directory, self.pool, self.settings, self.clock.seconds, b"s" * 32),
+            CertificateChecker(directory),
+            AllowAnonymousAccess(),
+        ]
+        if introspect is not None:
+            checkers.append(TokenChecker(directory, self.settings, introspect, self.clock.seconds))
+        realm: Any = Realm(self.settings, StubRouter(), self.store)
+        self.authenticator = Authenticator(self.clock, self.settings, self.audit, Portal(realm, checkers))
 
     def login(self, user: str, password: bytes, peer: Peer = TLS_PEER, interface: Any = IAccount) -> Outcome:
         return Outcome(self.authenticator.login(user, password, peer, interface))

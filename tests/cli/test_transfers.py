@@ -13,7 +13,7 @@ from mailserver.cli import progress
 from mailserver.cli.progress import Progress
 from tests.cli.test_commands import run
 from tests.helpers.files import write_site
-from tests.transfer.test_import import make_maildir, make_mbox
+from tests.transfer.samples import make_maildir, make_mbox
 
 
 @pytest.fixture

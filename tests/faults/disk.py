@@ -160,8 +160,6 @@ class Disk:
     def _fsync(self, path: str) -> None:
         self._opened[path].sync()
 
-    _fdatasync = _fsync
-
     def _syncfs(self, path: str) -> None:
         """All that was written so far."""
         todo, seen = [self.root], set()

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from tests.helpers.syscalls import BUSY, GARBAGE, SHORT
 
 CREATES = os.O_CREAT
-_GROWS = "write writev fsync fdatasync close link rename rename_noreplace mkdir os.pwrite xWrite xSync"
+_GROWS = "write writev fsync close link rename rename_noreplace mkdir os.pwrite xWrite xSync"
 GROWS = frozenset(_GROWS.split())
 CHANGES = GROWS | {"unlink", "rmdir", "os.utime", "xTruncate", "xDelete"}
 OPENS = frozenset(("open", "os.open", "os.scandir", "os.listdir", "xOpen"))

@@ -27,7 +27,7 @@ Done = Callable[[str, str, tuple[Any, ...]], None]
 
 # Of `durable.calls`: what takes a path, what takes a descriptor.
 _BY_PATH = ("open", "link", "rename", "rename_noreplace", "unlink", "mkdir", "rmdir")
-_BY_FD = ("write", "writev", "fsync", "fdatasync", "close")
+_BY_FD = ("write", "writev", "fsync", "close")
 # Of `os`, where code uses them without `durable`.
 _OS_BY_PATH = ("open", "lstat", "stat", "scandir", "listdir", "statvfs", "utime")
 _OS_BY_FD = ("read", "pread", "pwrite", "fstat")
@@ -124,7 +124,7 @@ class Watched:
             half = self._fail_closing(name, fd, path, arguments, real)
             if half and name == "write":
                 arguments = (bytes(arguments[0])[: len(arguments[0]) // 2 or 1],)
-            result = None if name in ("fsync", "fdatasync") else real(fd, *arguments)
+            result = None if name == "fsync" else real(fd, *arguments)
             self._done(name, self._below(path), arguments)
             return result
 

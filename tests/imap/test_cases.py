@@ -53,14 +53,13 @@ DURABLE = [
 
 
 def syncs(monkeypatch: pytest.MonkeyPatch, note: Callable[[], None]) -> None:
-    for name in ("fsync", "fdatasync"):
-        original = getattr(durable.calls, name)
+    original = durable.calls.fsync
 
-        def noted(fd: int, original: Any = original) -> None:
-            note()
-            original(fd)
+    def noted(fd: int) -> None:
+        note()
+        original(fd)
 
-        monkeypatch.setattr(durable.calls, name, noted)
+    monkeypatch.setattr(durable.calls, "fsync", noted)
 
 
 @pytest.fixture

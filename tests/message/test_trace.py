@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailserver.interfaces import Peer
 from mailserver.message.headers import Headers
-from mailserver.message.trace import address_literal, date, hops, received, return_path
+from mailserver.message.trace import address_literal, date, hops, received
 
 
 def field(**changes: Any) -> bytes:
@@ -56,10 +56,6 @@ class ReceivedTests(SynchronousTestCase):
 
     def test_date_is_a_date(self) -> None:
         self.assertEqual(parsedate_to_datetime(date(1_790_000_000)).timestamp(), 1_790_000_000)
-
-    def test_return_path(self) -> None:
-        self.assertEqual(return_path(""), b"Return-Path: <>\n")
-        self.assertEqual(return_path("a\nX: y@b"), b"Return-Path: <a?X: y@b>\n")
 
     def test_hops(self) -> None:
         self.assertEqual(hops(Headers(field() * 3 + b"Subject: Received: x\n\nReceived: y\n")), 3)

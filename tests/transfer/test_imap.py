@@ -13,33 +13,15 @@ from typing import Any
 
 import pytest
 
-from mailserver.config.load import Loaded, read
 from mailserver.transfer import imap_client, imap_source
 from mailserver.transfer.account import LocalAccount
 from mailserver.transfer.imap_client import ImapClient, parse
 from mailserver.transfer.imap_client import Server as Source
 from mailserver.transfer.imap_source import ImapSource, _date
 from mailserver.transfer.values import SourceError
-from tests.helpers.files import write_site
 from tests.helpers.server import PASSWORD, Server
-from tests.transfer.test_import import ALICE, bring, held, mail, make_maildir
+from tests.transfer.samples import ALICE, bring, held, mail, make_maildir
 from tests.transfer.test_running import command, log_in
-
-
-@pytest.fixture
-def loaded(tmp_path: Path) -> Loaded:
-    site = tmp_path / "site"
-    site.mkdir()
-    return read(write_site(site))
-
-
-@pytest.fixture
-def account(loaded: Loaded) -> Iterator[LocalAccount]:
-    made = LocalAccount(loaded, ALICE)
-    made.open()
-    yield made
-    made.close()
-
 
 # --- a real server ---------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,72 +11,14 @@ import pytest
 from mailserver.config.load import Loaded, load, read
 from mailserver.store import files
 from mailserver.transfer import importing
-from mailserver.transfer.account import LocalAccount, Stored
+from mailserver.transfer.account import LocalAccount
 from mailserver.transfer.exporting import MaildirTree, MboxFiles, export_all
-from mailserver.transfer.importing import dry_run, import_all, nothing
+from mailserver.transfer.importing import dry_run, nothing
 from mailserver.transfer.journal import Journal
 from mailserver.transfer.trees import Tree, folder_name
-from mailserver.transfer.values import Report, Source, SourceError
+from mailserver.transfer.values import SourceError
 from tests.helpers.files import CONFIG, write_site
-
-ALICE = "alice@example.org"
-FROM = "From alice@example.org Tue Nov 24 03:07:34 2026\n"
-
-
-@pytest.fixture
-def loaded(tmp_path: Path) -> Loaded:
-    site = tmp_path / "site"
-    site.mkdir()
-    return read(write_site(site))
-
-
-@pytest.fixture
-def account(loaded: Loaded) -> Iterator[LocalAccount]:
-    made = LocalAccount(loaded, ALICE)
-    made.open()
-    yield made
-    made.close()
-
-
-def everything(name: str) -> bool:
-    return True
-
-
-def bring(
-    account: LocalAccount, source: Source, wanted: Callable[[str], bool] = everything, **how: Any
-) -> Report:
-    journal = Journal(account.settings.now.data_dir, account.user)
-    journal.open()
-    try:
-        journal.begin(source, **how)
-        return import_all(source, account, journal, wanted=wanted, told=nothing)
-    finally:
-        journal.close()
-
-
-def held(account: LocalAccount, name: str) -> dict[bytes, Stored]:
-    return {account.read(name, one) or b"": one for one in account.stored(name)}
-
-
-def mail(number: int) -> str:
-    return f"Subject: {number}\n\ntext {number}\n"
-
-
-def make_mbox(path: Path, numbers: range) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(FROM + mail(number) + "\n" for number in numbers))
-    return path
-
-
-def make_maildir(path: Path, numbers: range = range(0), letters: str = "") -> Path:
-    for sub in ("cur", "new", "tmp"):
-        (path / sub).mkdir(parents=True, exist_ok=True)
-    for number in numbers:
-        file = path / "cur" / f"{1_700_000_000 + number}.M{number}.host:2,{letters}"
-        file.write_text(mail(number))
-        os.utime(file, (1_600_000_000 + number,) * 2)
-    return path
-
+from tests.transfer.samples import ALICE, FROM, bring, everything, held, mail, make_maildir, make_mbox
 
 # --- mbox ------------------------------------------------------------------------------------------
 

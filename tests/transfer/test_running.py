@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.server import PASSWORD, ROOT, Server, eventually
-from tests.transfer.test_import import FROM, mail, make_maildir, make_mbox
+from tests.transfer.samples import FROM, mail, make_maildir, make_mbox
 
 ALICE = "alice@example.org"
 

@@ -5,14 +5,13 @@ What a client is told of a failed log-in is always the same, and it is told afte
 
 from __future__ import annotations
 
-import binascii
-
 from mailserver.errors import AuthenticationFailed, MailError
 from mailserver.imap.announce import capability_code
 from mailserver.imap.commands import Authenticate, Command, Login, StartTls
 from mailserver.imap.grammar.cursor import BadSyntax, sasl_response
 from mailserver.imap.session import Handler, Session
 from mailserver.interfaces import Challenge, IAccount, IExchange, Success
+from mailserver.wire.sasl import encode_base64
 
 
 async def start_tls(session: Session, command: StartTls) -> None:
@@ -72,7 +71,7 @@ async def _exchange(session: Session, exchange: IExchange, response: bytes | Non
 
 
 async def _ask(session: Session, exchange: IExchange, challenge: bytes) -> bytes:
-    session.send(b"+ %b\r\n" % binascii.b2a_base64(challenge, newline=False))
+    session.send(b"+ %b\r\n" % encode_base64(challenge))
     line = await session.wire.read_line()
     try:
         if line == b"*":

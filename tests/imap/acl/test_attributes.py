@@ -2,50 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from mailserver.config.schema import User, Users
-from tests.helpers.imap_dialog import ImapClient, ImapServer
-from tests.helpers.store import ALICE, BOB, append, make_store, now
-
-WORK = f"Other Users/{ALICE}/Work"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Any:
-    made = make_store(tmp_path)
-    made.settings.users = Users({name: User(name, "{PLAIN}secret") for name in (ALICE, BOB)}, {})
-    return made
-
-
-@pytest.fixture
-def client(store: Any) -> Callable[[str], ImapClient]:
-    return lambda user: ImapClient(ImapServer(now(store.account(user))), login=True)
-
-
-@pytest.fixture
-def alice(client: Callable[[str], ImapClient]) -> ImapClient:
-    """The owner of Work."""
-    made = client(ALICE)
-    made.say("c CREATE Work")
-    return made
-
-
-@pytest.fixture
-def bob(alice: ImapClient, client: Callable[[str], ImapClient]) -> ImapClient:
-    return client(BOB)
-
-
-def last(lines: list[str]) -> str:
-    return lines[-1]
-
-
-def grant(alice: ImapClient, rights: str) -> None:
-    assert alice.say(f'g SETACL Work {BOB} "{rights}"') == ["g OK SETACL completed"]
+from tests.helpers.imap_dialog import ImapClient
+from tests.helpers.store import ALICE, append, now
+from tests.imap.acl.sharing import WORK, grant, last
 
 
 def test_annotations_of_a_shared_mailbox(alice: ImapClient, bob: ImapClient) -> None:

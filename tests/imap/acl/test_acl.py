@@ -10,52 +10,15 @@ from typing import Any
 
 import pytest
 
-from mailserver.config.schema import User, Users
+from mailserver.config.schema import User
 from mailserver.disk import durable
 from mailserver.imap import commands as c
 from mailserver.imap.grammar.command import parse_command
 from mailserver.imap.grammar.cursor import BadSyntax
 from mailserver.store.sharing.acl import Acls
-from tests.helpers.imap_dialog import ImapClient, ImapServer, compare
-from tests.helpers.store import ALICE, BOB, account_dir, append, deliver, make_store, now
-
-CAROL = "carol@example.org"
-WORK = f"Other Users/{ALICE}/Work"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Any:
-    made = make_store(tmp_path)
-    users = {name: User(name, "{PLAIN}secret") for name in (ALICE, BOB, CAROL)}
-    made.settings.users = Users(users, {})
-    return made
-
-
-@pytest.fixture
-def client(store: Any) -> Callable[[str], ImapClient]:
-    return lambda user: ImapClient(ImapServer(now(store.account(user))), login=True)
-
-
-@pytest.fixture
-def alice(client: Callable[[str], ImapClient]) -> ImapClient:
-    """The owner of Work."""
-    made = client(ALICE)
-    made.say("c CREATE Work")
-    return made
-
-
-@pytest.fixture
-def bob(alice: ImapClient, client: Callable[[str], ImapClient]) -> ImapClient:
-    return client(BOB)
-
-
-def last(lines: list[str]) -> str:
-    return lines[-1]
-
-
-def grant(alice: ImapClient, rights: str, who: str = BOB, mailbox: str = "Work") -> None:
-    assert alice.say(f'g SETACL {mailbox} {who} "{rights}"') == ["g OK SETACL completed"]
-
+from tests.helpers.imap_dialog import ImapClient, compare
+from tests.helpers.store import ALICE, BOB, account_dir, append, deliver, now
+from tests.imap.acl.sharing import CAROL, WORK, grant, last
 
 # --- the lists ------------------------------------------------------------------------------------
 
