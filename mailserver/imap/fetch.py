@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from time import gmtime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 from attrs import field, frozen
 
-from mailserver.imap.flags import MAX_CACHED, FlagNames
 from mailserver.imap.values import FetchItem
 from mailserver.message.envelope import string
 from mailserver.message.structure import Part, body_start, find_part
@@ -86,13 +86,29 @@ class Plan:
     lazy: bool = False
     named: bool = False
 
+    last: str | bytes = field(init=False, eq=False)  # what ends a row; "" where a content does, or UID
+
+    @last.default
+    def _last(self) -> str | bytes:
+        arrays = (("FLAGS", self.flags), ("MODSEQ", self.modseq), ("DATE", self.date), ("SIZE", self.size))
+        more = (("SAVEDATE", self.saved), ("EMAILID", self.emailid))
+        items: list[str | bytes] = [name for name, wanted in (*arrays, *more) if wanted]
+        items += [
+            *self.cached,
+            *(one.label for one in self.headers),
+            *("THREADID" for _ in range(self.thread)),
+        ]
+        return "" if self.contents or not items else items[-1]
+
     def tells_uid(self, uidonly: bool) -> bool:
         """Is UID an item of the response? Of one that begins with it only where the client asked."""
         return self.named if uidonly else self.uid
 
 
-def compile_plan(items: Sequence[FetchItem], uid: bool) -> Plan:
-    """The plan for an item list; `uid`: it is a UID FETCH (RFC 3501, 6.4.8)."""
+@lru_cache(maxsize=64)
+def compile_plan(items: tuple[FetchItem, ...], uid: bool) -> Plan:
+    """The plan for an item list; `uid`: it is a UID FETCH (RFC 3501, 6.4.8). Clients ask for the same again
+    and again."""
     names = {item.name for item in items}
     contents: list[Content] = []
     for item in items:
@@ -238,6 +254,7 @@ def modseq_column(modseqs: Sequence[int], behind: bytes) -> list[bytes]:
 
 def date_times(label: bytes, dates: Sequence[int], behind: bytes) -> list[bytes]:
     """INTERNALDATE or SAVEDATE with what follows it, in UTC (RFC 3501, 9: date-time)."""
+    form = label.replace(b"%", b"%%") + b' "%b %b:%02d +0000"' + behind.replace(b"%", b"%%")
     days: dict[int, bytes] = {}
     rendered: list[bytes] = []
     for seconds in dates:
@@ -245,10 +262,11 @@ def date_times(label: bytes, dates: Sequence[int], behind: bytes) -> list[bytes]
         shown = days.get(day)
         if shown is None:
             shown = days[day] = _day(day)
-        minutes, second = divmod(rest, 60)
-        hour, minute = divmod(minutes, 60)
-        rendered.append(b'%b "%b %02d:%02d:%02d +0000"%b' % (label, shown, hour, minute, second, behind))
+        rendered.append(form % (shown, _MINUTES[rest // 60], rest % 60))
     return rendered
+
+
+_MINUTES = [b"%02d:%02d" % divmod(minute, 60) for minute in range(24 * 60)]  # of a day
 
 
 def _day(day: int) -> bytes:
@@ -259,22 +277,6 @@ def _day(day: int) -> bytes:
     except (OverflowError, ValueError, OSError):
         return b" 1-Jan-1970"
     return b"%2d-%b-%04d" % (when.tm_mday, MONTHS[when.tm_mon - 1], when.tm_year)
-
-
-class FlagFragments(dict[int, bytes]):
-    """`FLAGS (…)` and what follows it, by flag bits; made at first need."""
-
-    def __init__(self, names: FlagNames, behind: bytes, recent: bool = False) -> None:
-        super().__init__()
-        self._names = names
-        self._behind = behind
-        self._recent = recent
-
-    def __missing__(self, flags: int) -> bytes:
-        if len(self) >= MAX_CACHED:
-            self.clear()
-        made = self[flags] = b"FLAGS (%b)%b" % (self._names.render(flags, self._recent), self._behind)
-        return made
 
 
 def heads(numbers: Iterable[int], uids: Sequence[int], with_uid: bool, uidonly: bool) -> list[bytes]:

@@ -23,6 +23,14 @@ class FlagNames:
     def __init__(self, keywords: Sequence[str]) -> None:
         self._keywords = keywords
         self._rendered: dict[int, bytes] = {}
+        self._fragments: dict[tuple[bytes, bool], FlagFragments] = {}
+
+    def fragments(self, behind: bytes, recent: bool = False) -> FlagFragments:
+        """As they stand in a response; kept for the next one."""
+        made = self._fragments.get((behind, recent))
+        if made is None:
+            made = self._fragments[behind, recent] = FlagFragments(self, behind, recent)
+        return made
 
     def all(self) -> list[bytes]:
         """Every flag that a message here may have."""
@@ -50,3 +58,19 @@ class FlagNames:
             self._rendered.clear()
         shown = self._rendered[flags] = b" ".join(names)
         return shown
+
+
+class FlagFragments(dict[int, bytes]):
+    """`FLAGS (…)` and what follows it, by flag bits; made at first need."""
+
+    def __init__(self, names: FlagNames, behind: bytes, recent: bool = False) -> None:
+        super().__init__()
+        self._names = names
+        self._behind = behind
+        self._recent = recent
+
+    def __missing__(self, flags: int) -> bytes:
+        if len(self) >= MAX_CACHED:
+            self.clear()
+        made = self[flags] = b"FLAGS (%b)%b" % (self._names.render(flags, self._recent), self._behind)
+        return made

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail
@@ -39,6 +40,7 @@ from mailserver.imap.session import Session
 from mailserver.interfaces import IAuthenticator, IMessageFile, Peer
 from mailserver.net.connection import Connection
 from mailserver.net.files import send_file
+from mailserver.steps import run
 
 if TYPE_CHECKING:
     from mailserver.imap.factory import ImapFactory
@@ -291,9 +293,9 @@ class ImapConnection(Connection):
     def _run(self, command: Command, steps: Coroutine[Any, Any, None]) -> None:
         self.session.running = command
         self.session.answered = False
-        Deferred.fromCoroutine(steps).addBoth(self._ran, command)
+        run(steps, partial(self._ran, command))
 
-    def _ran(self, result: object, command: Command) -> None:
+    def _ran(self, command: Command, failure: Failure | None) -> None:
         """The handler has returned, or failed with what becomes the reply."""
         self.session.running = None
         session = self.session
@@ -301,8 +303,8 @@ class ImapConnection(Connection):
             session.unselect()
             session.leave_account()
             return
-        if isinstance(result, Failure):
-            self._failed(result, command)
+        if failure is not None:
+            self._failed(failure, command)
         if self._closing:
             return
         was, now = self.engine.state, session.state

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from zope.interface import implementer
 
-from mailserver.imap.fetch import FlagFragments, Prefixes, heads, interleave, modseq_column, prefixes_of
+from mailserver.imap.fetch import Prefixes, heads, interleave, modseq_column, prefixes_of
 from mailserver.imap.flags import FlagNames
 from mailserver.imap.resync import runs, vanished_lines
 from mailserver.imap.search.contexts import Contexts
@@ -70,8 +70,8 @@ class Selected:
         """The client now learns of the mailbox (SELECT): everything in it counts as told."""
         self.mailbox = mailbox
         self.names = FlagNames(mailbox.keywords)
-        self._fragments = FlagFragments(self.names, b"")
-        self._recent_fragments = FlagFragments(self.names, b"", recent=True)
+        self._fragments = self.names.fragments(b"")
+        self._recent_fragments = self.names.fragments(b"", recent=True)
         self.read_only = self._examine or mailbox.read_only
         self.uids = mailbox.uids
         self.told = len(mailbox.uids)

@@ -9,6 +9,7 @@ run one after another, so a handler has the session for itself until it returns.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
@@ -31,6 +32,11 @@ from mailserver.interfaces import IAccount, IExchange, IMessageFile, Peer
 T = TypeVar("T")
 
 Handler = Callable[["Session", Any], Coroutine[Any, Any, None]]
+
+
+@cache
+def _dialect(utf8: bool, charsets: bool, numbers: bool) -> Dialect:
+    return Dialect(utf8, charsets=charsets, numbers=numbers)
 
 
 class Session:
@@ -166,11 +172,7 @@ class Session:
     @property
     def dialect(self) -> Dialect:
         """How the client's commands are to be read."""
-        return Dialect(
-            self.utf8,
-            charsets="UTF8=ACCEPT" not in self.enabled,
-            numbers="UIDONLY" not in self.enabled,
-        )
+        return _dialect(self.utf8, "UTF8=ACCEPT" not in self.enabled, "UIDONLY" not in self.enabled)
 
     def forget_user(self) -> None:
         """Back to the state before log-in, with nothing left of it (RFC 8437, 3)."""

@@ -129,7 +129,7 @@ class Section:
     fields: tuple[bytes, ...] = ()
 
 
-@frozen
+@frozen(cache_hash=True)
 class FetchItem:
     """One data item; the macros ALL, FAST, FULL come as what they stand for.
 

@@ -22,6 +22,7 @@ MAX_DEPTH = 50
 MAX_FLAG = 128
 MAX_NUMBER = 4294967295
 MAX_NUMBER64 = (1 << 63) - 1  # RFC 9051, 9
+SHORT = 300  # octets of arguments that are worth remembering
 MAX_MODSEQ = (1 << 63) - 1  # RFC 7162, 7: mod-sequence-value
 
 _ATOM = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
@@ -88,6 +89,15 @@ class Cursor:
 
     def at_end(self) -> bool:
         return self.pos == len(self.text) and self._next >= len(self._parts)
+
+    def take_rest(self) -> bytes | None:
+        """What is left of the command, where that is a short text without literals: the cursor is at the end
+        then."""
+        rest = self.text[self.pos :]
+        if self._next < len(self._parts) or len(rest) > SHORT:
+            return None
+        self.pos = len(self.text)
+        return rest
 
     def end(self) -> None:
         if not self.at_end():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from attrs import evolve, frozen
 
-from mailserver.imap.grammar.cursor import MAX_DEPTH, MAX_MODSEQ, MAX_NUMBER64, BadSyntax, Cursor
+from mailserver.imap.grammar.cursor import MAX_DEPTH, MAX_MODSEQ, MAX_NUMBER64, BadSyntax, Cursor, Dialect
 from mailserver.imap.grammar.returning import partial_range
 from mailserver.imap.values import FetchItem, PartialRange, Section
 
@@ -54,6 +55,22 @@ def fetch_items(cursor: Cursor) -> tuple[FetchItem, ...]:
         else:
             items.append(_item(cursor, name))
     return tuple(dict.fromkeys(items))
+
+
+def asked_for(cursor: Cursor, uid: bool) -> tuple[tuple[FetchItem, ...], FetchModifiers]:
+    """What stands behind the numbers."""
+    items = fetch_items(cursor)
+    modifiers = fetch_modifiers(cursor, uid)
+    return (items if modifiers.changed_since is None else with_modseq(items)), modifiers
+
+
+@lru_cache(maxsize=256)
+def known_to_ask(text: bytes, dialect: Dialect, uid: bool) -> tuple[tuple[FetchItem, ...], FetchModifiers]:
+    """The same where `text` is all of it. Clients ask for the same again and again, of other messages."""
+    cursor = Cursor((text,), dialect)
+    asked = asked_for(cursor, uid)
+    cursor.end()
+    return asked
 
 
 def with_modseq(items: tuple[FetchItem, ...]) -> tuple[FetchItem, ...]:

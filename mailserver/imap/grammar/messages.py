@@ -6,7 +6,7 @@ import re
 
 from mailserver.imap import commands as c
 from mailserver.imap.grammar.cursor import BadSyntax, Cursor
-from mailserver.imap.grammar.fetch import fetch_items, fetch_modifiers, with_modseq
+from mailserver.imap.grammar.fetch import asked_for, known_to_ask
 from mailserver.imap.grammar.modifiers import store_modifiers
 from mailserver.imap.values import SequenceSet
 from mailserver.interfaces import StoreMode
@@ -21,12 +21,9 @@ def _numbers(cursor: Cursor) -> SequenceSet:
 
 def parse_fetch(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
     numbers = _numbers(cursor)
-    items = fetch_items(cursor)
-    modifiers = fetch_modifiers(cursor, uid)
-    since = modifiers.changed_since
-    if since is not None:
-        items = with_modseq(items)
-    return c.Fetch(tag, numbers, items, uid, modifiers.partial, since, modifiers.vanished)
+    rest = cursor.take_rest()
+    items, modifiers = asked_for(cursor, uid) if rest is None else known_to_ask(rest, cursor.dialect, uid)
+    return c.Fetch(tag, numbers, items, uid, modifiers.partial, modifiers.changed_since, modifiers.vanished)
 
 
 _STORE_ITEM = re.compile(rb"([+-]?FLAGS)(\.SILENT)? ", re.IGNORECASE)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 
 from mailserver.errors import MessageGone, NoSuchMailbox
 from mailserver.imap.commands import Check, Close, Command, Copy, Expunge, Move, Store, Unselect
@@ -56,6 +56,14 @@ async def store(session: Session, command: Store) -> None:
         ok(session, command, limited, "Conditional STORE failed" if code else "", code)
 
 
+_SILENT = Plan(uid=True, modseq=True)
+
+
+@cache
+def _spoken(uid: bool, modseq: bool) -> Plan:
+    return Plan(uid=uid, flags=True, modseq=modseq)
+
+
 async def _tell_stored(
     session: Session, command: Store, ranges: Sequence[tuple[int, int]], result: StoreResult
 ) -> None:
@@ -63,8 +71,7 @@ async def _tell_stored(
     that the client need not ask why."""
     view = session.mailbox
     condstore = view.condstore
-    silent = Plan(uid=True, modseq=True)
-    spoken = Plan(uid=command.uid or condstore, flags=True, modseq=condstore)
+    silent, spoken = _SILENT, _spoken(command.uid or condstore, condstore)
     if command.unchanged_since is None:
         if not command.silent:
             await RowSender(session, view, spoken).send_ranges(ranges)

@@ -15,7 +15,6 @@ from mailserver.errors import MailError, MessageGone
 from mailserver.imap.commands import Command, Fetch
 from mailserver.imap.fetch import (
     Content,
-    FlagFragments,
     Plan,
     compile_plan,
     date_times,
@@ -121,14 +120,7 @@ class RowSender:
         self._out: list[bytes] = []
         self._waiting = 0
         self._stored = Stored(view, plan)
-        arrays = {"FLAGS": plan.flags, "MODSEQ": plan.modseq, "DATE": plan.date, "SIZE": plan.size}
-        arrays |= {"SAVEDATE": plan.saved, "EMAILID": plan.emailid}
-        items: list[str | bytes] = [name for name, wanted in arrays.items() if wanted]
-        items += [*plan.cached, *(c.label for c in plan.headers), *("THREADID" for _ in range(plan.thread))]
-        self._last = "" if plan.contents or not items else items[-1]
-        behind = self._behind("FLAGS")
-        self._fragments = FlagFragments(view.names, behind)
-        self._recent_fragments = FlagFragments(view.names, behind, recent=True)
+        self._last = plan.last
 
     def _behind(self, item: str | bytes) -> bytes:
         """What stands behind an item's value: the end of the row, or the space before the next."""
@@ -222,11 +214,11 @@ class RowSender:
         return columns
 
     def _flag_column(self, flags: Sequence[int], uids: Sequence[int]) -> list[bytes]:
-        recent = self.view.recent
-        plain = self._fragments.__getitem__
+        recent, behind = self.view.recent, self._behind("FLAGS")
+        plain = self.view.names.fragments(behind).__getitem__
         if not recent or recent.isdisjoint(uids):
             return list(map(plain, flags))
-        marked = self._recent_fragments.__getitem__
+        marked = self.view.names.fragments(behind, recent=True).__getitem__
         return [marked(bits) if uid in recent else plain(bits) for bits, uid in zip(flags, uids, strict=True)]
 
     async def _add_cached(
