@@ -26,7 +26,7 @@ from mailserver.net.listen import adopt
 from mailserver.processes import assignment, records
 from mailserver.processes.assignment import Assignment
 from mailserver.processes.bus import LARGEST, LOST, Bus, pack
-from mailserver.processes.table import SharedCounter, Table
+from mailserver.processes.table import Interests, SharedCounter, Table
 from mailserver.processes.team import Election, Team
 from mailserver.queue.values import Lane
 from mailserver.service import MailServer, Parts, told
@@ -100,6 +100,7 @@ class Worker(MailServer):
         self._bus = Bus(reactor, _inherited(assigned.news), peers)
         table = Table(assigned.count, assigned.table)
         counter = SharedCounter(table, assigned.number, assigned.secret)
+        self._interests = Interests(table, assigned.number, assigned.secret)
         team = Team(assigned.number, assigned.run, self._bus, counter)
         super().__init__(assigned.loaded, reactor, team)
         self._election: Election | None = None
@@ -128,6 +129,7 @@ class Worker(MailServer):
         election = self._election = Election(self.reactor, parts.queue.lead, lambda: self._lead(parts))
         parts.store.indexing.fills = False
         parts.store.changes.forward = self._forward
+        parts.store.changes.wanted = self._interests.add
         parts.store.read_news = bus.doRead
         parts.queue.enqueued = lambda lanes: bus.tell("enqueued", lanes)
         penalties.told = lambda key, seconds: bus.tell("failed login", (key, seconds))
@@ -144,6 +146,7 @@ class Worker(MailServer):
     def _lead(self, parts: Parts) -> None:
         """What one process of all does, from now on this one."""
         self.log.info("this process delivers the queue")
+        self._interests.add_mail()
         parts.manager.start()
         parts.store.indexing.fills = True
         parts.store.indexing.start()
@@ -153,16 +156,24 @@ class Worker(MailServer):
         return self._election is not None and self._election.won
 
     def _forward(self, change: Posted) -> None:
-        """Of a large one only some is told, as what follows on nothing: the others read the index."""
-        if isinstance(change, Change):
-            change = evolve(change, by=None)
+        """What happens to messages is told to who has a use for it. Of a large change only some is told, as
+        what follows on nothing: the others read the index."""
+        if not isinstance(change, Change):
+            self._bus.tell("change", change)
+            return
+        to = None
+        if not change.gone:
+            to = self._interests.of(change.user, bool(change.added or change.removed))
+            if not to:
+                return
+        change = evolve(change, by=None)
         data = pack("change", change)
-        if len(data) > LARGEST and isinstance(change, Change):
+        if len(data) > LARGEST:
             parts = {
                 name: getattr(change, name)[:SOME] for name in ("added", "changed", "removed", "renamed")
             }
             data = pack("change", evolve(change, before=-1, **parts))
-        self._bus.tell_packed(data)
+        self._bus.tell_packed(data, to)
 
     def _enqueued_elsewhere(self, lanes: set[Lane]) -> None:
         if self._leads and self._parts is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickle
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
@@ -83,7 +83,7 @@ class Bus:
     def __init__(self, reactor: Any, news: socket.socket, peers: dict[int, socket.socket]) -> None:
         self._reactor = reactor
         self._news = news
-        self._peers = [_Peer(end) for end in peers.values()]
+        self._peers = {number: _Peer(end) for number, end in peers.items()}
         self._handlers: dict[str, Callable[[Any], object]] = {}
         self._timer: Any = None
 
@@ -100,15 +100,17 @@ class Bus:
             self._timer.cancel()
             self._timer = None
         self._news.close()
-        for peer in self._peers:
+        for peer in self._peers.values():
             peer.close()
 
     def tell(self, kind: str, value: object) -> None:
         """All other workers, as soon as they read it."""
         self.tell_packed(pack(kind, value))
 
-    def tell_packed(self, data: bytes) -> None:
-        sent = [peer.send(data) for peer in self._peers]
+    def tell_packed(self, data: bytes, to: Collection[int] | None = None) -> None:
+        """Only these workers, where `to` is given."""
+        peers = self._peers
+        sent = [peers[number].send(data) for number in (peers if to is None else to) if number in peers]
         if not all(sent):
             self._try_later()
 
@@ -118,7 +120,7 @@ class Bus:
 
     def _try_again(self) -> None:
         self._timer = None
-        sent = [peer.send_waiting() for peer in self._peers]
+        sent = [peer.send_waiting() for peer in self._peers.values()]
         if not all(sent):
             self._try_later()
 

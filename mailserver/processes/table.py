@@ -1,4 +1,5 @@
-"""Numbers that all processes of a server see: the open connections of each, by network, by user and in all.
+"""Numbers that all processes of a server see: the open connections of each, by network, by user and in all,
+and which accounts each wants to be told of.
 
 A piece of memory. Each worker has a row and writes to that one only; it is emptied when the worker starts or
 has ended. Who takes a place under a limit has a lock while it looks and counts, or two workers would both
@@ -19,6 +20,9 @@ from mailserver.net.counter import ConnectionCounter
 
 _COLUMNS = 1 << 14
 _TOTAL, _TAKES, _NETWORKS = 0, 1, 2  # columns: connections, takes new ones, the first of the networks
+_ACCOUNTS = 1 << 14  # further columns: how much there is that wants news of an account
+_MAIL, _FIRST = 0, 1  # of these: is told of all mail that comes and goes; the first of the accounts
+_ROW = _COLUMNS + _ACCOUNTS
 _WIDTH = 4  # octets of a number
 
 
@@ -26,7 +30,7 @@ class Table:
     """fd: its descriptor; the memory goes with the last process that has it."""
 
     def __init__(self, workers: int, fd: int = -1) -> None:
-        size = workers * _COLUMNS * _WIDTH
+        size = workers * _ROW * _WIDTH
         if fd < 0:
             fd = os.memfd_create("mailserver", os.MFD_CLOEXEC)
             os.ftruncate(fd, size)
@@ -36,8 +40,8 @@ class Table:
 
     def clear(self, number: int) -> None:
         """Worker `number` (from 1) has ended."""
-        begin = (number - 1) * _COLUMNS
-        self.memory[begin : begin + _COLUMNS] = memoryview(bytes(_COLUMNS * _WIDTH)).cast("I")
+        begin = (number - 1) * _ROW
+        self.memory[begin : begin + _ROW] = memoryview(bytes(_ROW * _WIDTH)).cast("I")
 
 
 class SharedCounter(ConnectionCounter):
@@ -48,8 +52,8 @@ class SharedCounter(ConnectionCounter):
         self._key = key
         self._memory = table.memory
         self._lock = table.fd
-        self._own = (number - 1) * _COLUMNS
-        self._rows = [row * _COLUMNS for row in range(table.workers)]
+        self._own = (number - 1) * _ROW
+        self._rows = [row * _ROW for row in range(table.workers)]
         table.clear(number)
         self._memory[self._own + _TAKES] = 1
 
@@ -95,3 +99,36 @@ class SharedCounter(ConnectionCounter):
     def ahead(self) -> int:
         memory = self._memory
         return memory[self._own] - min(memory[row] for row in self._rows if memory[row + _TAKES])
+
+
+class Interests:
+    """Which workers want to be told what happens to an account. One that is told without need takes no harm:
+    accounts share columns as networks do."""
+
+    def __init__(self, table: Table, number: int, key: bytes) -> None:
+        self._key = key
+        self._memory = table.memory
+        self._own = (number - 1) * _ROW + _COLUMNS
+        self._others = [
+            (other, (other - 1) * _ROW + _COLUMNS) for other in range(1, table.workers + 1) if other != number
+        ]
+
+    def _column(self, user: str) -> int:
+        digest = blake2b(user.encode("utf-8", "replace"), key=self._key, digest_size=8).digest()
+        return _FIRST + int.from_bytes(digest, "big") % (_ACCOUNTS - _FIRST)
+
+    def add(self, user: str, more: int) -> None:
+        """So much more of this worker wants news of the account, or less. Who begins to want them looks for
+        what has happened afterwards."""
+        self._memory[self._own + self._column(user)] += more
+
+    def add_mail(self) -> None:
+        """From now on this worker wants to be told of all mail that comes and goes."""
+        self._memory[self._own + _MAIL] = 1
+
+    def of(self, user: str, mail: bool) -> list[int]:
+        """The other workers that want to be told of something; `mail`: it came or went."""
+        memory, column = self._memory, self._column(user)
+        return [
+            number for number, row in self._others if memory[row + column] or (mail and memory[row + _MAIL])
+        ]

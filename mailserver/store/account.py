@@ -130,7 +130,15 @@ class Account:
         return self.run_at_once(operations.status, directory, look=mailbox is None or not mailbox.current)
 
     def open(self, name: str, listener: IMailboxListener, read_only: bool = False) -> Deferred[IMailbox]:
-        return Deferred.fromCoroutine(self._open(name, listener, read_only))
+        return Deferred.fromCoroutine(self._open_told(name, listener, read_only))
+
+    async def _open_told(self, name: str, listener: IMailboxListener, read_only: bool) -> IMailbox:
+        """Told by other processes from before the look on, or what comes right behind it would be missed."""
+        self.store.changes.wanted(self.user, 1)
+        try:
+            return await self._open(name, listener, read_only)
+        finally:
+            self.store.changes.wanted(self.user, -1)
 
     async def _open(self, name: str, listener: IMailboxListener, read_only: bool) -> IMailbox:
         directory = _existing(name)

@@ -87,6 +87,7 @@ class Changes:
         self._watchers: dict[str, list[Watcher]] = {}
         self._of_rights: list[Callable[[RightsChanged], None]] = []
         self.forward: Callable[[Posted], None] = lambda change: None  # to the other processes
+        self.wanted: Callable[[str, int], None] = lambda user, more: None  # by so much more here: theirs
 
     def post(self, change: Posted) -> None:
         """[thread] Called while the account's lock is held."""
@@ -163,11 +164,13 @@ class Changes:
     def watch(self, user: str, watcher: Watcher) -> Callable[[], None]:
         """Be told of what happens to the mailboxes of one account; the answer ends it."""
         self._watchers.setdefault(user, []).append(watcher)
+        self.wanted(user, 1)
 
         def end() -> None:
             watching = self._watchers.get(user, [])
             if watcher in watching:
                 watching.remove(watcher)
+                self.wanted(user, -1)
             if not watching:
                 self._watchers.pop(user, None)
 

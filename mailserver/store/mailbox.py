@@ -115,10 +115,13 @@ class Mailbox(Arrays):
 
     def attach(self, listener: IMailboxListener) -> None:
         self._listeners.append(listener)
+        self._store.changes.wanted(self.user, 1)
         self._outside.listened()
 
     def close(self, listener: IMailboxListener) -> None:
+        before = len(self._listeners)
         self._listeners = [one for one in self._listeners if one is not listener]
+        self._store.changes.wanted(self.user, len(self._listeners) - before)
         if not self._listeners:
             self._outside.unheard()
 
@@ -210,6 +213,7 @@ class Mailbox(Arrays):
         self.gone = True
         self._store.drop(self)
         listeners, self._listeners = self._listeners, []
+        self._store.changes.wanted(self.user, -len(listeners))
         self._tell("mailbox_gone", listeners=listeners)
 
     def _tell(self, method: str, *args: Any, listeners: Sequence[IMailboxListener] | None = None) -> None:

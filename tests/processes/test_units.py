@@ -22,10 +22,10 @@ from mailserver.interfaces import Listener
 from mailserver.net.counter import ConnectionCounter
 from mailserver.net.listen import _Balance
 from mailserver.processes import records
-from mailserver.processes.bus import LOST, Bus, make_pair
+from mailserver.processes.bus import LOST, Bus, make_pair, pack
 from mailserver.processes.instance import hand_over, hand_over_sockets
 from mailserver.processes.supervisor import LONGEST_PAUSE, STOP_SECONDS, Child, Supervisor
-from mailserver.processes.table import SharedCounter, Table
+from mailserver.processes.table import Interests, SharedCounter, Table
 from mailserver.processes.team import LOOK_SECONDS, Election
 from tests.helpers.settings import make_settings
 from tests.helpers.store import StoreClock
@@ -120,6 +120,50 @@ def test_connections_of_all_workers_are_counted_together() -> None:
         0,
     )  # one that has ended is nobody to wait for
     os.close(table.fd)
+
+
+def test_who_has_a_use_for_the_news_of_an_account_is_told() -> None:
+    table = Table(3)
+    one, two, three = (Interests(table, number, b"key") for number in (1, 2, 3))
+    two.add("alice", 2)
+    one.add("alice", 1)
+    assert one.of("alice", mail=True) == [2] and two.of("alice", mail=False) == [1]
+    assert one.of("bob", mail=True) == []
+    two.add("alice", -1)
+    assert three.of("alice", mail=False) == [1, 2]
+    two.add("alice", -1)
+    assert three.of("alice", mail=False) == [1]
+    three.add_mail()  # whose it is does not matter, but what it is
+    assert one.of("bob", mail=True) == [3] and one.of("bob", mail=False) == []
+    table.clear(3)
+    assert one.of("bob", mail=True) == []
+    os.close(table.fd)
+
+
+def test_connections_and_accounts_are_counted_apart() -> None:
+    table = Table(2)
+    counters = [SharedCounter(table, number, b"key") for number in (1, 2)]
+    interests = [Interests(table, number, b"key") for number in (1, 2)]
+    for number in range(5000):
+        interests[0].add(f"user{number}", 1)
+        interests[1].add_mail()
+    assert counters[0].total == 0 and not any(counters[1].of(f"user{number}") for number in range(5000))
+    counters[1].add("192.0.2.1")
+    assert interests[0].of("192.0.2.1", mail=False) == []
+    os.close(table.fd)
+
+
+def test_some_are_told_and_others_not() -> None:
+    clock = StoreClock()
+    pairs = {number: make_pair() for number in (1, 2, 3)}
+    one = Bus(clock, pairs[1][0], {2: pairs[2][1], 3: pairs[3][1]})
+    one.tell_packed(pack("news", 7), to=[3])
+    assert pairs[3][0].recv(100) == pack("news", 7)
+    with pytest.raises(BlockingIOError):
+        pairs[2][0].recv(100)
+    one.stop()
+    for end in (pairs[1][1], pairs[2][0], pairs[3][0]):
+        end.close()
 
 
 class FakePort:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,67 @@ def test_news_are_told_at_once_and_without_a_look(
     one.store.watches.doRead()
     one.store.reactor.advance(1)
     assert told.take() == []
+
+
+def test_news_are_wanted_while_there_is_somebody_to_be_told(pair: tuple[Process, Process]) -> None:
+    one, _ = pair
+    wanted: Counter[str] = Counter()
+    one.store.changes.wanted = lambda user, more: wanted.update({user: more})
+    mailbox, listener = one.open()
+    second, another = one.open()
+    assert wanted[ALICE] == 2
+    second.close(another)
+    second.close(another)  # once more does nothing
+    mailbox.close(listener)
+    assert not wanted[ALICE]
+    end = one.account.watch(lambda event: None)
+    assert wanted[ALICE] == 1
+    end()
+    end()
+    with pytest.raises(NoSuchMailbox):
+        one.open("None")
+    assert not wanted[ALICE]
+    now(one.account.create("Going"))
+    one.open("Going")
+    now(one.account.delete("Going"))
+    assert not wanted[ALICE]
+
+
+def test_news_are_wanted_before_a_mailbox_is_looked_at(
+    pair: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or what happens behind the look would be told to nobody."""
+    one, _ = pair
+    wanted: Counter[str] = Counter()
+    one.store.changes.wanted = lambda user, more: wanted.update({user: more})
+    seen: list[int] = []
+    real = operations.load
+
+    def load(*args: Any) -> Any:
+        seen.append(wanted[ALICE])
+        return real(*args)
+
+    monkeypatch.setattr(operations, "load", load)
+    one.open()
+    assert seen == [1]
+
+
+def test_who_was_told_nothing_sees_it_when_it_opens_the_mailbox_again(
+    watching: tuple[Process, Process],
+) -> None:
+    """A mailbox that stays in memory, of which nobody has been told since its last session left."""
+    one, other = watching
+    deliver(one.store)
+    mailbox, listener = one.open()
+    there, _ = other.open()
+    mailbox.close(listener)
+    now(there.store([1], ADD, SEEN, None, None))
+    deliver(other.store)
+    other.store.reactor.advance(1)  # the file of the first has its name
+    again, _ = one.open()
+    assert again is mailbox
+    assert list(again.uids) == [1, 2] and again.flags == [SEEN, 0] and again.names == there.names
+    assert again.highestmodseq == there.highestmodseq
 
 
 def test_files_of_the_other_process_are_no_foreign_ones(
