@@ -20,6 +20,7 @@ from zope.interface import implementer
 from mailserver.disk import durable
 from mailserver.errors import MailError, TemporaryFailure
 from mailserver.interfaces import IMessageBody
+from mailserver.wire.lines import size_on_wire, to_kept
 
 MEMORY = 1024 * 1024  # octets of a message that stay in memory
 BACKLOG = 1024 * 1024  # octets that may wait for the disk before the producer must stop
@@ -42,7 +43,7 @@ class MemoryBody:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.size = len(data)
-        self.wire_size = len(data) + data.count(b"\n")
+        self.wire_size = size_on_wire(data)
 
     def chunks(self) -> Iterable[bytes]:
         return (self._data,)
@@ -140,38 +141,41 @@ class Body:
             self._cr = True
             data = data[:-1]
         if self.path is not None:
-            self._to_file(self._as_kept(data))
+            self._to_file(*self._as_kept(data))
             return
         self._pieces.append(data)
         self._received += len(data)
         if self._received > self._memory:
             self._spill()
 
-    def _as_kept(self, data: bytes) -> bytes:
-        return data if self._raw else data.replace(b"\r\n", b"\n")
+    def _as_kept(self, data: bytes) -> tuple[bytes, int]:
+        """And how many octets they are on the wire."""
+        return (data, len(data)) if self._raw else to_kept(data)
 
-    def _take_pieces(self) -> bytes:
+    def _take_pieces(self) -> tuple[bytes, int]:
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces = []
-        data = self._as_kept(data)
-        return data if self._edit is None else self._edit(data)
+        data, size = self._as_kept(data)
+        if self._edit is None:
+            return data, size
+        edited = self._edit(data)
+        if edited is not data:
+            size = len(edited) if self._raw else size_on_wire(edited)
+        return edited, size
 
     def _spill(self) -> None:
         try:
-            data = self._take_pieces()
+            data, size = self._take_pieces()
         except MailError as error:
             self._error = error
             return
         self._head = data[:KEPT_HEAD]
         self.path = self._spool.new_path()
-        self._to_file(data)
+        self._to_file(data, size)
 
-    def _wire_size(self, data: bytes) -> int:
-        return len(data) if self._raw else len(data) + data.count(b"\n")
-
-    def _to_file(self, data: bytes) -> None:
+    def _to_file(self, data: bytes, on_wire: int) -> None:
         self.size += len(data)
-        self.wire_size += self._wire_size(data)
+        self.wire_size += on_wire
         self._unwritten += len(data)
         self.full = self._unwritten > BACKLOG
         written = self._spool.pool.run(self, self._write, data)
@@ -214,13 +218,12 @@ class Body:
             self._cr = False
             self._pieces.append(b"\r")
             if self.path is not None:
-                self._to_file(self._pieces.pop())
+                self._to_file(self._pieces.pop(), 1)
         if self._error is not None:
             raise self._error
         if self.path is None:
-            data = self._data = self._take_pieces()
-            self.size = len(data)
-            self.wire_size = self._wire_size(data)
+            self._data, self.wire_size = self._take_pieces()
+            self.size = len(self._data)
             return None
         closed = self._spool.pool.run(self, self._close)
         return closed.addBoth(self._finished)

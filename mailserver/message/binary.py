@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from mailserver.message.parameters import without_comments
 from mailserver.message.structure import Part, scan
 from mailserver.message.transfer import UnknownEncoding, base64_lines, decode, encoding_of, with_encoding
+from mailserver.wire.lines import ends_in_pairs
 
 MAX_LINE = 998  # octets without the line end (RFC 2045, 2.8)
 Place = tuple[int, int]
@@ -34,10 +35,7 @@ def as_text(message: bytes, *, eight_bit: bool = True) -> bytes:
 
 def is_text(data: bytes) -> bool:
     """Nothing but lines that end in CRLF, of a bearable length, without NUL."""
-    pairs = data.count(b"\r\n")
-    return (
-        pairs == data.count(b"\n") == data.count(b"\r") and b"\0" not in data and _LONG.search(data) is None
-    )
+    return ends_in_pairs(data) and b"\0" not in data and _LONG.search(data) is None
 
 
 class _Conversion:
@@ -50,7 +48,7 @@ class _Conversion:
         edits = dict(self._encoded_leaves())
         label = b"7bit" if all(piece.isascii() for piece in self._kept(edits)) else b"8bit"
         text = self._applied(edits | dict(self._relabelled(label, edits)))
-        if b"\0" in text or not text.count(b"\r\n") == text.count(b"\n") == text.count(b"\r"):
+        if b"\0" in text or not ends_in_pairs(text):
             raise NotConvertible("octets that are no text stand outside the parts of the message")
         return text.replace(b"\r\n", b"\n")
 

@@ -22,6 +22,7 @@ from mailserver.queue.source import JobSource, QueuedBody, TextSource, checked_c
 from mailserver.queue.values import Job
 from mailserver.queue.verdicts import local_outcome, one_envelope
 from mailserver.smtp.client_values import Mail, Wishes
+from mailserver.wire.lines import size_on_wire
 
 
 class IRemote(Shape):
@@ -83,7 +84,7 @@ class Carrier:
             with durable.told():
                 text = text_of(lambda: checked_chunks(job, self._reactor), eight_bit)
                 source = TextSource(text, os.path.dirname(job.path), self._reactor)
-            return source, len(text) + text.count(b"\n"), not text.isascii()
+            return source, size_on_wire(text), not text.isascii()
 
         pool = self._reactor.getThreadPool()
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from mailserver.errors import MailError, MessageTooLarge
 from mailserver.wire.buffer import LineBuffer
 from mailserver.wire.dots import DotReader
+from mailserver.wire.lines import ends_in_pairs
 
 MAX_BODY_LINE = 16_384  # RFC 5321, 4.5.3.1.6 says 1000; real mail has longer lines
 
@@ -107,8 +108,7 @@ class ChunkedBody(IncomingBody):
         piece, self._cr = self._cr + taken, b""
         if piece.endswith(b"\r") and not (self.last and not self._left):
             piece, self._cr = piece[:-1], b"\r"
-        pairs = piece.count(b"\r\n")
-        self._bare = self._bare or not pairs == piece.count(b"\n") == piece.count(b"\r")
+        self._bare = self._bare or not ends_in_pairs(piece)
         self._count(piece)
         return piece
 

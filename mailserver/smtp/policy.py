@@ -27,6 +27,7 @@ from mailserver.message import headers, trace
 from mailserver.message.headers import Headers
 from mailserver.smtp.commands import Rcpt
 from mailserver.smtp.transaction import Transaction
+from mailserver.wire.lines import ends_in_pairs
 
 MAX_HEADER = 256 * 1024  # octets of a header block
 MAX_FROM = 4096  # octets of a From or Sender value: one address and a name
@@ -74,7 +75,7 @@ def edit_binary(edit: Callable[[bytes], bytes], data: bytes) -> bytes:
     elif end < 4:
         end = len(data)
     header = data[:end]
-    if b"\0" in header or not header.count(b"\r\n") == header.count(b"\n") == header.count(b"\r"):
+    if b"\0" in header or not ends_in_pairs(header):
         raise MailError("The message header is not text", code=550, enhanced="5.6.0")
     return edit(header.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n") + data[end:]
 

@@ -25,6 +25,7 @@ from attrs import evolve, frozen
 
 from mailserver.disk import durable
 from mailserver.errors import TemporaryFailure
+from mailserver.wire.lines import size_on_wire
 
 UIDS = "mailserver-uidvalidity"
 KEYWORDS = "mailserver-keywords"
@@ -229,7 +230,7 @@ def wire_size(path: str) -> int:
 
 def wire_length(chunk: bytes, after_cr: bool = False) -> int:
     """Octets of the wire form of a chunk; `after_cr`: the octet before it is a CR."""
-    size = len(chunk) + chunk.count(b"\n")
+    size = size_on_wire(chunk)
     if b"\r" in chunk:
         size -= chunk.count(b"\r\n")
     return size - (after_cr and chunk.startswith(b"\n"))

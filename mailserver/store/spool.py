@@ -25,6 +25,7 @@ from mailserver.interfaces import CopyResult, IMessageBody, NewMessage
 from mailserver.store import files
 from mailserver.store.filing import AccountPlace, Deposit, Paper
 from mailserver.store.maildir import NameMaker
+from mailserver.wire.lines import size_on_wire
 
 _SMALL = 1 << 16  # a message up to this size is written in one piece
 _DEAR = 150e-6  # seconds of CPU for one file, on average
@@ -128,7 +129,7 @@ class Spool:
         if when is not None:
             with suppress(OSError, OverflowError):
                 os.utime(fd, (when, when))
-        wire = len(head) + head.count(b"\n") + body.wire_size
+        wire = size_on_wire(head) + body.wire_size
         return Paper(path, size, wire, int(now if when is None else when), flags, moves), fd
 
     def link(self, source: str, *, wire: int, date: int, flags: frozenset[str]) -> Paper:

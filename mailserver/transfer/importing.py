@@ -17,6 +17,7 @@ from mailserver.errors import LimitReached, MailError, NoSpace, OverQuota
 from mailserver.transfer.account import LocalAccount
 from mailserver.transfer.journal import Journal, digest
 from mailserver.transfer.values import Folder, FolderReport, Message, Passed, Report, Source, SourceError
+from mailserver.wire.lines import size_on_wire
 
 BATCH_MESSAGES = 200
 BATCH_OCTETS = 8 * 1024 * 1024
@@ -124,7 +125,7 @@ def _file(account: LocalAccount, journal: Journal, report: FolderReport, message
     """One batch. Raises what would stop every other message too."""
     limit = account.settings.now.limits.message_size
     for message in messages:
-        if len(message.data) + message.data.count(b"\n") > limit:
+        if size_on_wire(message.data) > limit:
             report.failed[message.key] = "larger than limits.message_size"
     messages = [message for message in messages if message.key not in report.failed]
     if not messages:

@@ -1,11 +1,13 @@
 """Transparency of the dot (RFC 5321, 4.5.2; RFC 1939, 3): `CRLF . CRLF` ends a text, other leading dots
-are doubled. Both directions work on segments of any size, with `find`, `count` and `replace` only.
+are doubled. Both directions work on segments of any size, with searches and `replace` only.
 
 Nothing but `CRLF . CRLF` is an end: a text with a bare CR or LF is read to its real end and marked, so
 that no other server can take the same bytes for two messages (SMTP smuggling, CVE-2023-51764 and kin).
 """
 
 from __future__ import annotations
+
+from mailserver.wire.lines import ends_in_pairs
 
 _END = b"\r\n.\r\n"
 
@@ -31,20 +33,20 @@ class DotReader:
         Must not be called again once `finished`.
         """
         work = self._tail + data
-        end = work.find(_END)
+        dotted = b"." in work and work.rfind(b"\r\n.") >= 0  # the quickest search for two octets or more
+        end = work.find(_END) if dotted else -1
         if end >= 0:
             self.finished = True
             self.rest = work[end + 5 :]
-            return self._clean(work[: end + 2])
+            return self._clean(work[: end + 2], dotted)
         held = _held(work)
         self._tail = work[len(work) - held :]
-        return self._clean(work[: len(work) - held])
+        return self._clean(work[: len(work) - held], dotted)
 
-    def _clean(self, piece: bytes) -> bytes:
-        pairs = piece.count(b"\r\n")
-        if not (pairs == piece.count(b"\n") == piece.count(b"\r")):
+    def _clean(self, piece: bytes, dotted: bool) -> bytes:
+        if not ends_in_pairs(piece):
             self.bare = True
-        if pairs and b"\r\n." in piece:
+        if dotted:
             piece = piece.replace(b"\r\n.", b"\r\n")
         if self._skip and piece:
             piece = piece[self._skip :]
