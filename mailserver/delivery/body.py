@@ -25,7 +25,8 @@ from mailserver.wire.lines import size_on_wire, to_kept
 MEMORY = 1024 * 1024  # octets of a message that stay in memory
 BACKLOG = 1024 * 1024  # octets that may wait for the disk before the producer must stop
 KEPT_HEAD = 256 * 1024  # octets of a spooled message that stay in memory for `head`
-_SLICE = 256 * 1024
+_SLICE = 256 * 1024  # octets that one job of a thread writes, or more
+_READ = 1024 * 1024
 
 
 class Pool(Protocol):
@@ -118,7 +119,8 @@ class Body:
         self._on_drained = on_drained
         self._raw = raw
         self._memory = spool.memory if memory is None else min(memory, spool.memory)
-        self._pieces: list[bytes] = []  # before the file: as received, CRLF line ends
+        self._pieces: list[bytes] = []  # before the file: as received, CRLF line ends; then what it gets next
+        self._gathered = 0  # octets that it gets next
         self._received = 0
         self._cr = False
         self._head = b""
@@ -176,8 +178,17 @@ class Body:
     def _to_file(self, data: bytes, on_wire: int) -> None:
         self.size += len(data)
         self.wire_size += on_wire
+        self._pieces.append(data)
+        self._gathered += len(data)
         self._unwritten += len(data)
         self.full = self._unwritten > BACKLOG
+        if self._gathered >= _SLICE:
+            self._write_out()
+
+    def _write_out(self) -> None:
+        """A thread gets what has gathered."""
+        data = b"".join(self._pieces)
+        self._pieces, self._gathered = [], 0
         written = self._spool.pool.run(self, self._write, data)
         written.addCallbacks(self._written, self._failed, callbackArgs=(len(data),))
 
@@ -216,15 +227,17 @@ class Body:
         the file is complete. Raises, or fails with, a MailError."""
         if self._cr:
             self._cr = False
-            self._pieces.append(b"\r")
             if self.path is not None:
-                self._to_file(self._pieces.pop(), 1)
+                self._to_file(b"\r", 1)
+            else:
+                self._pieces.append(b"\r")
         if self._error is not None:
             raise self._error
         if self.path is None:
             self._data, self.wire_size = self._take_pieces()
             self.size = len(self._data)
             return None
+        self._write_out()
         closed = self._spool.pool.run(self, self._close)
         return closed.addBoth(self._finished)
 
@@ -279,7 +292,7 @@ def file_chunks(path: str, size: int) -> Iterator[bytes]:
         left = size
         while left > 0:
             with durable.told():
-                data = os.read(fd, _SLICE)
+                data = os.read(fd, _READ)
             if not data:
                 raise TemporaryFailure(cause=f"{path} is shorter than it was written")
             left -= len(data)

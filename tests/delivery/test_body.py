@@ -118,7 +118,7 @@ class BodyTests(SynchronousTestCase):
 
         self.patch(durable.calls, "write", full)
         body = self.spool.body()
-        body.write(b"x" * 2000)
+        body.write(b"x" * 300_000)
         self.assertRaises(NoSpace, body.finish)
         body.discard()
         self.assertEqual(self.files(), [])

@@ -216,7 +216,7 @@ def test_large_message_given_up_leaves_no_file(tmp_path: Path) -> None:
     server = ImapServer(FakeAccount())
     server.factory.spool = Spool(tmp_path, ImmediatePool(immediate_inbox()), memory=1000)
     client = ImapClient(server, login=True)
-    client.send(b"a APPEND INBOX {100000}\r\n" + b"x" * 50_000)
+    client.send(b"a APPEND INBOX {600000}\r\n" + b"x" * 300_000)
     assert len(list(tmp_path.iterdir())) == 1
     client.lose()
     assert list(tmp_path.iterdir()) == []
