@@ -54,7 +54,7 @@ from mailserver.errors import MailError
 from mailserver.imap.factory import ImapFactory
 from mailserver.interfaces import ILocalDelivery, IRouter, Listener
 from mailserver.net.factory import ConnectionFactory
-from mailserver.net.listen import close, listen
+from mailserver.net.listen import close, listen, shown
 from mailserver.net.polling import quicken
 from mailserver.pop3.factory import Pop3Factory
 from mailserver.processes.collector import calm
@@ -319,7 +319,8 @@ def cannot_listen(failure: Failure, description: str, refused: list[str]) -> Non
 
 def log_ports(listeners: Sequence[Listener]) -> None:
     for listener in listeners:
-        MailServer.log.info("{service} on {port}", service=listener.service, port=listener.port.getHost())
+        place = shown(listener.port.getHost())
+        MailServer.log.info("{service} on {place}", service=listener.service, place=place)
 
 
 def make_factory(service: str, parts: Parts, tls: TlsContexts) -> ConnectionFactory:

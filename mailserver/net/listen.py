@@ -41,7 +41,7 @@ _log = Logger()
 class EagerServer(tcp.Server):
     """`tcp.Server` whose first write goes straight to the socket when nothing waits before it.
 
-    Leans on Twisted's private buffers (`_tempDataBuffer`, `dataBuffer`); tests/net/test_listen.py fails
+    Leans on Twisted's private buffers (`_tempDataBuffer`, `dataBuffer`); tests/net/test_eager.py fails
     where a release of Twisted renames them.
     """
 
@@ -150,6 +150,13 @@ class _SharedUnixPort(unix.Port):
         return UNIXAddress(b"\0" + os.fsencode(name or b""))
 
 
+def shown(address: Any) -> str:
+    """Where a port listens, as an administrator writes it: 127.0.0.1:25, [::]:25, or the path of a socket."""
+    if isinstance(address, UNIXAddress):
+        return os.fsdecode(address.name or b"")
+    return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
+
+
 async def close(listeners: Sequence[Listener]) -> None:
     """No connection is accepted any more. What goes wrong is logged: a Unix socket may lie in a folder that
     this process may not write to."""
@@ -164,7 +171,7 @@ class _Balance:
     """Of several processes that wait for a connection the kernel wakes any, and often the same. One that has
     more connections than another leaves a new one to it for a moment.
 
-    Leans on `numberAccepts` of Twisted's Port; tests/net/test_listen.py fails where that is changed.
+    Leans on `numberAccepts` of Twisted's Port; tests/net/test_eager.py fails where that is changed.
     """
 
     def __init__(self, reactor: Any, port: Any, factory: ConnectionFactory) -> None:
