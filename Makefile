@@ -7,7 +7,8 @@
 #                at every moment (some twenty minutes)
 # make soak      two hundred clients for ten minutes: memory and descriptors must stay where they were (SECS=N)
 # make queue-large start a server on 100 000 queued messages: time, memory, turns of the reactor (some five minutes)
-# make model     ten random IMAP sessions at a time against a model, for 600 seconds (SECS=N for another time)
+# make model     ten random IMAP sessions at a time against a model, for 600 seconds (SECS=N for another time);
+#                then the same against a server of two workers
 # make fuzz      fuzz all that reads what strangers send, 600 seconds a target (SECS=N; TARGET=imap for one)
 # make bench     this server beside Debian's Postfix and Dovecot, which have to be installed; as root
 # make bench-smtp SMTP in with as many workers as cores, and relaying out to smtp-sink, the same way
@@ -88,6 +89,7 @@ queue-large: $(VENV)/.test
 
 model: $(VENV)/.test
 	$(BIN)/python -m tests.imap.model $(SECS)
+	$(BIN)/python -m tests.processes.model $(SECS)
 
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.fuzz --seconds $(SECS) $(TARGET)

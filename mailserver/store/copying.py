@@ -62,9 +62,12 @@ def copy(
     except BaseException:
         _undo(ledger, source, into, list(zip(rows, copies, strict=True)), move)
         raise
-    ledger.tell_of(into, added=copies)
-    if gone:
-        ledger.tell_of(source, removed=gone, by=by)
+    if into is source:  # one change for one commit: between two, another process may make a commit of its own
+        ledger.tell_of(into, added=copies, removed=gone, by=by)
+    else:
+        ledger.tell_of(into, added=copies)
+        if gone:
+            ledger.tell_of(source, removed=gone, by=by)
     return CopyResult(into.uidvalidity, tuple(r.uid for r in rows), tuple(r.uid for r in copies))
 
 

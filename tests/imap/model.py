@@ -130,7 +130,7 @@ class Client:
     # --- what it does
 
     def connect(self) -> None:
-        self.wire = ImapClient(self.world.server)
+        self.wire = self.world.wire()
         self.away, self.ready, self.idling = False, False, False
         self.resolved, self.uids = True, []
         self.queue = ["LOGIN alice@example.org secret", *([f"ENABLE {self.mode}"] if self.mode else [])]
@@ -371,6 +371,10 @@ class World:
         modes = ("QRESYNC", "CONDSTORE", "QRESYNC", "")
         self.clients += [Client(self, f"c{n}", modes[n % 4]) for n in range(clients)]
         self.settle()
+
+    def wire(self) -> Any:
+        """A new connection."""
+        return ImapClient(self.server)
 
     def wait(self, deferred: Deferred[Any]) -> Any:
         results: list[Any] = []

@@ -307,6 +307,24 @@ def test_move(store: MailStore) -> None:
     assert list(trash.uids) == [1]
 
 
+def test_a_move_within_a_folder_is_one_change(store: MailStore) -> None:
+    """Of two another process could take the first, make a commit of its own, and pass over the second for one
+    that it has: the message would stay in its memory for ever."""
+    deliver(store)
+    deliver(store)
+    mailbox, listener = opened(store)
+    changes: list[Any] = []
+    store.changes.subscribe(changes.append)
+    now(mailbox.move([1], "INBOX", listener))
+    ((removed, added, steps),) = [
+        (change.removed, [row.uid for row in change.added], change.modseq - change.before)
+        for change in changes
+    ]
+    assert (list(removed), added, steps) == ([1], [3], 1)
+    assert listener.take() == [("removed", [1], listener), ("added", 1)]
+    assert list(mailbox.uids) == [2, 3]
+
+
 @pytest.mark.parametrize("move", [False, True])
 @pytest.mark.parametrize("call", ["link", "rename_noreplace", "fsync"])
 def test_H17_copy_and_move_are_all_or_none(store: MailStore, move: bool, call: str) -> None:
