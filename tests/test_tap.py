@@ -133,7 +133,8 @@ def test_K1_in_the_background_too_a_launch_that_fails_ends_and_is_told(tmp_path:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give its privileges up")
-def test_F18_started_as_root_it_runs_as_another_user_who_owns_what_it_makes(tmp_path: Path) -> None:
+def test_F18_K3_started_as_root_it_runs_as_another_user_who_owns_what_it_makes(tmp_path: Path) -> None:
+    """What that user cannot read changes nothing, and is told at once, not first at the next edit."""
     for folder in (*tmp_path.parents[:3], tmp_path):
         folder.chmod(0o755)
     path = write_site(tmp_path, CONFIG.replace('"data"', '"var/data"') + NO_PORTS)
@@ -155,6 +156,9 @@ def test_F18_started_as_root_it_runs_as_another_user_who_owns_what_it_makes(tmp_
         assert all(
             mine == (user.pw_uid, "0o700" if one.is_dir() else "0o600") for one, mine in found.items()
         ), found
+        log = tmp_path / "log"
+        wait_for(lambda: "users.toml: cannot be read: Permission denied" in log.read_text(), log)
+        wait_for(lambda: "the users stay as they were" in log.read_text(), log)
     finally:
         os.kill(pid, signal.SIGTERM)
         wait_for(lambda: not Path(f"/proc/{pid}").exists(), tmp_path / "log")

@@ -33,7 +33,7 @@ from mailserver.config.schema import (
     Tls,
     Users,
 )
-from mailserver.config.secrets import CertificateFault, check_pair, validity
+from mailserver.config.secrets import CertificateFault, check_pair, readable, validity
 from mailserver.config.structure import Reader, Table, count, one_of, path_below, section, size, text, time
 from mailserver.config.toml import parse_toml
 from mailserver.config.users_file import read_users
@@ -335,7 +335,15 @@ def _pair(table: Table, base: Path) -> tuple[Path | None, Path | None]:
     for have, lack in (("certificate", "key"), ("key", "certificate")):
         if have in table.raw and lack not in table.raw:
             table.fault(f"missing beside {have} (both or none)", lack)
-    if certificate is None or key is None:
+    readable_both = True
+    for name, path in (("certificate", certificate), ("key", key)):
+        try:
+            if path is not None:
+                readable(path)
+        except ValueError as error:
+            table.fault(str(error), name)
+            readable_both = False
+    if certificate is None or key is None or not readable_both:
         return None, None
     try:
         fault = validity(check_pair(certificate, key)[0])

@@ -196,7 +196,7 @@ def _logs_in(server: Server, user: str) -> bool:
 
 
 def test_E13_memory_with_many_sessions_and_large_messages(strict: Server) -> None:
-    """300 sessions, and four messages of 40 MB at a time."""
+    """100 sessions, and four messages of 40 MB at a time."""
     before = resident(strict)
     block = (b"x" * 76 + b"\r\n") * 13_000
     with ExitStack() as stack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,25 @@ def test_missing_and_unknown(site: Path, store: MailStore) -> None:
     next((account_dir(store) / "new").glob("*I=*-2")).unlink()
     settled(store)
     assert faults(site) == [("INBOX", "missing"), ("INBOX", "unknown")]
+
+
+def test_K5_a_copy_made_while_the_server_runs_is_put_back(
+    site: Path, store: MailStore, tmp_path: Path
+) -> None:
+    """The UIDs are those of then, and none that was given since is given again."""
+    inbox, account = opened(store), account_dir(store)
+    index = shutil.ignore_patterns("mailserver-index*")
+    shutil.copytree(account, tmp_path / "backup", ignore=index)
+    deliver(store, data=b"Subject: later\n\n\n")
+    given, validity = list(inbox.uids), inbox.uidvalidity
+    now(store.stop())
+    shutil.rmtree(account)
+    shutil.copytree(tmp_path / "backup", account)
+    back = make_store(tmp_path / "data")
+    restored = opened(back)
+    assert (list(restored.uids), restored.uidvalidity) == (given[:3], validity)
+    deliver(back)
+    assert restored.uids[-1] > given[-1]
 
 
 def test_sizes(site: Path, store: MailStore) -> None:

@@ -233,15 +233,15 @@ WRONG = {
     "not_yet_sieve": ('[listen]\nsieve = ["tcp:4190"]\n', "listen.sieve: this service is not available"),
     "not_yet_http": ('[listen]\nhttp = ["tcp:80"]\n', "listen.http: this service is not available"),
     "certificate_without_key": (
-        '[tls]\ncertificate = "cert.pem"\n',
+        '[tls]\ncertificate = "users.toml"\n',
         "tls.key: missing beside certificate (both or none)",
     ),
     "key_without_certificate": (
-        '[tls]\nkey = "k.pem"\n',
+        '[tls]\nkey = "users.toml"\n',
         "tls.certificate: missing beside key (both or none)",
     ),
     "no_certificate": (
-        '[tls]\ncertificate = "absent.pem"\nkey = "absent-key.pem"\n',
+        '[tls]\ncertificate = "absent.pem"\nkey = "users.toml"\n',
         "tls.certificate: absent.pem cannot be read: No such file or directory",
     ),
     "old_tls": ('[tls]\nminimum = "1.0"\n', 'tls.minimum: \'1.0\' is not possible ("1.2" or "1.3")'),
@@ -507,7 +507,7 @@ def test_more_certificates(tmp_path: Path) -> None:
 
 def test_faults_in_more_certificates_have_their_number(tmp_path: Path) -> None:
     write_certificate(tmp_path, "mail.example.org")
-    text = TLS + '[[tls.more]]\ncertificate = "net.pem"\n[[tls.more]]\nkeys = "a"\n[[tls.more]]\n'
+    text = TLS + '[[tls.more]]\ncertificate = "cert.pem"\n[[tls.more]]\nkeys = "a"\n[[tls.more]]\n'
     assert [line.split(": ")[1] for line in problems(write_site(tmp_path, text))] == [
         "tls.more[0].key",
         "tls.more[1].keys",
@@ -643,3 +643,12 @@ def test_fingerprints_of_certificates(tmp_path: Path) -> None:
     assert read(path).users.users["alice@example.org"].certificates == ("ab" * 32, "cd" * 32)
     write_users(tmp_path, '[users."alice@example.org"]\npassword = "{PLAIN}x"\ncertificates = ["ab"]\n')
     assert "users.\"alice@example.org\".certificates[0]: 'ab' is no SHA-256 fingerprint" in problems(path)[0]
+
+
+def test_K1_all_that_is_wrong_with_certificate_and_key_is_told_at_once(tmp_path: Path) -> None:
+    section = '[tls]\ncertificate = "none.pem"\n'
+    for more, other in (('key = "k.pem"\n', "cannot be read"), ("", "missing beside certificate")):
+        with pytest.raises(ConfigError) as caught:
+            read(write_site(tmp_path, CONFIG + section + more))
+        told = {problem.key: problem.text for problem in caught.value.problems}
+        assert "cannot be read" in told["tls.certificate"] and other in told["tls.key"]
