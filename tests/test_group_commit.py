@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from attrs import define, field
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.trial import unittest
 
 from mailserver.disk import durable
@@ -96,6 +99,34 @@ class GroupWriterTests(unittest.TestCase):
         writer = GroupWriter(Inbox(reactor), limit=1)  # type: ignore[arg-type]
         writer.submit(FileJob(self.place, "a"))
         self.failureResultOf(writer.submit(FileJob(self.place, "b")), Busy)
+
+    async def test_F15_a_disk_that_hangs_costs_no_threads_and_no_answer_is_given_early(self) -> None:
+        """What comes meanwhile waits, up to a bound, and is taken when the disk is back."""
+        stuck, back = threading.Event(), threading.Event()
+        fsync = durable.calls.fsync
+
+        def hanging(fd: int) -> None:
+            stuck.set()
+            assert back.wait(60)
+            fsync(fd)
+
+        self.patch(durable.calls, "fsync", hanging)
+        writer = GroupWriter(Inbox(reactor), helpers=2, limit=20)  # type: ignore[arg-type]
+        writer.start()
+        jobs = [writer.submit(FileJob(self.place, "m0"))]
+        try:
+            await deferToThread(stuck.wait, 60)
+            threads = threading.active_count()
+            jobs += [writer.submit(FileJob(self.place, f"m{n}")) for n in range(1, 20)]
+            await self.assertFailure(writer.submit(FileJob(self.place, "m20")), Busy)
+            await deferLater(reactor, 0.05)  # type: ignore[arg-type]
+            assert threading.active_count() == threads
+            assert not any(job.called for job in jobs)
+            assert [name for name in os.listdir(self.path) if not name.startswith("tmp-")] == []
+        finally:
+            back.set()
+        assert await gatherResults(jobs) == [f"m{n}" for n in range(20)]
+        await writer.stop()
 
     def test_F7_one_job_fails_alone(self) -> None:
         (self.path / "taken").write_bytes(b"old")
