@@ -107,25 +107,30 @@ def verify_command(
 
 @click.command("reindex")
 @click.argument("users", metavar="USER...", nargs=-1, required=True)
+@click.option("--new-uids", is_flag=True, help="For an account that was put back from an older copy.")
 @config_option
 @json_option
-def reindex_command(users: tuple[str, ...], config: Path, as_json: bool) -> None:
+def reindex_command(users: tuple[str, ...], *, new_uids: bool, config: Path, as_json: bool) -> None:
     """Make the index of accounts anew from their files.
 
     Messages keep their UIDs, flags, keywords and dates; clients have to download nothing again. A running
     server waits meanwhile (about a second for 10 000 messages), and sessions that have a mailbox of the
     account open have to open it again. The old index is kept as mailserver-index.damaged.
 
+    With --new-uids all folders get a new UIDVALIDITY and clients download them again: after an older copy of
+    the account was put back, for UIDs may have been given since to messages that the copy does not have.
+
     \b
     Examples:
       mailserver mailbox reindex alice@example.org
+      mailserver mailbox reindex --new-uids alice@example.org
     """
     loaded = load_or_exit(config)
     results: list[dict[str, Any]] = []
     for ledger in [_account(loaded, user) for user in users]:
         begun = time.monotonic()
         try:
-            done = reindex.reindex(ledger)
+            done = reindex.reindex(ledger, new_uids=new_uids)
         except MailError as error:
             fail(f"{ledger.user}: {error.cause or error.text}")
         finally:

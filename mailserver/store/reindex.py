@@ -4,6 +4,10 @@ Done under the account's lock, so a server that runs waits; sessions that have a
 lose it and open it again. File names are first brought up to date, and flags that no name can show are
 carried over, where the old index can still be read. MODSEQ goes on above what it was: clients that
 resynchronise look at everything once.
+
+An account that was put back from an older copy may have given UIDs since that are other messages' now. Then
+folders get a new UIDVALIDITY, and messages new UIDs, by date: clients download the account again, and take no
+message for another (RFC 3501, 2.3.1.1).
 """
 
 from __future__ import annotations
@@ -11,8 +15,9 @@ from __future__ import annotations
 from attrs import frozen
 
 from mailserver.store import files, maildir, operations
+from mailserver.store.files import Uids
 from mailserver.store.index.database import Index, IndexDamaged
-from mailserver.store.index.rows import Row
+from mailserver.store.index.rows import Folder, Row
 from mailserver.store.ledger import Ledger
 
 
@@ -22,10 +27,11 @@ class Rebuilt:
     messages: int
 
 
-def reindex(ledger: Ledger) -> Rebuilt:
+def reindex(ledger: Ledger, *, new_uids: bool = False) -> Rebuilt:
     """Raises MailError; what was there is kept as `mailserver-index.damaged`."""
     with ledger.held():
-        hidden: dict[tuple[str, int], dict[int, int]] = {}
+        hidden: dict[str, dict[object, int]] = {}
+        mark = _by_name if new_uids else _by_uid
         try:
             opened = ledger.opened()
             for folder in opened.folders():
@@ -33,8 +39,8 @@ def reindex(ledger: Ledger) -> Rebuilt:
                     after = 0
                     while after := operations.rename_dirty(ledger, opened, folder.dir, 500, after):
                         pass
-                    hidden[folder.dir, folder.uidvalidity] = {
-                        row.uid: beyond
+                    hidden[folder.dir] = {
+                        mark(folder, row): beyond
                         for row in opened.rows(folder)
                         if (beyond := row.flags & ~maildir.LETTER_BITS)
                     }
@@ -42,20 +48,39 @@ def reindex(ledger: Ledger) -> Rebuilt:
             hidden.clear()
         ledger.rebuild(IndexDamaged("it is made anew on demand"))
         opened = ledger.opened()
+        if new_uids:
+            _forget_uids(ledger, opened)
         messages = 0
         for directory in ledger.directories():
             folder = ledger.folder(opened, directory)
             messages += folder.messages
-            flags = hidden.get((directory, folder.uidvalidity))
+            flags = hidden.get(directory)
             if flags:
-                _restore(opened, opened.rows(folder, sorted(flags)), flags, directory)
+                rows = [row for row in opened.rows(folder) if mark(folder, row) in flags]
+                for row in rows:
+                    row.flags |= flags[mark(folder, row)]
+                _restore(opened, rows, directory)
         return Rebuilt(len(opened.folders()), messages)
 
 
-def _restore(opened: Index, rows: list[Row], flags: dict[int, int], directory: str) -> None:
+def _by_uid(folder: Folder, row: Row) -> object:
+    return folder.uidvalidity, row.uid
+
+
+def _by_name(folder: Folder, row: Row) -> object:
+    """What stays of a name when the UID in it changes."""
+    return maildir.parse(row.name.rpartition("/")[2]).base.partition(",")[0]
+
+
+def _forget_uids(ledger: Ledger, opened: Index) -> None:
+    for directory in ledger.directories():
+        path = ledger.folder_path(directory)
+        special = (files.read_uids(path) or Uids()).special
+        files.write_uids(path, Uids(ledger.next_uidvalidity(opened), special=special))
+
+
+def _restore(opened: Index, rows: list[Row], directory: str) -> None:
     folder = opened.folder(directory)
     assert folder is not None
-    for row in rows:
-        row.flags |= flags[row.uid]
     with opened.transaction():
         opened.set_flags(folder, rows)

@@ -213,6 +213,32 @@ def test_reindex_while_a_server_runs(site: Path, store: MailStore) -> None:
     assert faults(site) == []
 
 
+def test_K5_new_uids_after_an_older_copy_was_put_back(site: Path, store: MailStore) -> None:
+    """Flags, keywords, sizes and special uses stay, and the sessions of a running server are told."""
+    listener = Listener()
+    opened(store, listener=listener)
+    now(opened(store).store([2], StoreMode.ADD, 2, None, None))
+    before = state(store)
+    assert run("mailbox", "reindex", "--new-uids", ALICE, "-c", site).exit_code == 0
+    after = state(store)
+    assert ("gone",) in listener.take()
+    for old, new in zip(before, after, strict=True):
+        flags, keywords, sizes = old[1:4]
+        assert (sorted(new[1]), sorted(new[3])) == (sorted(flags), sorted(sizes))
+        assert new[2] == keywords
+    assert [one[0] for one in after] == [[1, 2, 3], [1]]
+    assert all(new[5] > max(old[5] for old in before) for new in after)
+    assert len({one[5] for one in after}) == 2
+    assert faults(site) == []
+    special = {one["folder"]: one["special"] for one in listed(site)}
+    assert special["Archive"] == "\\Archive"
+
+
+def listed(site: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(run("mailbox", "list", ALICE, "--json", "-c", site).stdout)
+    return found
+
+
 def test_reindex_of_a_lost_index(site: Path, store: MailStore) -> None:
     before = state(store)
     now(store.stop())
