@@ -8,13 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mailserver import tap
 from tests.helpers.files import CONFIG, write_site
+from tests.helpers.server import eventually
 
 ROOT = Path(__file__).parents[1]
 NO_PORTS = "[listen]\nsmtp = []\n"
@@ -175,12 +176,11 @@ def test_K1_a_folder_of_somebody_else_is_told_before_anything_is_made(tmp_path: 
     assert not list((tmp_path / "data").iterdir())
 
 
-def wait_for(true: object, output: Path, seconds: float = 30.0) -> None:
-    """A real process has its own clock: look every 50 ms."""
-    end = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < end, output.read_text()
-        time.sleep(0.05)
+def wait_for(true: Callable[[], object], output: Path) -> None:
+    try:
+        eventually(true, 30)
+    except AssertionError:
+        raise AssertionError(output.read_text()) from None
 
 
 def test_makeService_reads_the_file_itself_where_nobody_has(tmp_path: Path) -> None:

@@ -187,11 +187,8 @@ class Server:
             self.process.kill()
             self.process.wait()
             self.process = None
-            deadline = (
-                time.monotonic() + 10
-            )  # its workers may still be ending, and keep the sockets until then
-            while any(map(self._answers, self.ports.values())) and time.monotonic() < deadline:
-                time.sleep(STEP)
+            with suppress(AssertionError):  # its workers may still be ending, and keep the sockets until then
+                eventually(lambda: not any(map(self._answers, self.ports.values())), 10)
 
     def stop(self, seconds: float = 30) -> int:
         """SIGTERM; 0 where it ended by it, as twistd does, or its exit status. A server that does not end is
