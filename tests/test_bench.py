@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import GROUPS, verdict
+from bench.__main__ import AIMS, GROUPS, verdict
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,4 +57,4 @@ def test_one_row_over_mailboxes_of_an_earlier_run(tmp_path: Path) -> None:
     ],
 )
 def test_what_reaches_its_aim(name: str, ours: float, peers: float | None, reached: bool) -> None:
-    assert verdict(name, ours, peers)[1] is reached
+    assert verdict(name, ours, peers, AIMS)[1] is reached

@@ -2,7 +2,7 @@
 
 Rows are made column by column and joined: cached line prefixes, one fragment per flag combination,
 arrays of sizes and dates, cached values of the store. Only body sections touch a message's bytes. `UID`
-always comes first, whatever the order asked for. No I/O here: `handlers/fetch.py` moves the data.
+always comes first, whatever the order asked for. No I/O here: `handlers/rows.py` moves the data.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mailserver.message.envelope import string
 from mailserver.message.structure import Part, body_start, find_part
 from mailserver.message.transfer import decode, encoding_of
 
+END = b")\r\n"  # of a row
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
 if TYPE_CHECKING:
     from mailserver.imap.selected import Selected

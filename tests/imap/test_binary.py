@@ -36,7 +36,7 @@ def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     if request.param == "in a later turn":
         made.server.slow()
     if request.param == "disk":
-        monkeypatch.setattr("mailserver.imap.handlers.fetch.SMALL", 10)
+        monkeypatch.setattr("mailserver.imap.handlers.rows.SMALL", 10)
         monkeypatch.setattr("mailserver.imap.handlers.binary.SLICE", 7)
         made.account.inbox.at_once = False
     made.send(b"s SELECT INBOX\r\n")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-import mailserver.imap.handlers.fetch as handler
+import mailserver.imap.handlers.rows as handler
 from mailserver.errors import TemporaryFailure
 from mailserver.imap.fetch import Plan, compile_plan, date_times, header_cutter
 from mailserver.imap.grammar.command import parse_command

@@ -10,8 +10,8 @@ from mailserver.errors import MessageGone, NoSuchMailbox
 from mailserver.imap.commands import Check, Close, Command, Copy, Expunge, Move, Store, Unselect
 from mailserver.imap.fetch import Plan
 from mailserver.imap.handlers.batches import uids_of
-from mailserver.imap.handlers.fetch import RowSender
 from mailserver.imap.handlers.limits import TooMany, last_ranges, last_uids, ok, tell
+from mailserver.imap.handlers.rows import RowSender
 from mailserver.imap.resync import runs
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session

@@ -15,8 +15,8 @@ from mailserver.errors import MailError
 from mailserver.imap import replies
 from mailserver.imap.commands import Command, Notify
 from mailserver.imap.grammar.mailboxes import STATUS_ITEMS
-from mailserver.imap.handlers.fetch import RowSender
 from mailserver.imap.handlers.mailboxes import status_values
+from mailserver.imap.handlers.rows import RowSender
 from mailserver.imap.listing import Listed, parents_of
 from mailserver.imap.listing_extended import attributes_of
 from mailserver.imap.notify import FLAGS, NEW, NameTold, Notifier

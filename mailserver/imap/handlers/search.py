@@ -10,22 +10,15 @@ from attrs import evolve
 from mailserver.errors import MailError
 from mailserver.imap.commands import Command, Search, Sort, Thread
 from mailserver.imap.handlers.contexts import Updating, reuses_tag
-from mailserver.imap.handlers.fetch import OUTPUT
 from mailserver.imap.handlers.limits import TooMany, code_of, ok
+from mailserver.imap.handlers.rows import OUTPUT
 from mailserver.imap.handlers.source import MailboxSource
 from mailserver.imap.progress import Progress
 from mailserver.imap.search import results, thread
 from mailserver.imap.search.tree import Rows, search
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
-from mailserver.imap.values import (
-    Returning,
-    SearchAnd,
-    SearchEdge,
-    SearchModseq,
-    SearchSet,
-    search_leaves,
-)
+from mailserver.imap.values import Returning, SearchAnd, SearchEdge, SearchModseq, SearchSet, search_leaves
 from mailserver.message import charsets
 
 ALL = Returning(frozenset(("ALL",)))

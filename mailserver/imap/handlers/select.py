@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from mailserver.imap.commands import Command, Examine, Select
 from mailserver.imap.fetch import Plan
-from mailserver.imap.handlers.fetch import RowSender
 from mailserver.imap.handlers.names import tell_selected
+from mailserver.imap.handlers.rows import RowSender
 from mailserver.imap.handlers.vanished import tell_vanished
 from mailserver.imap.resync import changed_since, everything
 from mailserver.imap.selected import Selected

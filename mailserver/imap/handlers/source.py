@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from mailserver.errors import LimitReached, MessageGone
 from mailserver.imap.handlers.batches import Batch, batch
-from mailserver.imap.handlers.fetch import read_whole
+from mailserver.imap.handlers.large import read_whole
 from mailserver.imap.progress import Progress
 from mailserver.imap.search import thread
 from mailserver.imap.search.columns import columns_of

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from mailserver.errors import MailError, MessageGone, NoSuchMailbox
 from mailserver.imap.fetch import Content, content_of, extract, span
-from mailserver.imap.handlers.fetch import SMALL, partial_span, read_whole
+from mailserver.imap.handlers.large import SMALL, partial_span, read_whole
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.imap.urls import BadUrl, MessageUrl, parse_url
