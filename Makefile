@@ -7,6 +7,7 @@
 #                at every moment (some twenty minutes)
 # make soak      two hundred clients for ten minutes: memory and descriptors must stay where they were (SECS=N)
 # make queue-large start a server on 100 000 queued messages: time, memory, turns of the reactor (some five minutes)
+# make queue-life two days of the queue in simulated time, twenty times, among servers of all kinds (some minutes)
 # make model     ten random IMAP sessions at a time against a model, for 600 seconds (SECS=N for another time);
 #                then the same against a server of two workers
 # make fuzz      fuzz all that reads what strangers send, 600 seconds a target (SECS=N; TARGET=imap for one)
@@ -34,7 +35,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test node crash soak queue-large faults fuzz bench bench-smtp bench-imap compare lint coverage coverage-report clean model
+.PHONY: help run test node crash soak queue-large queue-life faults fuzz bench bench-smtp bench-imap compare lint coverage coverage-report clean model
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -86,6 +87,9 @@ soak: $(VENV)/.test
 
 queue-large: $(VENV)/.test
 	$(BIN)/python -m tests.large_queue
+
+queue-life: $(VENV)/.test
+	$(BIN)/python -m tests.queue_life
 
 model: $(VENV)/.test
 	$(BIN)/python -m tests.imap.model $(SECS)

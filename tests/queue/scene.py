@@ -177,7 +177,7 @@ class QueueTestCase(SynchronousTestCase):
 
     def crash(self) -> None:
         """kill -9: nothing is finished, nothing recorded any more."""
-        for call in self.clock.getDelayedCalls():
+        for call in list(self.clock.getDelayedCalls()):
             call.cancel()
         if self.spool is not None:
             self.spool.close()
