@@ -97,6 +97,7 @@ class GroupWriterTests(unittest.TestCase):
 
     def test_bounded(self) -> None:
         writer = GroupWriter(Inbox(reactor), limit=1)  # type: ignore[arg-type]
+        self.addCleanup(writer.stop)
         writer.submit(FileJob(self.place, "a"))
         self.failureResultOf(writer.submit(FileJob(self.place, "b")), Busy)
 

@@ -19,8 +19,9 @@ from twisted.internet.defer import Deferred, fail
 
 from mailserver.disk import durable
 from mailserver.disk.overlapped import Overlapped, overlapped
-from mailserver.disk.threads import Inbox, Promise, as_mail_error
-from mailserver.errors import Busy, ServiceUnavailable
+from mailserver.disk.patience import Patience, Promise
+from mailserver.disk.threads import Inbox, as_mail_error
+from mailserver.errors import Busy, ServiceUnavailable, TemporaryFailure
 
 _OPEN_FOLDERS = 64  # at a time: descriptors are scarce
 
@@ -73,6 +74,7 @@ class GroupWriter:
         self._waiting = 0
         self._queue: SimpleQueue[_Submission | None] = SimpleQueue()
         self._crew = Crew(helpers)
+        self.patience = Patience(inbox.reactor)
         self._thread: threading.Thread | None = None
         self._stopped: Deferred[None] | None = None
 
@@ -82,13 +84,15 @@ class GroupWriter:
         self._thread.start()
 
     def submit(self, job: GroupJob) -> Deferred[Any]:
-        """Fires with the result of `job.finish`. Fails with Busy, ServiceUnavailable or what went wrong."""
+        """Fires with the result of `job.finish`. Fails with Busy, ServiceUnavailable or what went wrong, and
+        with TemporaryFailure when the disk takes too long (`patience`)."""
         if self._stopped is not None:
             return fail(ServiceUnavailable())
         if self._waiting >= self._limit:
             return fail(Busy())
         self._waiting += 1
         submission = _Submission(job)
+        self.patience.watch(submission)
         self._queue.put(submission)
         return submission.deferred
 
@@ -96,6 +100,7 @@ class GroupWriter:
         """Fires when everything that was submitted is done."""
         if self._stopped is None:
             self._stopped = Deferred()
+            self.patience.stop()
             if self._thread is None:
                 self._stopped.callback(None)
             else:
@@ -115,7 +120,7 @@ class GroupWriter:
                     item = self._queue.get_nowait()
             last = item is None
             if batch:
-                run_batch(batch, self._crew)
+                run_batch([submission for submission in batch if not submission.given_up], self._crew)
                 self._inbox.post(self._finish, batch)
         self._crew.stop()
         if self._stopped is not None:
@@ -125,6 +130,7 @@ class GroupWriter:
         self._waiting -= len(batch)
         for submission in batch:
             submission.fire()
+        self.patience.trim()
 
 
 class _Submission(Promise):
@@ -149,6 +155,8 @@ class _Submission(Promise):
         for fd, failed in zip(self.descriptors, synced, strict=True):
             unclosed = _close(fd)
             self.error = self.error or failed or unclosed
+        if self.given_up:
+            self.error = self.error or TemporaryFailure()
         if self.error is not None:
             self.abandon()
 

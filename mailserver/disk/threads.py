@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailserver.disk import durable
+from mailserver.disk.patience import Promise
 from mailserver.errors import Busy, MailError, ServiceUnavailable, TemporaryFailure
 
 _log = Logger()
@@ -54,6 +55,10 @@ class Inbox:
                 return
             self._woken = True
         self._reactor.callFromThread(self._drain)
+
+    @property
+    def reactor(self) -> Any:
+        return self._reactor
 
     @property
     def empty(self) -> bool:
@@ -177,23 +182,6 @@ class OrderedPool:
         job.fire()
         if idle and self._stopping:
             self._end()
-
-
-class Promise:
-    """What comes of something, told in the reactor thread."""
-
-    __slots__ = ("deferred", "error", "result")
-
-    def __init__(self) -> None:
-        self.deferred: Deferred[Any] = Deferred()
-        self.result: Any = None
-        self.error: Exception | None = None
-
-    def fire(self) -> None:
-        if self.error is not None:
-            self.deferred.errback(self.error)
-        else:
-            self.deferred.callback(self.result)
 
 
 class _Job(Promise):

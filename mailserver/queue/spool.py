@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from mailserver.disk import durable
 from mailserver.disk.group_commit import Crew
+from mailserver.disk.patience import Patience, Promise
 from mailserver.disk.threads import Inbox, as_mail_error
 from mailserver.errors import Busy, NoSpace, ServiceUnavailable, TemporaryFailure
 from mailserver.interfaces import Clock, Envelope, IMessageBody, IQueue, Recipient, Target
@@ -39,10 +40,10 @@ POSTPONED = 500  # recipients put off in one transaction
 LIMIT = 20_000  # operations waiting
 
 
-class _Operation:
+class _Operation(Promise):
     """One request on its way through the thread."""
 
-    __slots__ = ("deferred", "error", "messages", "read", "result", "write")
+    __slots__ = ("messages", "read", "write")
 
     def __init__(
         self,
@@ -50,12 +51,18 @@ class _Operation:
         write: Callable[[], Any] | None = None,
         read: Callable[[], Any] | None = None,
     ) -> None:
+        super().__init__()
         self.messages = messages
         self.write = write
         self.read = read
-        self.deferred: Deferred[Any] = Deferred()
-        self.result: Any = None
-        self.error: Exception | None = None
+
+    @property
+    def lanes(self) -> set[Lane]:
+        return {
+            Lane(target.domain, sender_of(message.envelope))
+            for message in self.messages
+            for _, target in message.targets
+        }
 
 
 @implementer(IQueue)
@@ -75,6 +82,7 @@ class Spool:
         self._clock = clock
         self._threaded = threaded
         self._inbox = Inbox(reactor, reactor.seconds)
+        self.patience = Patience(reactor)
         self._files = MessageFiles(queue_dir)
         self._quarantine = Quarantine(self._files)
         self._reader = JobReader(self._files, self._quarantine, clock)
@@ -141,6 +149,7 @@ class Spool:
         """Fires when all that was asked for is done and the lock is free."""
         if self._closed is None:
             self._closed = Deferred()
+            self.patience.stop()
             if self._thread is None:
                 self._shut()
                 self._closed.callback(None)
@@ -164,14 +173,15 @@ class Spool:
         body: IMessageBody,
         targets: Sequence[tuple[Recipient, Target]],
     ) -> Deferred[None]:
-        """Durable when fired; the manager is woken. Fails with NoSpace, TemporaryFailure, Busy."""
-        return self._add([NewMessage(envelope, trace, body, tuple(targets))], None)
+        """Durable when fired; the manager is woken. Fails with NoSpace, TemporaryFailure (also when the disk
+        takes too long), Busy."""
+        return self._add(_Operation([NewMessage(envelope, trace, body, tuple(targets))]), patient=False)
 
     # --- for the manager --------------------------------------------------------------------------
 
     def record(self, verdicts: Sequence[Verdict], reports: Sequence[NewMessage] = ()) -> Deferred[None]:
         """Outcomes, and the reports (DSNs) that follow from them: all durable, or none."""
-        return self._add(reports, lambda: self._record(verdicts))
+        return self._add(_Operation(reports, lambda: self._record(verdicts)))
 
     def take(self, lanes: Sequence[Lane], most: int) -> Deferred[Taken]:
         """About `most` recipients that are due, of all these lanes some. They are under way until `record`
@@ -239,13 +249,9 @@ class Spool:
 
     # --- the reactor's side -----------------------------------------------------------------------
 
-    def _add(self, messages: Sequence[NewMessage], write: Callable[[], Any] | None) -> Deferred[None]:
-        lanes = {
-            Lane(target.domain, sender_of(message.envelope))
-            for message in messages
-            for _, target in message.targets
-        }
-        adding = self._submit(_Operation(messages, write))
+    def _add(self, operation: _Operation, patient: bool = True) -> Deferred[None]:
+        lanes = operation.lanes
+        adding = self._submit(operation, patient)
         if not lanes:
             return adding
 
@@ -254,7 +260,8 @@ class Spool:
 
         return adding.addCallback(done)
 
-    def _submit(self, operation: _Operation) -> Deferred[Any]:
+    def _submit(self, operation: _Operation, patient: bool = True) -> Deferred[Any]:
+        """patient: waits for the disk as long as it takes."""
         if self._closed is not None or self._database is None:
             return fail(ServiceUnavailable())
         if self._waiting >= LIMIT:
@@ -262,6 +269,8 @@ class Spool:
         self._waiting += 1
         if self._threaded:
             self._operations.put(operation)
+            if not patient:
+                self.patience.watch(operation)
         else:
             self._run([operation])
             self._finish(operation)
@@ -269,10 +278,10 @@ class Spool:
 
     def _finish(self, operation: _Operation) -> None:
         self._waiting -= 1
-        if operation.error is not None:
-            operation.deferred.errback(operation.error)
-        else:
-            operation.deferred.callback(operation.result)
+        operation.fire()
+        if operation.given_up:  # it may have come to its end after all
+            self.enqueued(operation.lanes)
+        self.patience.trim()
 
     # --- the thread -------------------------------------------------------------------------------
 
@@ -300,7 +309,11 @@ class Spool:
 
     def _run(self, batch: list[_Operation]) -> None:
         """Files, one transaction, reads. Never raises."""
+        batch = [operation for operation in batch if not operation.given_up]
         places = self._write_files(batch)
+        for operation in batch:
+            if operation.given_up:
+                self._doubtful += [place.file for place in places.pop(id(operation), ())]
         writers = [op for op in batch if op.error is None and (op.messages or op.write)]
         if writers:
             self._commit(writers, places)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail
 
-from mailserver.disk.threads import Promise, as_mail_error
+from mailserver.disk.patience import Promise
+from mailserver.disk.threads import as_mail_error
 from mailserver.errors import CannotName, MailError, NoSuchMailbox, TemporaryFailure
 from mailserver.events import AccountEvent
 from mailserver.interfaces import (
