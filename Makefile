@@ -4,7 +4,7 @@
 # make lint      ruff and mypy --strict
 # make crash     kill the server 200 times during a load (KILLS=N for another number)
 # make faults    each system call of deliveries, IMAP, POP3 and the queue fails, once and for long; and power cuts
-#                at every moment (some twenty minutes)
+#                at every moment (some forty minutes)
 # make soak      two hundred clients for ten minutes: memory and descriptors must stay where they were (SECS=N)
 # make queue-large start a server on 100 000 queued messages: time, memory, turns of the reactor (some five minutes)
 # make queue-life two days of the queue in simulated time, twenty times, among servers of all kinds (some minutes)

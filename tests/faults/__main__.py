@@ -12,6 +12,7 @@ from tests.faults.scenarios import SCENARIOS
 from tests.faults.world import Broken
 
 CUTS = "cut-"
+STREAM = 1000  # deliveries, with a cut after each operation
 MIXED = 4  # mixed loads, each with a seed of its own
 
 
@@ -22,7 +23,8 @@ def cut(name: str) -> list[str]:
         began, seed = time.monotonic(), time.time_ns() % 1_000_000
         found = f"seed {seed}"
         try:
-            cuts = powercut.run(name, seed, every=4 if name == "mixed" else 1, most=8)
+            length = STREAM if name == "stream" else 40
+            cuts = powercut.run(name, seed, every=4 if name == "mixed" else 1, most=8, length=length)
             found = f"{cuts.cuts} moments, {cuts.states} states, {time.monotonic() - began:.0f} s"
         except Broken as error:
             broken.append(f"{CUTS}{name} with seed {seed}: {error}")
@@ -34,7 +36,7 @@ def cut(name: str) -> list[str]:
 def main() -> int:
     total = 0
     broken: list[str] = []
-    for name in sys.argv[1:] or [*SCENARIOS, *(CUTS + load for load in (*powercut.LOADS, "mixed"))]:
+    for name in sys.argv[1:] or [*SCENARIOS, *(CUTS + load for load in (*powercut.LOADS, "mixed", "stream"))]:
         if name.startswith(CUTS):
             broken += cut(name.removeprefix(CUTS))
             continue

@@ -13,6 +13,7 @@ import random
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def record(folder: Path, setup: Command, commands: Sequence[Command]) -> Recordi
 
 @define
 class PowerCuts:
-    """most: states that are looked at for each moment and kind of data."""
+    """most: states that are looked at for each moment and kind of data. one: only one of them."""
 
     folder: Path
     recording: Recording
@@ -91,6 +92,7 @@ class PowerCuts:
     most: int
     states: int = 0
     cuts: int = 0
+    one: bool = False
 
     def run(self, every: int = 1) -> None:
         """Raises Broken."""
@@ -109,19 +111,19 @@ class PowerCuts:
 
     def _cut(self, disk: Disk, number: int, step: Any, told: list[State], coming: State) -> None:
         changes = disk.open_changes()
-        for kept in choices(changes, self.most, self.dice):
-            for data in DATA:
-                left = self.folder / "left"
-                disk.rebuild(left, kept, data, self.dice)
-                try:
-                    self._look(left, told, coming)
-                except Broken as broken:
-                    names = [f"{'+' if kept(one) else '-'}{one.name}" for one in changes]
-                    what = f"{number} {step[0]} {step[1]}"
-                    raise Broken(f"cut after {what}, data {data}, names {names}: {broken}") from broken
-                finally:
-                    shutil.rmtree(left)
-                self.states += 1
+        left = [(kept, data) for kept in choices(changes, self.most, self.dice) for data in DATA]
+        for kept, data in [self.dice.choice(left)] if self.one else left:
+            folder = self.folder / "left"
+            disk.rebuild(folder, kept, data, self.dice)
+            try:
+                self._look(folder, told, coming)
+            except Broken as broken:
+                names = [f"{'+' if kept(one) else '-'}{one.name}" for one in changes]
+                what = f"{number} {step[0]} {step[1]}"
+                raise Broken(f"cut after {what}, data {data}, names {names}: {broken}") from broken
+            finally:
+                shutil.rmtree(folder)
+            self.states += 1
 
     def _look(self, left: Path, told: list[State], coming: State) -> None:
         world = World(left, START + 20_000.0, run=AFTER)
@@ -206,6 +208,10 @@ def _delivered(number: int, *to: str) -> Command:
     return lambda world: deliver(world, SMALL[number], *to)
 
 
+def _delivered_as(number: int, *to: str) -> Command:
+    return lambda world: deliver(world, number, *to)
+
+
 def _appended(folder: str, *numbers: int) -> Command:
     return lambda world: append(world, folder, *(SMALL[number] for number in numbers), flags="\\Seen word")
 
@@ -225,7 +231,11 @@ def _managed(seconds: float) -> Command:
 
 
 def _together(*numbers: int) -> Command:
-    """Deliveries that share a batch of the writer."""
+    """Deliveries that share a batch of the writer, of messages by their place in SMALL."""
+    return _batch(*(SMALL[number] for number in numbers))
+
+
+def _batch(*numbers: int) -> Command:
 
     def act(world: World) -> None:
         world.writer.hold = True
@@ -236,7 +246,7 @@ def _together(*numbers: int) -> Command:
                 client.smtp(line + b"\r\n")
             client.smtp(b"RCPT TO:<bob@example.org>\r\n" if number % 2 else b"NOOP\r\n")
             client.smtp(b"DATA\r\n")
-            wire = message(SMALL[number]).replace(b"\n", b"\r\n")
+            wire = message(number).replace(b"\n", b"\r\n")
             client.connection.dataReceived(wire.replace(b"\r\n.", b"\r\n..") + b".\r\n")
             clients.append(client)
         world.writer.hold = False
@@ -297,13 +307,31 @@ def mixed(dice: random.Random, length: int) -> list[Command]:
     return [dice.choice(some)() for _ in range(length)]
 
 
+def stream(deliveries: int) -> list[Command]:
+    """Mail and nothing else, some of it in batches, some for the queue; now and then boxes are emptied, so
+    that the thousandth delivery is as quick to look at as the first."""
+    small = (number for number in count(200) if len(message(number)) < 2000)
+    commands: list[Command] = []
+    for batch in range(deliveries // 8):
+        numbers = [next(small) for _ in range(8)]
+        commands.append(_batch(*numbers[:6]))
+        commands.append(_delivered_as(numbers[6], "alice", f"r{numbers[6]}@far.example"))
+        commands.append(_delivered_as(numbers[7], "bob"))
+        if batch % 4 == 3:
+            commands.append(_managed(70.0))
+            for user in ("alice", "bob"):
+                commands.append(_imap(rb"STORE 1:* +FLAGS.SILENT (\Deleted)", b"EXPUNGE", user=user))
+    return commands
+
+
 def run(name: str, seed: int, *, every: int = 1, most: int = 16, length: int = 40) -> PowerCuts:
-    """A load of `LOADS`, or "mixed". Raises Broken."""
+    """A load of `LOADS`, "mixed", or a "stream" of so many deliveries. Raises Broken."""
     folder = memory_folder()
     dice = random.Random(seed)
     try:
-        recording = record(folder, _begin, LOADS.get(name) or mixed(dice, length))
-        cuts = PowerCuts(folder, recording, dice, most)
+        commands = stream(length) if name == "stream" else LOADS.get(name) or mixed(dice, length)
+        recording = record(folder, _begin, commands)
+        cuts = PowerCuts(folder, recording, dice, most, one=name == "stream")
         cuts.run(every)
     finally:
         shutil.rmtree(folder)

@@ -24,6 +24,10 @@ def test_F5_power_cuts_during_everything() -> None:
     assert run("mixed", seed=11, every=25, most=3, length=12).states > 20
 
 
+def test_F5_power_cuts_during_a_stream_of_mail() -> None:
+    assert run("stream", seed=3, every=9, length=32).states > 40
+
+
 @pytest.mark.parametrize("folders", [False, True])
 def test_the_oracle_misses_a_sync(folders: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that leaves out those of files, or of folders, is found out."""
