@@ -9,12 +9,13 @@ saved in the folder (RFC 8514) when it is first seen there.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import merge
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from mailserver.disk import durable
 from mailserver.errors import MailError
@@ -24,13 +25,14 @@ from mailserver.store.ledger import Ledger
 
 _RUN = 5000  # files that are sorted in one piece
 _name = attrgetter("name")
+T = TypeVar("T")
 
 
 class _Found(NamedTuple):
     name: str
     parsed: maildir.Name
-    size: int
     date: int
+    wire: int  # octets with CRLF line ends
     uid: int  # the UID it keeps, 0 for a new one
 
 
@@ -48,7 +50,8 @@ def adopt(
     taken: UIDs that are in use. given: UIDs that another server gave, by base name.
     """
     path = ledger.folder_path(folder.dir)
-    found = [one for name in names if (one := _look(ledger, folder, path, name, floor=floor, given=given))]
+    ordered = _by_and_by(names, None)  # much as the files were made: what is read lies together on the disk
+    found = [one for name in ordered if (one := _look(ledger, folder, path, name, floor=floor, given=given))]
     keep: dict[int, _Found] = {}
     strangers: list[_Found] = []
     for one in found:
@@ -61,22 +64,21 @@ def adopt(
     now = int(ledger.around.clock())
     rows: list[Row] = []
     for uid, one in sorted(keep.items()):
-        rows.append(_row(folder, path, one, uid, maildir.saved_of(one.parsed.base) or now))
+        rows.append(_row(folder, one, uid, maildir.saved_of(one.parsed.base) or now))
     for one in _in_order(strangers):
-        rows.append(_row(folder, path, one, folder.uidnext, now))
+        rows.append(_row(folder, one, folder.uidnext, now))
         folder.uidnext += 1
-    return [row for row in rows if row.wire >= 0]
+    return rows
 
 
 def _look(
     ledger: Ledger, folder: Folder, path: str, name: str, *, floor: int, given: Mapping[str, int]
 ) -> _Found | None:
+    parsed = maildir.parse(name[4:])
     try:
-        status = os.lstat(f"{path}/{name}")
+        status, wire = _measure(f"{path}/{name}", parsed)
     except OSError as error:
         _again(folder, name, error)
-        return None
-    if not stat.S_ISREG(status.st_mode):
         return None
     if not name.isascii():
         try:
@@ -86,16 +88,28 @@ def _look(
             if renamed is None:
                 return None
             name = renamed
-    parsed = maildir.parse(name[4:])
+        parsed = maildir.parse(name[4:])
     uid = given.get(parsed.base, 0)
     if not uid and parsed.uidvalidity == folder.uidvalidity and parsed.uid >= floor:
         uid = parsed.uid
-    return _Found(name, parsed, status.st_size, int(status.st_mtime), uid)
+    return _Found(name, parsed, int(status.st_mtime), wire, uid)
+
+
+def _measure(path: str, parsed: maildir.Name) -> tuple[os.stat_result, int]:
+    """Others say W= as well, and mean the same; what proves wrong is corrected when the message is read."""
+    if parsed.wire is not None and parsed.size is not None:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError(path)
+        if parsed.size == status.st_size and status.st_size <= parsed.wire <= 2 * status.st_size:
+            return status, parsed.wire
+    return files.measure(path)
 
 
 def _again(folder: Folder, name: str, error: OSError) -> None:
-    """A file that cannot be read now becomes a message when it can: its directory is looked at again."""
-    if isinstance(error, FileNotFoundError):
+    """A file that cannot be read now becomes a message when it can: its directory is looked at again. What is
+    gone, or no file, never does."""
+    if isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP:
         return
     if name.startswith("new/"):
         folder.new_young = 1
@@ -104,14 +118,19 @@ def _again(folder: Folder, name: str, error: OSError) -> None:
 
 
 def _in_order(found: Iterable[_Found]) -> Iterator[_Found]:
-    """By date, then by name. By and by, for no other thread runs while a list is sorted."""
+    """By date, then by name."""
     by_date: dict[int, list[_Found]] = {}
     for one in found:
         by_date.setdefault(one.date, []).append(one)
     for date in sorted(by_date):
-        same = by_date[date]
-        runs = [sorted(same[start : start + _RUN], key=_name) for start in range(0, len(same), _RUN)]
-        yield from runs[0] if len(runs) == 1 else merge(*runs, key=_name)
+        yield from _by_and_by(by_date[date], _name)
+
+
+def _by_and_by(values: Iterable[T], key: Callable[[T], Any] | None) -> Iterable[T]:
+    """Sorted, in runs: no other thread gets on while a list is."""
+    rest = list(values)
+    runs = [sorted(rest[start : start + _RUN], key=key) for start in range(0, len(rest), _RUN)]  # type: ignore[type-var,arg-type]
+    return runs[0] if len(runs) == 1 else merge(*runs, key=key)  # type: ignore[arg-type]
 
 
 def rename_afresh(ledger: Ledger, path: str, name: str, when: float) -> str | None:
@@ -130,18 +149,9 @@ def rename_afresh(ledger: Ledger, path: str, name: str, when: float) -> str | No
     return f"{sub}/{fresh}"
 
 
-def _row(folder: Folder, path: str, one: _Found, uid: int, saved: int) -> Row:
+def _row(folder: Folder, one: _Found, uid: int, saved: int) -> Row:
     parsed = one.parsed
     ours = (parsed.uidvalidity, parsed.uid) == (folder.uidvalidity, uid)
     keywords = folder.keywords.count("\n") + 1 if folder.keywords else 0
-    # Others say W= as well, and mean the same; what proves wrong is corrected when the message is read.
-    if parsed.wire is not None and parsed.size == one.size and one.size <= parsed.wire <= 2 * one.size:
-        wire = parsed.wire
-    else:
-        try:
-            wire = files.wire_size(f"{path}/{one.name}")
-        except OSError as error:
-            _again(folder, one.name, error)
-            wire = -1  # it vanished, or cannot be read: not a message now
     flags = maildir.flags_of(parsed.letters, keywords)
-    return Row(uid, flags, folder.modseq, one.date, wire, 0 if ours else 1, one.name, saved)
+    return Row(uid, flags, folder.modseq, one.date, one.wire, 0 if ours else 1, one.name, saved)

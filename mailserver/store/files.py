@@ -214,18 +214,29 @@ def chunks_of(fd: int) -> Iterator[bytes]:
         yield chunk
 
 
-def wire_size(path: str) -> int:
-    """Octets with CRLF line ends, counted. Raises OSError."""
-    fd = open_message(path)
+def measure(path: str) -> tuple[os.stat_result, int]:
+    """The status of a regular file, and its octets with CRLF line ends, counted. Raises OSError; ELOOP for a
+    symbolic link."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        size = 0
-        after_cr = False
-        for chunk in chunks_of(fd):
-            size += wire_length(chunk, after_cr)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError(path)
+        chunk = os.read(fd, min(status.st_size, _CHUNK) + 1)  # most are at their end with it
+        size = wire_length(chunk)
+        if len(chunk) != status.st_size:
             after_cr = chunk.endswith(b"\r")
-        return size
+            for chunk in chunks_of(fd):
+                size += wire_length(chunk, after_cr)
+                after_cr = chunk.endswith(b"\r")
+        return status, size
     finally:
         os.close(fd)
+
+
+def wire_size(path: str) -> int:
+    """Octets with CRLF line ends, counted. Raises OSError."""
+    return measure(path)[1]
 
 
 def wire_length(chunk: bytes, after_cr: bool = False) -> int:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mailserver.errors import MessageGone
-from mailserver.store import message
+from mailserver.store import files, message
 from mailserver.store.files import to_wire, wire_length, wire_size
 from mailserver.store.message import LineMaps, MessageFile, open_file
 from tests.helpers.store import now
@@ -44,6 +44,27 @@ def test_chunks_give_the_same_as_the_whole(data: bytes, size: int) -> None:
     assert [wire_length(chunk, cr) for chunk, cr in zip(chunks, after, strict=False)] == [
         len(chunk) for chunk in converted
     ]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 1 << 18])
+def test_a_file_is_measured_in_pieces_as_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(files, "_CHUNK", chunk)
+    for data in (b"", b"\n", b"a\r\nb\nc", b"\r\n\r\n", b"a\r"):
+        path = tmp_path / "m"
+        path.write_bytes(data)
+        status, wire = files.measure(str(path))
+        assert (status.st_size, wire) == (len(data), len(as_wire(data)))
+
+
+def test_what_is_no_file_is_not_measured(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe", "none"):
+        with pytest.raises(OSError):
+            files.measure(str(tmp_path / name))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
