@@ -25,7 +25,7 @@ EVENTS = (
     "refused",  # service, ip, connections | reason                 over a limit, or no proxy of ours
     "login",  # service, ip, user, mechanism, result (ok, failed, refused, unavailable), reason
     "withheld",  # service, ip, user, client, capabilities, reason  a rule took IMAP capabilities away
-    "received",  # id, ip, sender, to, size, user, about            the message is ours
+    "received",  # id, ip, sender, to, size, user, priority, about  the message is ours
     "rejected",  # id, ip, sender, to, code, reason                 refused in SMTP
     "delivered",  # id, to, folder | host, seconds                  one recipient is done
     "deferred",  # id, to, host, reason, next                       one recipient waits

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +19,8 @@ from attrs import frozen
 from mailserver.config.auth import read_auth, read_authorities, read_revoked
 from mailserver.config.extensions import find_extension
 from mailserver.config.imap import read_imap, warn_of_strangers
-from mailserver.config.names import domain_name, endpoint
-from mailserver.config.problems import ConfigError, Problem, Report
+from mailserver.config.names import domain_name, endpoint, network
+from mailserver.config.problems import ConfigError, Problem, Report, kind
 from mailserver.config.proxy import check_proxied, read_proxy
 from mailserver.config.relay import read_relay
 from mailserver.config.schema import (
@@ -42,7 +43,23 @@ from mailserver.wire.address import normalise
 
 DEFAULT_DATA_DIR = Path("/var/lib/mailserver")
 NOT_YET = ("sieve", "http")
+_POLICY = re.compile(r"[A-Za-z0-9._-]{1,20}")
 _SPECIALS = "!#$%&'*+-/=?^_`{|}~."  # RFC 5321 atext without letters and digits, and the dot
+
+
+def _networks(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"expected a list, got {kind(value)}")
+    return tuple(network(text(one)) for one in value)
+
+
+def _policy_name(value: object) -> str:
+    """RFC 6710, 7: priority-profile."""
+    written = text(value)
+    if written and not _POLICY.fullmatch(written):
+        raise ValueError(f"{written!r} is not the name of a policy (20 letters, digits, - _ . at the most)")
+    return written
+
 
 _SEARCH: dict[str, Reader[Any]] = {"index_size": size(), "timeout": time(1.0)}
 _LIMITS: dict[str, Reader[Any]] = {
@@ -51,6 +68,9 @@ _LIMITS: dict[str, Reader[Any]] = {
     "transactions": count(0, 999_999),
     "future_release": time(),
     "min_deliver_by": time(),
+    "priority": count(0, 9),
+    "priority_networks": _networks,
+    "priority_policy": _policy_name,
     "quota": size(),
     "quota_messages": count(0),
     "line": size(8192),

@@ -125,6 +125,9 @@ class Limits:
     recipients: int = 1000  # per transaction
     future_release: float = 30 * DAY  # how long users may have a message held back; 0: not at all
     min_deliver_by: float = 10.0  # least time within which mail may be asked to arrive or come back
+    priority: int = 0  # the highest that users and trusted servers may ask for (RFC 6710)
+    priority_networks: tuple[str, ...] = ()  # CIDRs of servers that are trusted in this
+    priority_policy: str = "MIXER"  # as it is announced; "": none
     transactions: int = 0  # messages of one SMTP session, then it closes; 0: any
     connections_per_ip: int = 100
     connections_per_user: int = 50  # logged in at once, all services together

@@ -170,6 +170,7 @@ class Acceptor:
                 to=listed([recipient.address for recipient in envelope.recipients]),
                 size=size,
                 user=envelope.user,
+                priority=envelope.priority or None,
             )
             for target in delivered:
                 self._audit.event(

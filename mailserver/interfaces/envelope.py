@@ -109,7 +109,7 @@ class Envelope:
 
     ret, envid: DSN parameters (RFC 3461, 4.3, 4.4), "" for none. require_tls: True for REQUIRETLS, False for
     "TLS-Required: No" (RFC 8689). release_at: not delivered before; hold: how that was asked for (RFC 4865).
-    deliver_by: RFC 2852.
+    deliver_by: RFC 2852. priority: from -9 to 9 (RFC 6710).
     """
 
     id: str
@@ -127,6 +127,7 @@ class Envelope:
     release_at: float = 0.0
     hold: str = ""
     deliver_by: DeliverBy | None = None
+    priority: int = 0
 
     @property
     def binary(self) -> bool:

@@ -32,8 +32,10 @@ def received(
     when: float,
     utf8: bool = False,
     lmtp: bool = False,
+    priority: int | None = None,
 ) -> bytes:
-    """One Received field. `recipient` is "" unless the message has exactly one: the others may be secret."""
+    """One Received field. `recipient` is "" unless the message has exactly one: the others may be secret.
+    priority: as MAIL had it (RFC 6710, 7)."""
     name = _UNSAFE_NAME.sub("?", helo)[:255] or "unknown"
     protocol = "LMTP" if lmtp else "SMTP"  # RFC 3848; RFC 6531, 4.3
     if utf8:
@@ -44,6 +46,8 @@ def received(
     found = f"{_UNSAFE_NAME.sub('?', peer.name)} " if peer.name else ""
     tls = f" ({_UNSAFE_COMMENT.sub('?', peer.tls)})" if peer.tls else ""
     to = f"\n\tfor <{_UNSAFE_PATH.sub('?', recipient)}>" if recipient else ""
+    if priority is not None:
+        to += f"\n\tPRIORITY {priority}"
     return (
         f"Received: from {name} ({found}{address_literal(peer.ip)})\n"
         f"\tby {hostname} with {protocol}{tls} id {message_id}{to};\n"

@@ -68,6 +68,7 @@ class Carrier:
             ret=message.envelope.ret,
             envid=message.envelope.envid,
             require_tls=bool(message.envelope.require_tls),
+            priority=message.envelope.priority,
         )
         parcel = Parcel(
             *(message.envelope.id, domain, mail, lambda: JobSource(job, self._reactor)),

@@ -23,9 +23,9 @@ from mailserver.queue.values import (
 
 _MESSAGE = """INSERT INTO messages (name, file, offset, size, wire_size, eight_bit, checksum, reverse_path,
     helo, user, ip, port, tls, protocol, received_at, smtputf8, body_type, ret, envid, require_tls,
-    release_at, hold, deliver_by, by) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
+    release_at, hold, deliver_by, by, priority) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
 _RECIPIENT = """INSERT INTO recipients (message, address, target, user, domain, folder, notify, orcpt,
-    next_try, sender, waits_since, deadline) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"""
+    next_try, sender, waits_since, deadline, priority) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"""
 _ONE_MORE = """INSERT INTO senders VALUES (?, 1) ON CONFLICT DO UPDATE SET messages = messages + 1
     RETURNING messages"""
 _VERDICT = """UPDATE recipients SET state = ?, attempts = attempts + ?, next_try = ?, code = ?, status = ?,
@@ -57,6 +57,7 @@ def insert(database: sqlite3.Connection, message: NewMessage, place: Place, now:
             *(envelope.smtputf8, envelope.body_type, envelope.ret, envelope.envid),
             *(envelope.require_tls, envelope.release_at, envelope.hold),
             *((None, "") if by is None else (by.at, str(by.by))),
+            envelope.priority,
         ),
     )
     row, since = cursor.lastrowid, waits_since(envelope) or now
@@ -67,7 +68,7 @@ def insert(database: sqlite3.Connection, message: NewMessage, place: Place, now:
             (
                 *(row, recipient.address, target.address, target.user, target.domain),
                 *(target.folder, notify, recipient.orcpt, max(now, envelope.release_at), sender, since),
-                deadline,
+                *(deadline, envelope.priority),
             ),
         )
     return int(database.execute(_ONE_MORE, (sender,)).fetchone()[0])
@@ -143,11 +144,11 @@ def postpone(database: sqlite3.Connection, lanes: Sequence[Lane], verdict: Verdi
     for number, lane in enumerate(lanes):
         changed = database.execute(
             f"UPDATE recipients SET next_try = ?, code = ?, status = ?, reason = ?, host = ? WHERE id IN"
-            f" (SELECT id FROM recipients AS r WHERE domain = ? AND sender = ? AND state = 0"
+            f" (SELECT id FROM recipients AS r WHERE domain = ? AND sender = ? AND priority = ? AND state = 0"
             f" AND next_try < ? AND {_IDLE} LIMIT ?)",
             (
                 *(verdict.next_try, verdict.code, verdict.status, verdict.reason, verdict.host),
-                *(lane.domain, lane.sender, verdict.next_try, most),
+                *(*lane, verdict.next_try, most),
             ),
         ).rowcount
         most -= changed
@@ -166,7 +167,7 @@ def put_off(database: sqlite3.Connection, recipients: Sequence[int], until: floa
 
 MESSAGE_COLUMNS = """m.id, m.name, m.file, m.offset, m.size, m.wire_size, m.eight_bit, m.checksum,
     m.reverse_path, m.helo, m.user, m.ip, m.port, m.tls, m.protocol, m.received_at, m.smtputf8,
-    m.body_type, m.ret, m.envid, m.require_tls, m.release_at, m.hold, m.deliver_by, m.by"""
+    m.body_type, m.ret, m.envid, m.require_tls, m.release_at, m.hold, m.deliver_by, m.by, m.priority"""
 RECIPIENT_COLUMNS = """r.id, r.address, r.target, r.user, r.domain, r.folder, r.notify, r.orcpt, r.state,
     r.attempts, r.next_try, r.first_attempt, r.last_attempt, r.code, r.status, r.reason, r.host, r.warned,
     r.deadline"""
@@ -180,8 +181,8 @@ def due_rows(database: sqlite3.Connection, lane: Lane, now: float, limit: int) -
     return database.execute(
         f"SELECT {MESSAGE_COLUMNS}, {RECIPIENT_COLUMNS} FROM recipients AS r"
         f" JOIN messages AS m ON m.id = r.message"
-        f" WHERE r.domain = ? AND r.sender = ? AND r.state = 0 AND r.next_try <= ? AND {_IDLE}"
-        f" ORDER BY r.next_try, r.id LIMIT ?",
+        f" WHERE r.domain = ? AND r.sender = ? AND r.priority = ? AND r.state = 0 AND r.next_try <= ?"
+        f" AND {_IDLE} ORDER BY r.next_try, r.id LIMIT ?",
         (*lane, now, limit),
     ).fetchall()
 
@@ -227,8 +228,8 @@ def next_deadline(database: sqlite3.Connection) -> float | None:
 def next_due(database: sqlite3.Connection, lane: Lane) -> float | None:
     """When the next recipient of a lane that is not under way is due."""
     row = database.execute(
-        f"SELECT next_try FROM recipients AS r WHERE domain = ? AND sender = ? AND state = 0 AND {_IDLE}"
-        f" ORDER BY next_try LIMIT 1",
+        f"SELECT next_try FROM recipients AS r WHERE domain = ? AND sender = ? AND priority = ? AND state = 0"
+        f" AND {_IDLE} ORDER BY next_try LIMIT 1",
         lane,
     ).fetchone()
     return None if row is None else float(row[0])
@@ -237,11 +238,14 @@ def next_due(database: sqlite3.Connection, lane: Lane) -> float | None:
 def waiting_lanes(database: sqlite3.Connection) -> list[tuple[Lane, float]]:
     """Each lane with waiting recipients, and when the first is due. Of equal names there is one in memory."""
     rows = database.execute(
-        "SELECT domain, sender, min(next_try) FROM recipients WHERE state = 0 GROUP BY domain, sender"
+        "SELECT domain, sender, priority, min(next_try) FROM recipients WHERE state = 0 GROUP BY 1, 2, 3"
     )
     names: dict[str, str] = {}
     once = names.setdefault
-    return [(Lane(once(domain, domain), once(sender, sender)), due) for domain, sender, due in rows]
+    return [
+        (Lane(once(domain, domain), once(sender, sender), priority), due)
+        for domain, sender, priority, due in rows
+    ]
 
 
 def message_row(database: sqlite3.Connection, number: int) -> Row | None:
@@ -272,7 +276,7 @@ def read_message(row: Row) -> QueuedMessage:
     """From the message columns. Raises ValueError, TypeError where somebody has tampered with the row."""
     (number, name, file, offset, size, wire_size, eight_bit, checksum, *rest) = row[:MESSAGE_WIDTH]
     (reverse_path, helo, user, ip, port, tls, protocol, received_at, smtputf8, *dsn) = rest
-    body_type, ret, envid, require_tls, release_at, hold, deliver_by, by = dsn
+    body_type, ret, envid, require_tls, release_at, hold, deliver_by, by, priority = dsn
     peer = Peer(_text(ip), _number(port), _text(tls), _text(protocol))
     envelope = Envelope(
         *(_text(name), _text(reverse_path), (), peer, _text(helo), _text(user), float(received_at)),
@@ -284,6 +288,7 @@ def read_message(row: Row) -> QueuedMessage:
         release_at=float(release_at),
         hold=_text(hold),
         deliver_by=None if deliver_by is None else DeliverBy(float(deliver_by), By.read(_text(by))),
+        priority=_number(priority),
     )
     at, octets, on_wire = map(_number, (offset, size, wire_size))
     place = Place(_text(file), at, octets, on_wire, bool(eight_bit), _number(checksum))

@@ -55,7 +55,7 @@ class Destination:
     def wait(self, lane: Lane) -> None:
         if self.lanes is None:
             self.lanes = Lanes()
-        self.lanes.add(lane, resting=self.backlog is not None and lane.sender in self.backlog)
+        self.lanes.add(lane, resting=self.backlog is not None and lane.turn in self.backlog)
 
     def stock(self, jobs: tuple[Job, ...]) -> None:
         for job in jobs:
@@ -68,7 +68,7 @@ class Destination:
         is a few times what may be under way at once, or slow destinations would have all memory."""
         if self.taking or self.lanes is None:
             return False
-        return self._runs_short or (self.lanes.new and self.in_hand < NEWCOMERS * self.limit)
+        return self._runs_short or (self.lanes.new and (not self._full or self._outranked))
 
     def rows(self, interval: float) -> int:
         """How many recipients to read at once. interval: seconds between two deliveries, or 0."""
@@ -78,7 +78,7 @@ class Destination:
     def pick_lanes(self, most: int) -> list[Lane]:
         """To be read from now; only where it wants jobs."""
         assert self.lanes is not None
-        picked = self.lanes.pick(most, rested=self._runs_short)
+        picked = self.lanes.pick(1 if self._full else most, rested=self._runs_short)
         self.lanes = self.lanes or None
         return picked
 
@@ -90,8 +90,8 @@ class Destination:
         """To be begun now; only where there is one."""
         assert self.backlog is not None
         job = self.backlog.next()
-        if self.lanes is not None and job.sender not in self.backlog:
-            self.lanes.wake(job.sender)
+        if self.lanes is not None and job.turn not in self.backlog:
+            self.lanes.wake(job.turn)
         self.backlog = self.backlog or None
         return job
 
@@ -115,6 +115,16 @@ class Destination:
     @property
     def _runs_short(self) -> bool:
         return self.in_hand < self.limit
+
+    @property
+    def _full(self) -> bool:
+        return self.in_hand >= NEWCOMERS * self.limit
+
+    @property
+    def _outranked(self) -> bool:
+        """Does somebody who has nothing in hand come before all that is (RFC 6710)?"""
+        ours = self.backlog.priority if self.backlog is not None else 0
+        return self.lanes is not None and self.lanes.priority > ours
 
     @property
     def unused(self) -> bool:

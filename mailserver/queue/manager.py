@@ -324,7 +324,7 @@ class QueueManager:
         now = self._clock()
         for recipient, verdict in zip(after, verdicts, strict=True):
             if verdict.state is State.WAITING:
-                self._table.note(Lane(recipient.target.domain, job.sender), verdict.next_try, now)
+                self._table.note(job.lane_of(recipient), verdict.next_try, now)
         self._pump_later()
 
     async def _reports(self, job: Job, make: Callable[[], Iterable[AboutSome]]) -> list[NewMessage]:
@@ -381,7 +381,7 @@ class QueueManager:
         ]
         await self._persist(lambda: self._spool.record(verdicts, report))
         for recipient in job.recipients:
-            self._table.note(Lane(recipient.target.domain, job.sender), recipient.next_try, now)
+            self._table.note(job.lane_of(recipient), recipient.next_try, now)
 
     # --- plumbing ---------------------------------------------------------------------------------
 

@@ -146,6 +146,7 @@ class Reporter:
             received_at=now,
             smtputf8=not sender.isascii(),
             require_tls=original.require_tls,
+            priority=original.priority,  # RFC 6710, 4.6
         )
         return NewMessage(envelope, b"", body, tuple((recipient, target) for target in targets))
 

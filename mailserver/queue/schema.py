@@ -78,7 +78,13 @@ ALTER TABLE messages ADD COLUMN by TEXT NOT NULL DEFAULT '';
 ALTER TABLE recipients ADD COLUMN deadline REAL;
 CREATE INDEX recipients_deadline ON recipients (deadline) WHERE deadline IS NOT NULL AND state = 0
 """  # RFC 2852
-_STEPS = (_FIRST, _SENDERS, _REQUIRE_TLS, _HOLD, _AGE, _DELIVER_BY)  # from one version to the next
+_PRIORITY = """
+ALTER TABLE messages ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE recipients ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+DROP INDEX recipients_due;
+CREATE INDEX recipients_due ON recipients (domain, sender, priority, next_try) WHERE state = 0
+"""  # RFC 6710
+_STEPS = (_FIRST, _SENDERS, _REQUIRE_TLS, _HOLD, _AGE, _DELIVER_BY, _PRIORITY)  # from one version to the next
 VERSION = len(_STEPS)
 
 

@@ -59,7 +59,7 @@ class _Operation(Promise):
     @property
     def lanes(self) -> set[Lane]:
         return {
-            Lane(target.domain, sender_of(message.envelope))
+            Lane(target.domain, sender_of(message.envelope), message.envelope.priority)
             for message in self.messages
             for _, target in message.targets
         }

@@ -21,11 +21,20 @@ class State(IntEnum):
     HELD = 4
 
 
+Turn = str | tuple[str, int]
+"""Who takes turns with others: a sender; with the priority of his messages, where that is not 0."""
+
+
 class Lane(NamedTuple):
-    """Recipients of one domain ("" for local ones) of the messages of one sender: what takes turns."""
+    """Recipients of one domain ("" for local ones) of the messages of one sender and one priority."""
 
     domain: str
     sender: str
+    priority: int = 0
+
+    @property
+    def turn(self) -> Turn:
+        return (self.sender, self.priority) if self.priority else self.sender
 
 
 def sender_of(envelope: Envelope) -> str:
@@ -106,9 +115,17 @@ class Job:
         return sender_of(self.message.envelope)
 
     @property
+    def turn(self) -> Turn:
+        priority = self.message.envelope.priority
+        return (self.sender, priority) if priority else self.sender
+
+    @property
     def lane(self) -> Lane:
         """Of its recipients, which are all of one domain."""
-        return Lane(self.recipients[0].target.domain, self.sender)
+        return self.lane_of(self.recipients[0])
+
+    def lane_of(self, recipient: QueuedRecipient) -> Lane:
+        return Lane(recipient.target.domain, self.sender, self.message.envelope.priority)
 
 
 @frozen

@@ -80,7 +80,8 @@ class Wishes:
 class Mail:
     """One transaction. size: octets of the body on the wire, before dot-stuffing. binary: the body goes as it
     is, by BDAT (RFC 3030). wishes: one for each recipient, or none at all. ret, envid: RFC 3461, 4.3, 4.4.
-    require_tls: RFC 8689, 4.2.1. by: what is left of the time now (RFC 2852)."""
+    require_tls: RFC 8689, 4.2.1. by: what is left of the time now (RFC 2852). priority:
+    RFC 6710."""
 
     reverse_path: str
     recipients: tuple[str, ...]
@@ -93,6 +94,7 @@ class Mail:
     envid: str = ""
     require_tls: bool = False
     by: By | None = None
+    priority: int = 0
 
     def part(self, indexes: Sequence[int]) -> Mail:
         """The same for some of the recipients."""

@@ -64,6 +64,7 @@ class Mail:
     hold_for: int | None = None  # RFC 4865
     hold_until: float | None = None  # RFC 4865
     by: By | None = None  # RFC 2852
+    priority: int | None = None  # RFC 6710
 
     @property
     def binary(self) -> bool:

@@ -319,14 +319,15 @@ class SmtpEngine(Authenticating):
 
     # --- answers ----------------------------------------------------------------------------------
 
-    def accept(self, text: str = "Ok") -> None:
-        """Yes to the open question; `text` is told at the end of a message."""
+    def accept(self, text: str = "Ok", enhanced: str = "") -> None:
+        """Yes to the open question; `text` is told at the end of a message; with `enhanced`, to a sender."""
         question = self._answer()
         if isinstance(question, events.MailOffered):
             self._offered_recipients = self._recipients = 0
             self._transactions += 1
             self._utf8, self._binary = question.command.smtputf8, question.command.binary
-            self._done(question.command, replies.SENDER_OK)
+            reply = replies.encode(250, enhanced, text) if enhanced else replies.SENDER_OK
+            self._done(question.command, reply)
         elif isinstance(question, events.RecipientOffered):
             self._recipients = (self._recipients or 0) + 1
             self._done(question.command, replies.RECIPIENT_OK)

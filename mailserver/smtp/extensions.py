@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from mailserver.errors import BadAddress
 from mailserver.interfaces import By
-from mailserver.smtp.commands import Parameters, bad_arguments
+from mailserver.smtp.commands import CommandError, Parameters, bad_arguments
 from mailserver.smtp.dialects import SMTP, Dialect
 from mailserver.wire.address import parse_mailbox
 
@@ -26,6 +26,7 @@ _XTEXT = re.compile(r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})+")
 _HEX = re.compile(r"\+([0-9A-F]{2})")
 _INTERVAL = re.compile(r"[0-9]{1,9}")
 _DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
+_PRIORITY = re.compile(r"-?[1-9]|0")
 _SIZE = re.compile(r"[0-9]{1,20}")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]{1,40}")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
@@ -42,6 +43,7 @@ class Options:
     hold:       seconds that a message may be held back, 0: not offered; hold_until: a time that is as late,
                 since the epoch (RFC 4865)
     deliver_by: least seconds within which a message may have to be delivered or come back, 0: any (RFC 2852)
+    priorities: the name of the policy by which priorities are given, "" for none to tell (RFC 6710)
     secure:     the connection is inside TLS
     starttls:   STARTTLS is possible (a certificate is there, and the connection is in clear)
     mechanisms: SASL mechanisms; empty where AUTH is not offered now
@@ -59,6 +61,7 @@ class Options:
     hold: int = 0
     hold_until: int = 0
     deliver_by: int = 0
+    priorities: str = ""
     secure: bool = False
     starttls: bool = False
     mechanisms: tuple[str, ...] = ()
@@ -153,6 +156,13 @@ def _deliver_by(options: Options) -> str:
     return f"DELIVERBY {options.deliver_by}" if options.deliver_by else "DELIVERBY"
 
 
+def _mt_priority(value: str | None) -> dict[str, Any]:
+    """MT-PRIORITY=priority-value (RFC 6710, 4.1 and 7)."""
+    if value is None or not _PRIORITY.fullmatch(value):
+        raise CommandError("MT-PRIORITY is a number from -9 to 9", code=501, enhanced="5.5.2")
+    return {"priority": int(value)}
+
+
 def _auth(value: str | None) -> dict[str, Any]:
     """AUTH=<xtext mailbox> or `<>` (RFC 4954, 5): understood and not believed."""
     if value != "<>":
@@ -223,6 +233,9 @@ EXTENSIONS: tuple[Extension, ...] = (
         _future_release, mail={"HOLDFOR": _hold_for, "HOLDUNTIL": _hold_until}
     ),
     Extension(_deliver_by, mail={"BY": _by}),  # RFC 2852
+    Extension(  # RFC 6710
+        lambda options: f"MT-PRIORITY {options.priorities}".rstrip(), mail={"MT-PRIORITY": _mt_priority}
+    ),
     Extension(lambda options: "STARTTLS" if options.starttls else ""),  # RFC 3207
     Extension(lambda options: f"XCLIENT {' '.join(options.xclient)}" if options.xclient else ""),
     Extension(  # RFC 8689: only where the message does come by TLS

@@ -96,8 +96,8 @@ class Loop(Connection, ABC):
             self.engine.close(ServiceUnavailable())
         self._run()
 
-    def _accept(self, text: str = "Ok") -> None:
-        self.engine.accept(text)
+    def _accept(self, text: str = "Ok", enhanced: str = "") -> None:
+        self.engine.accept(text, enhanced)
         self._answered()
 
     def _refuse(self, error: MailError) -> None:

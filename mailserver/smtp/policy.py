@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from mailserver.config import schema
 from mailserver.errors import (
     LimitReached,
     MailError,
@@ -28,6 +29,7 @@ from mailserver.message.headers import Headers
 from mailserver.smtp.commands import Rcpt
 from mailserver.smtp.transaction import Transaction
 from mailserver.wire.lines import ends_in_pairs
+from mailserver.wire.networks import in_networks
 
 MAX_HEADER = 256 * 1024  # octets of a header block
 MAX_FROM = 4096  # octets of a From or Sender value: one address and a name
@@ -87,6 +89,13 @@ def _then(
         return ask(rest, method, *args)
 
     return answer.addCallback(go_on)
+
+
+def grant(asked: int, transaction: Transaction, limits: schema.Limits) -> int:
+    """The priority that a message gets (RFC 6710, 4.1): above the ordinary one none that was not allowed to
+    users, and to servers that are named; anybody may lower his own."""
+    known = transaction.sender.user or in_networks(transaction.peer.ip, limits.priority_networks)
+    return min(asked, limits.priority if known else 0)
 
 
 # --- both services -------------------------------------------------------------------------------

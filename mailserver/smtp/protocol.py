@@ -25,7 +25,7 @@ from mailserver.smtp.engine import SmtpEngine
 from mailserver.smtp.extensions import Options
 from mailserver.smtp.login import LogIn
 from mailserver.smtp.loop import Loop
-from mailserver.smtp.policy import MAX_HEADER, ask, edit_binary
+from mailserver.smtp.policy import MAX_HEADER, ask, edit_binary, grant
 from mailserver.smtp.transaction import Transaction
 from mailserver.smtp.transitions import IN_A_MESSAGE
 from mailserver.smtp.xclient import ALWAYS, WITH_LOG_IN, Told
@@ -125,6 +125,7 @@ class SmtpConnection(Loop):
             transactions=config.limits.transactions,
             hold=hold,
             deliver_by=ceil(config.limits.min_deliver_by),
+            priorities=config.limits.priority_policy,
             hold_until=int(factory.clock() + hold) // 3600 * 3600 if hold else 0,
             secure=bool(peer.tls),
             starttls=factory.tls is not None and not peer.tls,
@@ -200,14 +201,23 @@ class SmtpConnection(Loop):
             mail=event.command,
             started=factory.clock(),
         )
-        self._guard(self._ask, "on_sender", transaction)
+        self._guard(self._check_sender, transaction)
 
-    def _ask(self, method: str, *args: Any) -> Deferred[Any] | None:
-        waiting = ask(self.factory.rules.policies, method, *args)
+    def _check_sender(self, transaction: Transaction) -> Deferred[Any] | None:
+        waiting = ask(self.factory.rules.policies, "on_sender", transaction)
         if waiting is None:
-            self._accept()
+            self._take_sender(None, transaction)
             return None
-        return waiting.addCallback(lambda _: self._accept())
+        return waiting.addCallback(self._take_sender, transaction)
+
+    def _take_sender(self, result: object, transaction: Transaction) -> None:
+        asked = transaction.mail.priority
+        if asked is not None:
+            granted = transaction.priority = grant(asked, transaction, self._config.limits)
+            if granted != asked:  # RFC 6710, 4.1
+                self._accept(f"{granted} is the new priority assigned to the message", "2.3.6")
+                return
+        self._accept()
 
     def _on_recipient(self, event: events.RecipientOffered) -> None:
         self._guard(self._check_recipient, event)

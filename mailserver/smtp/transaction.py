@@ -32,6 +32,7 @@ class Transaction:
     started: float  # seconds since the epoch
     recipients: list[Recipient] = Factory(list)
     release_at: float = 0.0  # not sent before that (RFC 4865)
+    priority: int = 0  # as it is granted (RFC 6710)
 
     @property
     def reverse_path(self) -> str:
@@ -55,6 +56,7 @@ class Transaction:
             release_at=self.release_at,
             hold=self._hold,
             deliver_by=None if mail.by is None else DeliverBy(self.started + mail.by.seconds, mail.by),
+            priority=self.priority,
             require_tls=True if mail.require_tls else tls_wish(head),
         )
 
@@ -81,6 +83,7 @@ class Transaction:
             when=when,
             utf8=self.mail.smtputf8,
             lmtp=self.peer.protocol == "lmtp",
+            priority=self.mail.priority,
         )
 
     def log_rejected(self, audit: Any, error: MailError, recipient: str = "") -> None:

@@ -21,6 +21,9 @@ from tests.queue.scene import message
 FAR = Lane("far.example", "a@example.org")
 
 BEFORE_VERSION_3 = """
+    DROP INDEX recipients_due; ALTER TABLE recipients DROP COLUMN priority;
+    ALTER TABLE messages DROP COLUMN priority;
+    CREATE INDEX recipients_due ON recipients (domain, sender, next_try) WHERE state = 0;
     DROP INDEX recipients_deadline; ALTER TABLE recipients DROP COLUMN deadline;
     ALTER TABLE messages DROP COLUMN deliver_by; ALTER TABLE messages DROP COLUMN by;
     DROP INDEX recipients_waiting; ALTER TABLE recipients DROP COLUMN waits_since;

@@ -41,6 +41,7 @@ class DialogTests(SynchronousTestCase):
                 "250-DSN",
                 "250-LIMITS RCPTMAX=1000",
                 "250-DELIVERBY",
+                "250-MT-PRIORITY",
                 "250 STARTTLS",
             ],
         )
