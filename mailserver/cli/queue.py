@@ -15,6 +15,7 @@ import click
 
 from mailserver.cli.common import config_option, fail, json_option, load_or_exit, print_json, print_json_list
 from mailserver.errors import MailError
+from mailserver.interfaces import Envelope
 from mailserver.queue import operate, poison, schema
 from mailserver.queue.kick import kick
 from mailserver.queue.operate import Queued, Selection, UnknownMessage
@@ -200,7 +201,19 @@ def headline(one: Queued, now: float) -> str:
     age = duration(now - envelope.received_at)
     following = min((r.next_try for r in one.waiting), default=0.0)
     state = "held" if one.held else f"next in {duration(following - now)}"
-    return f"{envelope.id}  {octets(place.size)}  {age} old  {state}  <{envelope.reverse_path}>"
+    words = "".join(f"  {word}" for word in wishes(envelope, now))
+    return f"{envelope.id}  {octets(place.size)}  {age} old  {state}{words}  <{envelope.reverse_path}>"
+
+
+def wishes(envelope: Envelope, now: float) -> Iterator[str]:
+    """What the sender asked for: a release later on, a time to deliver by, a priority."""
+    if envelope.release_at > now:
+        yield f"held until {when(envelope.release_at)}"
+    if envelope.deliver_by is not None:
+        then = "to be returned" if envelope.deliver_by.by.returns else "late"
+        yield f"{then} after {when(envelope.deliver_by.at)}"
+    if envelope.priority:
+        yield f"priority {envelope.priority}"
 
 
 def reason(recipient: QueuedRecipient) -> str:
@@ -240,7 +253,7 @@ def when(moment: float) -> str:
 
 
 def summary(one: Queued) -> dict[str, Any]:
-    envelope = one.message.envelope
+    envelope, by = one.message.envelope, one.message.envelope.deliver_by
     return {
         "id": envelope.id,
         "sender": envelope.reverse_path,
@@ -248,6 +261,10 @@ def summary(one: Queued) -> dict[str, Any]:
         "received": when(envelope.received_at),
         "size": one.message.place.size,
         "held": one.held,
+        "release": when(envelope.release_at) if envelope.release_at else None,
+        "deliver_by": when(by.at) if by is not None else None,
+        "if_late": None if by is None else "return" if by.by.returns else "notify",
+        "priority": envelope.priority,
         "recipients": [recipient_details(r) for r in one.recipients],
     }
 

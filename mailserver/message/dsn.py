@@ -140,7 +140,7 @@ def _machine_part(report: Report) -> str:
     fields = []
     if report.envid:
         fields.append(_field("Original-Envelope-Id", decode_xtext(report.envid)))
-    if report.hold:  # RFC 4865, 6
+    if report.hold:  # RFC 4865, 5.1.2
         fields.append(_field("Future-Release-Request", report.hold))
     fields.append(_field("Reporting-MTA", f"dns; {report.hostname}"))
     fields.append(_field("Arrival-Date", formatdate(report.arrival)))

@@ -20,7 +20,7 @@ from typing import Any
 from mailserver.errors import LimitReached, MailError, MessageTooLarge
 from mailserver.smtp import commands, events, replies
 from mailserver.smtp.authenticating import Authenticating
-from mailserver.smtp.commands import MAX_SASL, Command, CommandError, FatalError, parse
+from mailserver.smtp.commands import MAX_SASL, Command, CommandError, FatalError, bad_arguments, parse
 from mailserver.smtp.events import Event
 from mailserver.smtp.extensions import NO_PARAMETERS, Options, offer
 from mailserver.smtp.incoming import ChunkedBody, IncomingBody
@@ -181,10 +181,13 @@ class SmtpEngine(Authenticating):
         self._count_junk()
 
     def _mail(self, command: commands.Mail) -> Event:
-        if command.size is not None and command.size > self.options.max_size:
-            raise MessageTooLarge
         if 0 < self.options.transactions <= self._transactions:  # RFC 9422, 4.1; RFC 5321, 3.8
             raise LimitReached("Too many messages in one session", code=421, enhanced="4.5.3")
+        self._transactions += 1  # whether it succeeds or fails
+        if command.size is not None and command.size > self.options.max_size:
+            raise MessageTooLarge
+        if command.hold_until is not None and command.hold_until > self.options.hold_until:  # RFC 4865, 4.2
+            raise bad_arguments("Cannot be held as long as that")
         by = command.by
         if by is not None and by.returns and by.seconds < self.options.deliver_by:  # RFC 2852, 3 and 4
             text = f"Cannot promise delivery within less than {self.options.deliver_by} seconds"
@@ -324,7 +327,6 @@ class SmtpEngine(Authenticating):
         question = self._answer()
         if isinstance(question, events.MailOffered):
             self._offered_recipients = self._recipients = 0
-            self._transactions += 1
             self._utf8, self._binary = question.command.smtputf8, question.command.binary
             reply = replies.encode(250, enhanced, text) if enhanced else replies.SENDER_OK
             self._done(question.command, reply)

@@ -24,7 +24,7 @@ from mailserver.wire.address import parse_mailbox
 NO_PARAMETERS: Parameters = MappingProxyType({})
 _XTEXT = re.compile(r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})+")
 _HEX = re.compile(r"\+([0-9A-F]{2})")
-_INTERVAL = re.compile(r"[0-9]{1,9}")
+_INTERVAL = re.compile(r"[1-9][0-9]{0,8}")
 _DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
 _PRIORITY = re.compile(r"-?[1-9]|0")
 _SIZE = re.compile(r"[0-9]{1,20}")
@@ -117,14 +117,14 @@ def _limits(options: Options) -> str:
 
 
 def _hold_for(value: str | None) -> dict[str, Any]:
-    """HOLDFOR=1*9DIGIT, seconds (RFC 4865, 4)."""
+    """HOLDFOR=future-release-integer, 1 to 999999999 seconds (RFC 4865, 3)."""
     if value is None or not _INTERVAL.fullmatch(value):
         raise bad_arguments("HOLDFOR needs a number of seconds")
     return {"hold_for": int(value)}
 
 
 def _hold_until(value: str | None) -> dict[str, Any]:
-    """HOLDUNTIL=date-time in UTC (RFC 4865, 4; RFC 3339)."""
+    """HOLDUNTIL=date-time in UTC (RFC 4865, 3; RFC 3339)."""
     if value is None or not _DATE_TIME.fullmatch(value.upper()):
         raise bad_arguments("HOLDUNTIL needs a time as 2030-12-31T23:59:59Z")
     try:

@@ -13,6 +13,7 @@ from mailserver.smtp.answers import Reply, local_reply
 from mailserver.smtp.client_values import Mail, Wishes
 
 _LIMIT = re.compile(r"[1-9][0-9]{0,5}")
+_LIMIT_WORD = re.compile(r"[A-Za-z0-9_-]+(=[\x21-\x3a\x3c-\x7e]+)?")  # RFC 9422, 3
 
 
 def mail_command(mail: Mail, extensions: Mapping[str, str]) -> bytes:
@@ -80,9 +81,13 @@ class Limits:
 
 @lru_cache(maxsize=256)
 def read_limits(text: str) -> Limits:
-    """The parameters of LIMITS; what is not understood is passed over (RFC 9422, 3)."""
+    """The parameters of LIMITS. A limit that makes no sense is passed over, and all of them where the syntax
+    is broken (RFC 9422, 3.7)."""
     said: dict[str, int] = {}
-    for word in text.split():
+    words = text.split()
+    if not all(map(_LIMIT_WORD.fullmatch, words)):
+        return Limits()
+    for word in words:
         name, _, value = word.partition("=")
         if _LIMIT.fullmatch(value):
             said[name.upper()] = int(value)

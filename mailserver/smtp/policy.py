@@ -91,11 +91,14 @@ def _then(
     return answer.addCallback(go_on)
 
 
-def grant(asked: int, transaction: Transaction, limits: schema.Limits) -> int:
-    """The priority that a message gets (RFC 6710, 4.1): above the ordinary one none that was not allowed to
-    users, and to servers that are named; anybody may lower his own."""
+def grant_priority(transaction: Transaction, limits: schema.Limits) -> bool:
+    """The priority that a message gets of what was asked for (RFC 6710, 4.1): above the ordinary one none
+    that was not allowed to users, and to servers that are named; anybody may lower his own. True where it is
+    another."""
+    asked = transaction.mail.priority or 0
     known = transaction.sender.user or in_networks(transaction.peer.ip, limits.priority_networks)
-    return min(asked, limits.priority if known else 0)
+    transaction.priority = min(asked, limits.priority if known else 0)
+    return transaction.priority != asked
 
 
 # --- both services -------------------------------------------------------------------------------
@@ -221,7 +224,7 @@ class OwnSender(Policy):
 
 
 class Hold(Policy):
-    """How long a user may have a message held back (RFC 4865, 4). A time that is over holds nothing."""
+    """How long a user may have a message held back (RFC 4865, 4.2). A time that is over holds nothing."""
 
     def __init__(self, settings: Any) -> None:
         self._settings = settings

@@ -25,7 +25,7 @@ from mailserver.smtp.engine import SmtpEngine
 from mailserver.smtp.extensions import Options
 from mailserver.smtp.login import LogIn
 from mailserver.smtp.loop import Loop
-from mailserver.smtp.policy import MAX_HEADER, ask, edit_binary, grant
+from mailserver.smtp.policy import MAX_HEADER, ask, edit_binary, grant_priority
 from mailserver.smtp.transaction import Transaction
 from mailserver.smtp.transitions import IN_A_MESSAGE
 from mailserver.smtp.xclient import ALWAYS, WITH_LOG_IN, Told
@@ -115,8 +115,8 @@ class SmtpConnection(Loop):
         config, peer = factory.settings.now, self.peer
         self._config = config
         log_in = factory.rules.log_in and not self.sender.user
-        # As late as that, told by the hour: what is offered to many clients is worked out once.
-        hold = int(config.limits.future_release) if factory.rules.log_in and self.sender.user else 0
+        # Told by the hour, so that it is worked out once for many; and before the log-in, as few ask again.
+        hold = int(config.limits.future_release) if factory.rules.log_in else 0
         mechanisms = tuple(factory.authenticator.mechanisms(peer)) if log_in else ()
         return Options(
             config.hostname,
@@ -211,13 +211,11 @@ class SmtpConnection(Loop):
         return waiting.addCallback(self._take_sender, transaction)
 
     def _take_sender(self, result: object, transaction: Transaction) -> None:
-        asked = transaction.mail.priority
-        if asked is not None:
-            granted = transaction.priority = grant(asked, transaction, self._config.limits)
-            if granted != asked:  # RFC 6710, 4.1
-                self._accept(f"{granted} is the new priority assigned to the message", "2.3.6")
-                return
-        self._accept()
+        changed = transaction.mail.priority is not None and grant_priority(transaction, self._config.limits)
+        if changed:  # RFC 6710, 4.1
+            self._accept(f"{transaction.priority} is the new priority assigned to the message", "2.3.6")
+        else:
+            self._accept()
 
     def _on_recipient(self, event: events.RecipientOffered) -> None:
         self._guard(self._check_recipient, event)

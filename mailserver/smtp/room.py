@@ -17,7 +17,8 @@ Count = Callable[[str, int], Deferred[int] | None]
 
 
 class QueueRoom(Policy):
-    """At RCPT to another server, for whoever has too many messages in the queue (limits.queued_messages).
+    """At RCPT to another server, or of a message that is held back (RFC 4865, 6), for whoever has too
+    many messages in the queue (limits.queued_messages).
 
     count: how many messages a sender (a user, or what a stranger calls himself) has; None where these are
     known to be fewer than the number given. Reports, from the null path, are not counted.
@@ -30,7 +31,8 @@ class QueueRoom(Policy):
     def on_recipient(self, transaction: Transaction, rcpt: Rcpt, targets: Sequence[Target]) -> Answer:
         most = self._settings.now.limits.queued_messages
         sender = transaction.sender.user or transaction.reverse_path
-        if not most or not sender or not any(target.domain for target in targets):
+        queued = any(target.domain for target in targets) or transaction.release_at > transaction.started
+        if not most or not sender or not queued:
             return None
         counted = self._count(sender, most)
         if counted is None:

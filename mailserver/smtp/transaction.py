@@ -62,7 +62,7 @@ class Transaction:
 
     @property
     def _hold(self) -> str:
-        """As reports tell it (RFC 4865, 6)."""
+        """As reports tell it (RFC 4865, 5.1.2)."""
         if self.mail.hold_for is not None:
             return f"for;{self.mail.hold_for}"
         if self.mail.hold_until is not None:

@@ -60,7 +60,7 @@ class FutureReleaseTests(QueueTestCase):
         self.assertEmpty()
 
     def test_a_report_names_the_request(self) -> None:
-        """RFC 4865, 6."""
+        """RFC 4865, 5.1.2."""
         self.relay.answer = lambda address, domain: NO
         self.hold(HOUR)
         self.pass_time(HOUR + 60)

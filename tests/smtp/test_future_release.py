@@ -21,12 +21,15 @@ def at(seconds: float) -> str:
 
 
 def test_it_is_for_users_only() -> None:
-    """RFC 4865, 4: submission alone, and nothing that strangers could fill the disk with."""
-    for service in ("smtp", "submission"):
-        client = World(service).connect()
-        assert "FUTURERELEASE" not in "".join(client.say(b"EHLO a\r\n"))
+    """RFC 4865, 4.2: submission alone, and nothing that strangers could fill the disk with."""
+    assert "FUTURERELEASE" not in "".join(World("smtp").connect().say(b"EHLO a\r\n"))
+    assert "FUTURERELEASE" not in "".join(World("lmtp").connect().say(b"LHLO a\r\n"))
+    client = World("submission").connect()
+    said = [line for line in client.say(b"EHLO a\r\n") if "FUTURERELEASE" in line]
+    assert client.line("MAIL FROM:<alice@example.org> HOLDFOR=1")[:4] == "530 "
     client.log_in()
     (line,) = [line for line in client.say(b"EHLO a\r\n") if "FUTURERELEASE" in line]
+    assert said == [line], "told before the log-in too"
     _, longest, latest = line.split()
     assert int(longest) == 30 * DAY
     assert NOW + 30 * DAY - 3600 < datetime.fromisoformat(latest).timestamp() <= NOW + 30 * DAY
@@ -57,6 +60,9 @@ def test_for_and_until() -> None:
         "HOLDFOR",
         "HOLDFOR=",
         "HOLDFOR=-1",
+        "HOLDFOR=0",
+        "HOLDFOR=01",
+        f"HOLDUNTIL={at(NOW + 30 * DAY)}",  # later than announced, which is by the hour
         "HOLDFOR=1000000000",
         f"HOLDFOR={30 * DAY + 1}",
         "HOLDFOR=1 HOLDUNTIL=2026-12-31T00:00:00Z",
@@ -68,7 +74,7 @@ def test_for_and_until() -> None:
     ],
 )
 def test_what_is_refused(parameter: str) -> None:
-    """RFC 4865, 4: both together, nonsense, and what is later than announced."""
+    """RFC 4865, 4.2: both together, nonsense, and what is later than announced."""
     client = world().connect().log_in()
     assert client.line(f"MAIL FROM:<alice@example.org> {parameter}")[:10] == "501 5.5.4 "
 

@@ -119,7 +119,7 @@ def test_the_configuration_makes_them() -> None:
     [
         ("", Limits()),
         ("RCPTMAX=20 MAILMAX=5 RCPTDOMAINMAX=1", Limits(5, 20, 1)),
-        ("mailmax=5 X-OTHER RCPTMAX=", Limits(5)),
+        ("mailmax=5 X-OTHER RCPTMAX=+", Limits(5)),
         ("RCPTMAX=0 MAILMAX=01 RCPTDOMAINMAX=1000000", Limits()),
         ("RCPTMAX=-1 MAILMAX=x=3 =", Limits()),
     ],
@@ -131,3 +131,19 @@ def test_how_limits_are_read(text: str, limits: Limits) -> None:
 def test_the_keyword_and_its_parameters() -> None:
     engine = ready("LIMITS RCPTMAX=20 MAILMAX=5", "AUTH=PLAIN LOGIN", "SIZE")
     assert engine.extensions == {"LIMITS": "RCPTMAX=20 MAILMAX=5", "AUTH": "PLAIN LOGIN", "SIZE": ""}
+
+
+def test_every_MAIL_counts() -> None:
+    """RFC 9422, 4.1: whether it succeeds or fails."""
+    talk = Talk(evolve(OPTIONS, transactions=2)).hello()
+    assert talk.line("MAIL FROM:<a@b.example> SIZE=99999999")[:4] == "552 "
+    assert talk.line("MAIL FROM:<a@b.example>")[:4] == "250 "
+    talk.line("RSET")
+    assert talk.line("MAIL FROM:<a@b.example>")[:10] == "421 4.5.3 "
+
+
+def test_limits_that_are_broken() -> None:
+    """RFC 9422, 3.7: one that makes no sense alone, bad syntax with all others."""
+    assert read_limits("MAILMAX=0 RCPTMAX=20 NEW OTHER=x/y") == Limits(0, 20, 0)
+    assert read_limits("MAILMAX=5 RCPTMAX=2;0") == Limits()
+    assert read_limits("MAILMAX=5 RCPT.MAX=20") == Limits()

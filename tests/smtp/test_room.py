@@ -22,7 +22,10 @@ HERE = [Target("b@example.org", user="b@example.org")]
 
 
 class Transaction:
-    def __init__(self, user: str, reverse_path: str) -> None:
+    started = 1000.0
+
+    def __init__(self, user: str, reverse_path: str, release_at: float = 0.0) -> None:
+        self.release_at = release_at
         self.sender = self
         self.user = user
         self.reverse_path = reverse_path
@@ -42,9 +45,11 @@ def enqueue(spool: Spool, number: int, **fields: Any) -> None:
         spool.enqueue(new.envelope, new.trace, new.body, new.targets)
 
 
-def refused(spool: Spool, user: str, path: str, targets: list[Target], most: int = 3) -> bool:
+def refused(
+    spool: Spool, user: str, path: str, targets: list[Target], most: int = 3, at: float = 0.0
+) -> bool:
     policy = QueueRoom(make_settings(limits={"queued_messages": most}), spool.count)
-    transaction: Any = Transaction(user, path)
+    transaction: Any = Transaction(user, path, at)
     answer = policy.on_recipient(transaction, None, targets)  # type: ignore[arg-type]
     if answer is None:
         return False
@@ -84,3 +89,10 @@ def test_there_is_room_again_when_messages_have_gone(spool: Spool) -> None:
 def test_reports_are_not_counted(spool: Spool) -> None:
     enqueue(spool, 5, sender="")
     assert not refused(spool, "", "", ELSEWHERE)
+
+
+def test_what_is_held_back_counts(spool: Spool) -> None:
+    """RFC 4865, 6: also for a mailbox here."""
+    enqueue(spool, 3, sender="a@example.org")
+    for at, wanted in ((0.0, False), (999.0, False), (1001.0, True)):
+        assert refused(spool, "", "a@example.org", HERE, at=at) is wanted

@@ -250,3 +250,17 @@ def test_an_address_in_utf8(a: Server, b: Server) -> None:
     text = found.read_bytes()
     assert b" with UTF8SMTPS " in text and b" with UTF8SMTPA " in text
     assert "for <jörg@b.example>".encode() in text
+
+
+def test_a_time_and_a_priority_go_along(a: Server, b: Server) -> None:
+    """RFC 2852, 4.1.4: what is left of the time, a report of the relay (T); RFC 6710, 4.2."""
+    with smtplib.SMTP(A, a.ports["submission"], timeout=30) as client:
+        client.login("alice@a.example", PASSWORD)
+        options = ["BY=600;RT", "MT-PRIORITY=-3"]
+        text = "From: alice@a.example\r\nSubject: in time\r\n\r\nx\r\n"
+        client.sendmail("alice@a.example", ["bob@b.example"], text, mail_options=options)
+    there = arrived(b, "bob", "in time")
+    assert [" PRIORITY -3;" in " ".join(field.split()) for field in there.get_all("Received", [])] == [
+        True
+    ] * 2
+    assert status_of(report(a, "alice", "bob@b.example", "relayed"))["deliver-by-date"]
