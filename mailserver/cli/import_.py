@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from mailserver.cli.common import fail
+from mailserver.cli.group import Group
 from mailserver.cli.transfers import How, bring_in, bringing_options, opened
 from mailserver.config.auth import LOOPBACK
 from mailserver.transfer.imap_client import Server
@@ -18,7 +19,7 @@ from mailserver.transfer.imap_source import ImapSource
 PORTS = {"implicit": 993, "starttls": 143, "none": 143}
 
 
-@click.group("import")
+@click.group("import", cls=Group)
 def import_group() -> None:
     """Bring accounts along from other servers. (From files: mailserver mailbox import.)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from mailserver.cli.group import Group
 from mailserver.cli.mail_files import export_command, import_command
 from mailserver.cli.mailboxes import list_command, reindex_command, verify_command
 
 
-@click.group()
+@click.group(cls=Group)
 def mailbox() -> None:
     """See, check and mend the mail of an account; bring mail in and out.
 

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from mailserver.cli.common import config_option, fail, json_option, load_or_exit, print_json, print_json_list
+from mailserver.cli.group import Group
 from mailserver.errors import MailError
 from mailserver.interfaces import Envelope
 from mailserver.queue import operate, poison, schema
@@ -46,7 +47,7 @@ def selecting(command: Callable[[Path, Selection, bool], None]) -> Callable[...,
     return decorated
 
 
-@click.group()
+@click.group(cls=Group)
 def queue() -> None:
     """See and change the mail that waits to be delivered.
 

@@ -20,6 +20,7 @@ from mailserver.cli.common import (
     print_json,
     show_problems,
 )
+from mailserver.cli.group import Group
 from mailserver.config.edit import CannotEdit, add_user, has_user, remove_user, set_password, set_values
 from mailserver.config.load import read, read_without_users
 from mailserver.config.problems import ConfigError
@@ -43,7 +44,7 @@ messages_option = click.option(
 generate_option = click.option("--generate", is_flag=True, help="Make a password up and print it.")
 
 
-@click.group()
+@click.group(cls=Group)
 def user() -> None:
     """List, add and remove users; change passwords.
 

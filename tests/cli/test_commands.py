@@ -412,6 +412,21 @@ def test_every_command_teaches_by_an_example(name: str) -> None:
     assert f"mailserver {name}" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("chek",), "No such command 'chek'. Did you mean 'check'?"),
+        (("user", "pasword", "x@y.example"), "No such command 'pasword'. Did you mean 'passwd'?"),
+        (("-c", "x.toml", "check"), "-c goes behind the command."),
+        (("queue", "--json", "list"), "--json goes behind the command."),
+    ],
+)
+def test_what_was_meant_is_told(arguments: tuple[str, ...], hint: str) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith(f"Error: {hint}\n")
+
+
 def test_misuse_is_status_2() -> None:
     assert run("frobnicate").exit_code == 2
     assert run("check", "--frobnicate").exit_code == 2
