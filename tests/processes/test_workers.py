@@ -332,13 +332,13 @@ def test_workers_end_with_a_master_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_limit_for_an_address_counts_all_workers(tmp_path: Path) -> None:
-    limited = settings(limits={"connections_per_ip": 5})
+    limited = settings(limits={"connections_per_ip": 12})
     with Server(tmp_path, **limited) as server:
         eventually(lambda: server.log().count(" is process ") == 2, 20)
         eventually(lambda: not open_connections(server), 20)
-        open_ = [socket.create_connection((server.host, server.ports["smtp"])) for _ in range(8)]
+        open_ = [socket.create_connection((server.host, server.ports["smtp"])) for _ in range(15)]
         greetings = sorted(one.recv(3) for one in open_)
-        assert greetings == [b"220"] * 5 + [b"421"] * 3
+        assert greetings == [b"220"] * 12 + [b"421"] * 3
         held = [one for one in open_ if holder(workers(server), one)]
         assert len({holder(workers(server), one) for one in held}) == 2
         victim = holder(workers(server), held[0])
