@@ -16,7 +16,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet import tcp, unix
+from twisted.internet import main, tcp, unix
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
@@ -24,6 +24,7 @@ from twisted.internet.interfaces import IListeningPort, IOpenSSLServerConnection
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 
 from mailserver.interfaces import Listener
 from mailserver.net.factory import ConnectionFactory
@@ -36,6 +37,7 @@ UNIX_MODE = "660"  # Twisted's own default lets everybody in
 PROXIED = "haproxy:"  # before an endpoint string; Twisted knows it too, but reads the first segment only
 
 _log = Logger()
+_DONE = Failure(main.CONNECTION_DONE)  # type: ignore[no-untyped-call]
 
 
 class EagerServer(tcp.Server):
@@ -67,6 +69,20 @@ class EagerServer(tcp.Server):
             sent = 0
         if sent < len(data):
             super().write(data[sent:] if sent else data)  # type: ignore[no-untyped-call]
+
+    def loseConnection(self) -> None:
+        """As Twisted's, which waits until it may write even where nothing is left to be written."""
+        idle = self.producer is None and not self.TLS and not self._tempDataBuffer and not self.dataBuffer
+        if not idle or self.disconnecting or not self.connected:
+            super().loseConnection()  # type: ignore[no-untyped-call]
+            return
+        self.stopReading()  # type: ignore[no-untyped-call]
+        self.disconnecting = True
+        self.reactor.callLater(0, self._close)  # type: ignore[attr-defined]
+
+    def _close(self) -> None:
+        if self.connected:
+            self.connectionLost(_DONE)
 
 
 async def listen(

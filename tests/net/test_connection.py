@@ -192,8 +192,8 @@ class Collector(Protocol):
 
 class EagerTests(TestCase):
     @inlineCallbacks
-    def test_eager_transport_keeps_order_and_loses_nothing(self) -> Any:
-        """More than a socket buffer, written in many pieces, arrives whole and in order."""
+    def connected(self) -> Any:
+        """(factory, client, the server's connection)"""
         server = factory(reactor)
         listener = yield Deferred.fromCoroutine(listen(reactor, "tcp:0:interface=127.0.0.1", server, None))
         self.addCleanup(listener.port.stopListening)
@@ -203,6 +203,12 @@ class EagerTests(TestCase):
             yield next_turn()
         (connection,) = server.connections
         self.assertIsInstance(connection.transport, EagerServer)
+        return server, client, connection
+
+    @inlineCallbacks
+    def test_eager_transport_keeps_order_and_loses_nothing(self) -> Any:
+        """More than a socket buffer, written in many pieces, arrives whole and in order."""
+        server, client, connection = yield self.connected()
         pieces = [b"%07d," % n for n in range(100_000)]
 
         for piece in pieces:
@@ -212,6 +218,17 @@ class EagerTests(TestCase):
         yield gone
 
         self.assertEqual(data, b"hello there\r\n" + b"".join(pieces) + b"bye\r\n")
+
+    @inlineCallbacks
+    def test_with_nothing_left_to_send_it_closes_in_the_next_turn(self) -> Any:
+        """Not at once, in the middle of what the protocol does, and without a wait for the socket."""
+        _, client, connection = yield self.connected()
+        connection.close()
+        self.assertNotIn("disconnected", connection.log_of_events)
+        self.assertNotIn(connection.transport, reactor.getWriters())  # type: ignore[attr-defined]
+        yield next_turn()
+        self.assertEqual(connection.log_of_events, ["disconnected"])
+        self.assertEqual((yield client.closed), b"hello there\r\n")
 
 
 def next_turn() -> Deferred[None]:
