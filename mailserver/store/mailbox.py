@@ -237,10 +237,14 @@ class Mailbox(Arrays):
         indexes = ((self.index_of(uid), uid, flags) for uid, flags in change.changed)
         return [(uid, flags) for i, uid, flags in indexes if i >= 0 and self.modseqs[i] < change.modseq]
 
+    def forget_listing(self) -> None:
+        """Files may have other names now."""
+        self._listing = None
+
     def refresh(self) -> Deferred[None]:
         if self.current:
             return succeed(None)
-        self._listing = None
+        self.forget_listing()
         return self._outside.look().addCallback(self._tidied)
 
     # --- questions -------------------------------------------------------------------------------
@@ -358,12 +362,12 @@ class Mailbox(Arrays):
         )
 
     def _open_elsewhere(self, index: int, name: str, error: OSError) -> tuple[int, os.stat_result]:
-        """Renamed by another program, or by us and the news is on its way."""
+        """Renamed by another program; or by us, in this process or in another, and the news is on its way."""
         letters = maildir.letters_for(self.flags[index] & maildir.LETTER_BITS)
         candidates: list[Callable[[], str | None]] = [
             lambda: self._account.ledger.moving.get(self.directory, {}).get(name),
             lambda: f"cur/{maildir.base_of(name)}:2,{letters}",
-            lambda: self._elsewhere(name),
+            lambda: self._elsewhere(index, name),
         ]
         for candidate in candidates:
             found = candidate()
@@ -378,12 +382,15 @@ class Mailbox(Arrays):
         self._outside.moved()
         raise MessageGone(cause=error) from error
 
-    def _elsewhere(self, name: str) -> str | None:
-        """By base name. The directories are read once for all that are missing, until they are looked at."""
+    def _elsewhere(self, index: int, name: str) -> str | None:
+        """By base name, or by the UID in the name, which a stranger's file is given later. The directories
+        are read once for all that are missing, until they are looked at or something happens in them."""
         if self._listing is None:
             names = files.message_names(self._path, "new") | files.message_names(self._path, "cur")
             self._listing = {maildir.base_of(name): name for name in names}
-        return self._listing.get(maildir.base_of(name))
+            self._listing.update((mark, name) for name in names if (mark := maildir.mark_in(name)))
+        mark = maildir.mark_of(self.uidvalidity, self.uids[index])
+        return self._listing.get(maildir.base_of(name)) or self._listing.get(mark)
 
     def _correct(self, uid: int, size: int) -> None:
         index = self.index_of(uid)

@@ -48,7 +48,7 @@ class Outside:
     def begin(self) -> None:
         """Watch from now on, if that is not done already."""
         if self._watch is None:
-            self._watch = self._store.watches.watch(self._path, self._touched)
+            self._watch = self._store.watches.watch(self._path, self._noticed)
             self._names = None
 
     def seen(self) -> None:
@@ -83,6 +83,11 @@ class Outside:
         return self._names == [] and not self._behind and self._mailbox.ledger.unchanged
 
     # --- what is told ----------------------------------------------------------------------------
+
+    def _noticed(self, names: Sequence[str] | None) -> None:
+        """By inotify."""
+        self._mailbox.forget_listing()
+        self._touched(names)
 
     def _touched(self, names: Sequence[str] | None) -> None:
         if names is None or self._names is None or len(self._names) + len(names) > _MOST:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +231,26 @@ def test_who_was_told_nothing_sees_it_when_it_opens_the_mailbox_again(
     assert again is mailbox
     assert list(again.uids) == [1, 2] and again.flags == [SEEN, 0] and again.names == there.names
     assert again.highestmodseq == there.highestmodseq
+
+
+def test_a_message_is_found_under_the_name_that_the_other_process_gave_it(
+    pair: tuple[Process, Process],
+) -> None:
+    """A stranger's file gets its UID into its name a moment after it was entered. Who opens it then and has
+    not heard of that must not be told that it is gone."""
+    one, other = pair
+    folder = account_dir(one.store)
+    for number in (1, 2):
+        drop_file(folder, f"{number}.stranger", b"a: b\n\n", sub="cur")
+    one.open()
+    there, _ = other.open()
+    before = list(there.names)
+    one.store.reactor.advance(1)
+    assert set(file_names(folder)).isdisjoint(before) and there.names == before
+    for uid in (1, 2):
+        with closing(there.open_message(uid)) as file:
+            assert file.read_all() == b"a: b\r\n\r\n"
+    assert sorted(there.names) == file_names(folder)
 
 
 def test_files_of_the_other_process_are_no_foreign_ones(
