@@ -21,13 +21,19 @@ def children(pid: int) -> list[int]:
 
 
 def holder(pids: list[int], connection: Any) -> int:
-    """Which of these processes has the other end of a client's connection on 127.0.0.1."""
-    port = connection.getsockname()[1]
-    inode = ""
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if int(fields[2].partition(":")[2], 16) == port and int(fields[1].partition(":")[2], 16) != port:
-            inode = fields[9]
+    """Which of these processes has the other end of a client's connection on 127.0.0.1; 0 for none. The
+    kernel's table may miss a row while others come and go, so it is read more than once."""
+    here, there = (f"{name()[1]:04X}" for name in (connection.getpeername, connection.getsockname))
+    for _ in range(5):
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        inodes = [row[9] for row in rows if row[1].endswith(f":{here}") and row[2].endswith(f":{there}")]
+        for inode in inodes:
+            if found := _with_socket(pids, inode):
+                return found
+    return 0
+
+
+def _with_socket(pids: list[int], inode: str) -> int:
     for pid in pids:
         with suppress(OSError):
             for fd in os.listdir(f"/proc/{pid}/fd"):
