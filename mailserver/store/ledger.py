@@ -31,7 +31,7 @@ from mailserver.store.files import Uids
 from mailserver.store.following import Following
 from mailserver.store.index import database
 from mailserver.store.index.database import Index, IndexDamaged
-from mailserver.store.index.rows import Folder, Row
+from mailserver.store.index.rows import NOT_ENTERED, Folder, Row
 from mailserver.store.keywords import Keywords
 from mailserver.store.locking import AccountLock, NotNow
 
@@ -283,6 +283,8 @@ class Ledger:
         """Where another process was here: what it has reserved counts. False where that is not all."""
         uids = files.read_uids(self.folder_path(row.dir))
         if uids is None or uids.uidvalidity != row.uidvalidity or uids.uidnext < row.uidnext:
+            return False
+        if row.uidnext == NOT_ENTERED:
             return False
         if uids.run != self.around.run and (uids.uidnext, uids.modseq) != (row.uidnext, row.modseq):
             return False

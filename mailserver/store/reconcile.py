@@ -20,7 +20,7 @@ from mailserver.store import dovecot, files, maildir
 from mailserver.store.adopt import adopt, rename_afresh
 from mailserver.store.files import Uids
 from mailserver.store.index.database import Index
-from mailserver.store.index.rows import Folder, Row
+from mailserver.store.index.rows import NOT_ENTERED, Folder, Row
 from mailserver.store.ledger import MODSEQ_RESERVE, UID_RESERVE, Ledger
 
 YOUNG = 2_000_000_000  # nanoseconds
@@ -259,7 +259,8 @@ def enter_folder(ledger: Ledger, opened: Index, directory: str) -> tuple[Folder,
         ledger.write_uids(directory, uids)
     ledger.set_uids(directory, uids)
     ours = uids.run == ledger.around.run  # another process of this server has made the reserve
-    if not ours and (row.uidnext, row.modseq) != (uids.uidnext, uids.modseq):  # the last stop was not clean
+    unclean = not ours and (row.uidnext, row.modseq) != (uids.uidnext, uids.modseq)
+    if unclean or row.uidnext == NOT_ENTERED:
         reconciling = _Reconciling(ledger, opened, row)
         row.uidnext, row.modseq = uids.uidnext, uids.modseq
         if not same_boot(uids.run, ledger.around.run):
@@ -297,13 +298,13 @@ def _new_row(ledger: Ledger, opened: Index, directory: str, uids: Uids | None) -
         ledger.write_uids(directory, uids)
     ledger.set_uids(directory, uids)
     with opened.transaction():
-        row = opened.add_folder(directory, uids.uidvalidity, uids.uidnext, uids.modseq)
+        row = opened.add_folder(directory, uids.uidvalidity, NOT_ENTERED, uids.modseq)
         row.keywords, row.special = "\n".join(keywords), uids.special
         opened.save_folder(row)
     if lost:  # what was expunged before is forgotten
         _begin_anew(ledger, opened, row)
     reconciling = _Reconciling(ledger, opened, row, given)
-    reconciling.floor = 1
+    row.uidnext = uids.uidnext
     reconciling.run(_BOTH, {sub: files.directory_mtime(path, sub) for sub in _BOTH})
     return row, ledger.uids_of(directory)
 

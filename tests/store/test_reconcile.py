@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from mailserver.errors import TemporaryFailure
 from mailserver.interfaces import StoreMode
-from mailserver.store import adopt, files, maildir
+from mailserver.store import adopt, files, maildir, reconcile
 from mailserver.store.store import MailStore
 from tests.helpers.store import (
     ALICE,
@@ -315,6 +316,33 @@ def test_I8_H13_J4_index_lost_same_uids(store: MailStore, clean: bool) -> None:
     assert after.highestmodseq >= highest and after.uidnext >= 5
     deliver(rebuilt)
     assert after.uids[-1] >= 5
+
+
+@pytest.mark.parametrize("run", ["", "the same"])
+def test_H13_killed_while_a_lost_index_is_made_anew(
+    store: MailStore, monkeypatch: pytest.MonkeyPatch, run: str
+) -> None:
+    """Between the row of the folder and those of its messages: by the next start, or by another worker of the
+    same, they have the UIDs that they had."""
+    for _ in range(3):
+        deliver(store)
+    mailbox, _ = opened(store)
+    now(mailbox.remove([2], None))
+    for path in account_dir(store).glob("mailserver-index*"):
+        path.unlink()
+
+    def killed(*args: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reconcile._Reconciling, "run", killed)
+        with pytest.raises(TemporaryFailure):
+            opened(make_store(store.settings.now.data_dir, run=run))
+    after = make_store(store.settings.now.data_dir, run=run)
+    deliver(after)
+    shown, _ = opened(after)
+    assert list(shown.uids)[:2] == [1, 3] and shown.uidvalidity == mailbox.uidvalidity
+    assert len(shown.uids) == 3 and shown.uids[2] > 3
 
 
 def test_H13_everything_but_the_mail_lost(store: MailStore) -> None:

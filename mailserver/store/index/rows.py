@@ -12,11 +12,15 @@ _SEEN = int(Flag.SEEN)
 _DELETED = int(Flag.DELETED)
 
 
+NOT_ENTERED = 0
+
+
 @define
 class Folder:
     """A row of `folders`; see there. Times of directories are in nanoseconds; "young" says that the
     directory had changed less than two seconds before it was looked at. `floor`: UIDs that were expunged at
-    or below this MODSEQ may be forgotten."""
+    or below this MODSEQ may be forgotten. `uidnext` is NOT_ENTERED in the row of a folder whose messages are
+    about to be entered: where that was cut off it is done again, and they keep the UIDs in their names."""
 
     id: int
     dir: str
