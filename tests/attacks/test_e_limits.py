@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import select
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ import pytest
 from tests.attacks.turns import EXTENSION, short_turns
 from tests.attacks.wire import Imap, Pop, Smtp, Wire, bodies, leftovers, pid, resident, served
 from tests.helpers.server import Server, eventually
+from tests.helpers.waiting import readable
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def cpu(server: Server) -> float:
 
 def heed(wires: Sequence[Wire], seconds: float) -> None:
     """Wait until the server says something to one of these, or closes it, but no longer than that."""
-    select.select([wire.socket for wire in wires], (), (), seconds)
+    readable([wire.socket for wire in wires], seconds)
 
 
 def test_E4_no_descriptor_is_left_for_a_connection(strict: Server) -> None:

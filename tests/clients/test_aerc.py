@@ -6,7 +6,6 @@ import fcntl
 import os
 import pty
 import re
-import select
 import subprocess
 import termios
 import time
@@ -18,6 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.clients.support import SECONDS, Account, Programs, lines, message
+from tests.helpers.waiting import readable
 
 HEIGHT, WIDTH = 40, 120
 
@@ -124,7 +124,7 @@ class Aerc:
         deadline = time.monotonic() + SECONDS
         while not true():
             assert time.monotonic() < deadline and self._process.poll() is None, str(self._screen)
-            if select.select([self._terminal], [], [], 0.1)[0]:
+            if readable([self._terminal], 0.1):
                 self._screen.feed(os.read(self._terminal, 65536))
 
     def quit(self) -> None:
@@ -132,7 +132,7 @@ class Aerc:
         deadline = time.monotonic() + SECONDS
         while self._process.poll() is None:
             assert time.monotonic() < deadline, str(self._screen)
-            if select.select([self._terminal], [], [], 0.1)[0]:
+            if readable([self._terminal], 0.1):
                 try:
                     os.read(self._terminal, 65536)
                 except OSError:  # the terminal is closed

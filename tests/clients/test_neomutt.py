@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import pty
-import select
 import subprocess
 import time
 
 import pytest
 
 from tests.clients.support import SECONDS, Account, Programs, lines, message
+from tests.helpers.waiting import readable
 
 
 class Mutt:
@@ -51,7 +51,7 @@ class Mutt:
         deadline = time.monotonic() + SECONDS
         try:
             while time.monotonic() < deadline:
-                if select.select([ours], [], [], 0.2)[0]:
+                if readable([ours], 0.2):
                     try:
                         shown += os.read(ours, 65536)
                     except OSError:  # the terminal is closed

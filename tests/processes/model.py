@@ -7,7 +7,6 @@ whichever worker takes them. The same rules hold, wherever a change was made; in
 from __future__ import annotations
 
 import random
-import select
 import smtplib
 import socket
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 from tests.helpers.processes import children, holder
 from tests.helpers.server import Server, eventually
 from tests.helpers.store import drop_file
+from tests.helpers.waiting import readable
 from tests.imap.model import Client, World, responses
 
 PATIENCE = 10.0  # seconds until all have heard of everything
@@ -88,7 +88,7 @@ class ProcessWorld(World):
 
     def turn(self, seconds: float = 0.0) -> bool:
         present = {client.wire.socket: client for client in self.clients if not client.away}
-        some = select.select(list(present), [], [], seconds)[0]
+        some = readable(present, seconds)
         for one in some:
             present[one].read()
         self.mailbox.uids = max(
@@ -158,7 +158,7 @@ class SocketClient(Client):
         self.queue.append("UID FETCH 1:* (UID FLAGS MODSEQ)")
         end = time.monotonic() + PATIENCE
         while self.line or self.queue:
-            select.select([self.wire.socket], [], [], 0.05)
+            readable([self.wire.socket], 0.05)
             self.read()
             self.next()
             assert time.monotonic() < end, self.line
