@@ -93,9 +93,8 @@ class Launch(MultiService):
         try:
             yield
         except SystemExit as end:
-            waiting = self._twistd.get(
-                "statusPipe"
-            )  # where twistd in the foreground reads, 100 octets at most
+            # Where the twistd in the foreground reads, 100 octets at most.
+            waiting = self._twistd.get("statusPipe")
             with suppress(OSError):
                 if waiting is not None:
                     os.write(waiting, f"1 {end.code}".encode("ascii", "backslashreplace")[:100])

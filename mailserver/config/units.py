@@ -1,9 +1,8 @@
 """Sizes, times and rates as people write them: "50 MiB", "1.5 GB", "30s", "4h30m", "5d", "30/1m".
 
 Sizes are octets; KiB, MiB, GiB, TiB are powers of 1024, kB, MB, GB, TB powers of 1000. Times are seconds;
-`s`, `m`, `h`, `d`, `w` and sums of them. Bare numbers are octets and seconds. Rates are
-events a second. All raise ValueError with a
-text that says what is accepted.
+`s`, `m`, `h`, `d`, `w` and sums of them. Bare numbers are octets and seconds. Rates are events a second. All
+raise ValueError with a text that says what is accepted.
 """
 
 from __future__ import annotations

@@ -26,6 +26,12 @@ _ROW = _COLUMNS + _ACCOUNTS
 _WIDTH = 4  # octets of a number
 
 
+def _hashed(name: str, key: bytes, first: int, end: int) -> int:
+    """The column of a name, of those from `first` to before `end`."""
+    digest = blake2b(name.encode("utf-8", "replace"), key=key, digest_size=8).digest()
+    return first + int.from_bytes(digest, "big") % (end - first)
+
+
 class Table:
     """fd: its descriptor; the memory goes with the last process that has it."""
 
@@ -58,8 +64,7 @@ class SharedCounter(ConnectionCounter):
         self._memory[self._own + _TAKES] = 1
 
     def _column(self, network: str) -> int:
-        digest = blake2b(network.encode("ascii", "replace"), key=self._key, digest_size=8).digest()
-        return _NETWORKS + int.from_bytes(digest, "big") % (_COLUMNS - _NETWORKS)
+        return _hashed(network, self._key, _NETWORKS, _COLUMNS)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -114,8 +119,7 @@ class Interests:
         ]
 
     def _column(self, user: str) -> int:
-        digest = blake2b(user.encode("utf-8", "replace"), key=self._key, digest_size=8).digest()
-        return _FIRST + int.from_bytes(digest, "big") % (_ACCOUNTS - _FIRST)
+        return _hashed(user, self._key, _FIRST, _ACCOUNTS)
 
     def add(self, user: str, more: int) -> None:
         """So much more of this worker wants news of the account, or less. Who begins to want them looks for

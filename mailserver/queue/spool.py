@@ -31,7 +31,7 @@ from mailserver.queue import database, schema
 from mailserver.queue.files import MessageFiles
 from mailserver.queue.poison import Quarantine
 from mailserver.queue.reading import JobReader, release
-from mailserver.queue.values import Job, Lane, NewMessage, Taken, Verdict, sender_of
+from mailserver.queue.values import Job, Lane, NewMessage, Taken, Verdict, lane_of, sender_of
 
 T = TypeVar("T")
 BATCH = 300
@@ -59,7 +59,7 @@ class _Operation(Promise):
     @property
     def lanes(self) -> set[Lane]:
         return {
-            Lane(target.domain, sender_of(message.envelope), message.envelope.priority)
+            lane_of(message.envelope, target.domain)
             for message in self.messages
             for _, target in message.targets
         }

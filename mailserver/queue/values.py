@@ -37,6 +37,11 @@ class Lane(NamedTuple):
         return (self.sender, self.priority) if self.priority else self.sender
 
 
+def lane_of(envelope: Envelope, domain: str) -> Lane:
+    """Where the recipients of a message wait that are of this domain."""
+    return Lane(domain, sender_of(envelope), envelope.priority)
+
+
 def sender_of(envelope: Envelope) -> str:
     """Who has a turn of his own, and room of his own: the user, or what a stranger calls himself."""
     return envelope.user or envelope.reverse_path
@@ -116,8 +121,7 @@ class Job:
 
     @property
     def turn(self) -> Turn:
-        priority = self.message.envelope.priority
-        return (self.sender, priority) if priority else self.sender
+        return self.lane.turn
 
     @property
     def lane(self) -> Lane:
@@ -125,7 +129,7 @@ class Job:
         return self.lane_of(self.recipients[0])
 
     def lane_of(self, recipient: QueuedRecipient) -> Lane:
-        return Lane(recipient.target.domain, self.sender, self.message.envelope.priority)
+        return lane_of(self.message.envelope, recipient.target.domain)
 
 
 @frozen

@@ -134,11 +134,15 @@ def _hold_until(value: str | None) -> dict[str, Any]:
     return {"hold_until": when}
 
 
+def date_time(when: float) -> str:
+    """As `_hold_until` reads it."""
+    return f"{datetime.fromtimestamp(when, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def _future_release(options: Options) -> str:
     if not options.hold:
         return ""
-    until = datetime.fromtimestamp(options.hold_until, UTC)
-    return f"FUTURERELEASE {options.hold} {until:%Y-%m-%dT%H:%M:%SZ}"
+    return f"FUTURERELEASE {options.hold} {date_time(options.hold_until)}"
 
 
 def _by(value: str | None) -> dict[str, Any]:

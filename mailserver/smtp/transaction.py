@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from attrs import Factory, define
@@ -15,6 +14,7 @@ from mailserver.interfaces import DeliverBy, Envelope, Peer, Recipient
 from mailserver.message import trace
 from mailserver.message.headers import Headers
 from mailserver.smtp.commands import Mail
+from mailserver.smtp.extensions import date_time
 
 LOGGED_RECIPIENTS = 100
 
@@ -66,7 +66,7 @@ class Transaction:
         if self.mail.hold_for is not None:
             return f"for;{self.mail.hold_for}"
         if self.mail.hold_until is not None:
-            return f"until;{datetime.fromtimestamp(self.mail.hold_until, UTC):%Y-%m-%dT%H:%M:%SZ}"
+            return f"until;{date_time(self.mail.hold_until)}"
         return ""
 
     def received_field(self, hostname: str, when: float) -> bytes:

@@ -281,10 +281,10 @@ class Ledger:
 
     def _read_reserve(self, row: Folder) -> bool:
         """Where another process was here: what it has reserved counts. False where that is not all."""
+        if row.uidnext == NOT_ENTERED:
+            return False
         uids = files.read_uids(self.folder_path(row.dir))
         if uids is None or uids.uidvalidity != row.uidvalidity or uids.uidnext < row.uidnext:
-            return False
-        if row.uidnext == NOT_ENTERED:
             return False
         if uids.run != self.around.run and (uids.uidnext, uids.modseq) != (row.uidnext, row.modseq):
             return False

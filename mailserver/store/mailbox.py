@@ -73,7 +73,7 @@ class Mailbox(Arrays):
         self._modseq = 0
         self._early: list[Change] = []
         self._outside = Outside(self._store, self, self._path, self._run)
-        self._listing: dict[str, str] | None = None
+        self._listing: dict[str | tuple[int, int], str] | None = None
         self.gone = False
         self.uidvalidity = self.uidnext = self.highestmodseq = 0
         self._recent_from = 1
@@ -387,10 +387,14 @@ class Mailbox(Arrays):
         are read once for all that are missing, until they are looked at or something happens in them."""
         if self._listing is None:
             names = files.message_names(self._path, "new") | files.message_names(self._path, "cur")
-            self._listing = {maildir.base_of(name): name for name in names}
-            self._listing.update((mark, name) for name in names if (mark := maildir.mark_in(name)))
-        mark = maildir.mark_of(self.uidvalidity, self.uids[index])
-        return self._listing.get(maildir.base_of(name)) or self._listing.get(mark)
+            self._listing = {}
+            for one in names:
+                parsed = maildir.parse(one[4:])
+                self._listing[parsed.base] = one
+                if parsed.uid:
+                    self._listing[parsed.uidvalidity, parsed.uid] = one
+        by_base = self._listing.get(maildir.base_of(name))
+        return by_base or self._listing.get((self.uidvalidity, self.uids[index]))
 
     def _correct(self, uid: int, size: int) -> None:
         index = self.index_of(uid)

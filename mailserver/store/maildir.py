@@ -72,18 +72,6 @@ def base_of(name: str) -> str:
     return name[name.rfind("/") + 1 :].partition(":")[0]
 
 
-def mark_of(uidvalidity: int, uid: int) -> str:
-    """How a file name tells the UID; with that of `mark_in` a message is found again, whatever else its name
-    became."""
-    return f"I={uidvalidity}-{uid}"
-
-
-def mark_in(name: str) -> str:
-    """See `mark_of`; "" for a name without."""
-    _, found, rest = base_of(name).partition(",I=")
-    return f"I={rest.partition(',')[0]}" if found else ""
-
-
 def letters_of(name: str) -> str:
     info = name.partition(":")[2]
     return info[2:] if info.startswith("2,") else ""

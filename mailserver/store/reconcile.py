@@ -303,7 +303,7 @@ def _new_row(ledger: Ledger, opened: Index, directory: str, uids: Uids | None) -
         opened.save_folder(row)
     if lost:  # what was expunged before is forgotten
         _begin_anew(ledger, opened, row)
-    reconciling = _Reconciling(ledger, opened, row, given)
+    reconciling = _Reconciling(ledger, opened, row, given)  # from NOT_ENTERED on: every UID may be kept
     row.uidnext = uids.uidnext
     reconciling.run(_BOTH, {sub: files.directory_mtime(path, sub) for sub in _BOTH})
     return row, ledger.uids_of(directory)

@@ -69,7 +69,7 @@ def _by_uid(folder: Folder, row: Row) -> object:
 
 def _by_name(folder: Folder, row: Row) -> object:
     """What stays of a name when the UID in it changes."""
-    return maildir.parse(row.name.rpartition("/")[2]).base.partition(",")[0]
+    return maildir.unique_part(row.name)
 
 
 def _forget_uids(ledger: Ledger, opened: Index) -> None:

@@ -534,7 +534,14 @@ class World:
 
 def run(folder: str, seed: int, steps: int = 300, every: int = 100) -> World:
     """Raises AssertionError, with the dialogs of those who were concerned."""
-    world = World(folder, seed)
+    return live(World(folder, seed), seed, steps, every)
+
+
+W = TypeVar("W", bound=World)
+
+
+def live(world: W, seed: int, steps: int, every: int) -> W:
+    """Steps, with a look at all that clients know after every so many. Raises as `run`."""
     try:
         for number in range(1, steps + 1):
             world.step()
@@ -543,24 +550,26 @@ def run(folder: str, seed: int, steps: int = 300, every: int = 100) -> World:
     except BaseException as error:
         error.add_note(f"seed {seed}")
         for client in world.clients:
-            if client.name == str(error).partition("\n")[0]:
+            if client.name == re.split("[:\n]", str(error))[0]:
                 error.add_note("\n  ".join([f"{client.name} ({client.mode}) {client.uids}", *client.log]))
         raise
     return world
 
 
-def main() -> int:
+def main(what: str, one: Callable[[str, int], object]) -> int:
+    """Worlds of 600 steps or so for the seconds, and from the seed, that the command line says. one: a world
+    in a folder of its own."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 600
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else time.time_ns() % 1_000_000
     end, first = time.monotonic() + seconds, seed
-    print(f"seeds from {seed}, for {seconds:g} s", flush=True)
+    print(f"seeds from {seed}, for {seconds:g} s{what}", flush=True)
     while time.monotonic() < end:
         with tempfile.TemporaryDirectory(prefix="mailserver-model-") as folder:
-            run(folder, seed, steps=600)
+            one(folder, seed)
         seed += 1
     print(f"{seed - first} worlds of ten sessions, and no client was ever told a wrong thing")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("", lambda folder, seed: run(folder, seed, steps=600)))

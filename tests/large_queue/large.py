@@ -11,6 +11,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -52,8 +53,7 @@ class Large:
         with SmtpSink(recipient=_reply) as sink:
             server = self._server(sink.port)
             with server:
-                eventually(lambda: memory(server) == (time.sleep(0.5) or memory(server)), 20, "it is at rest")
-                empty = memory(server)
+                empty = at_rest(server)
             began = time.monotonic()
             fill(server.data / "queue", self.count, self.distinct)
             self._note("filled, seconds", time.monotonic() - began)
@@ -152,6 +152,18 @@ def _message(number: int, live: bool, distinct: bool, now: float) -> NewMessage:
 
 def memory(server: Server) -> int:
     return _status(server, "VmRSS")
+
+
+def at_rest(server: Server) -> int:
+    """Its memory, once that has been the same for half a second."""
+    looks: deque[int] = deque(maxlen=50)
+
+    def steady() -> bool:
+        looks.append(memory(server))
+        return len(looks) == looks.maxlen and len(set(looks)) == 1
+
+    eventually(steady, 20, "it is at rest")
+    return looks[-1]
 
 
 def peak(server: Server) -> int:
