@@ -12,6 +12,7 @@ import ctypes
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -175,7 +176,7 @@ class Worker(MailServer):
             data = pack("change", evolve(change, before=-1, **parts))
         self._bus.tell_packed(data, to)
 
-    def _enqueued_elsewhere(self, lanes: set[Lane]) -> None:
+    def _enqueued_elsewhere(self, lanes: Sequence[Lane]) -> None:
         if self._leads and self._parts is not None:
             self._parts.queue.enqueued(lanes)
 

@@ -147,7 +147,7 @@ class Destinations:
         self._due: dict[Lane, float] = {}  # lanes that wait for a time
         self._times: list[tuple[float, Lane]] = []  # heap of the same; entries may be out of date
         self._halted: list[tuple[float, str]] = []  # heap of (until, key)
-        self._stocked: set[Destination] = set()  # with a backlog, or lately
+        self._stocked: dict[Destination, None] = {}  # with a backlog, or lately
         self._epoch = 0
 
     def note(self, lane: Lane, due: float, now: float, *, new: bool = False, doubtful: bool = False) -> None:
@@ -252,13 +252,13 @@ class Destinations:
     def stock(self, destination: Destination, jobs: tuple[Job, ...]) -> None:
         """Jobs were read."""
         destination.stock(jobs)
-        self._stocked.add(destination)
+        self._stocked[destination] = None
 
     def next_job(self, destination: Destination) -> Job:
         """The job to begin now."""
         job = destination.next_job()
         if not destination.backlog:
-            self._stocked.discard(destination)
+            self._stocked.pop(destination, None)
         return job
 
     # --- back-off and pace ------------------------------------------------------------------------
@@ -275,7 +275,7 @@ class Destinations:
         destination.limit = 1
         destination.doubtful = True
         self._wake(destination, until)
-        self._stocked.discard(destination)
+        self._stocked.pop(destination, None)
         return destination.take_back(), destination.turn_away()
 
     def succeeded(self, destination: Destination, most: int) -> None:

@@ -144,7 +144,7 @@ class QueueManager:
                 self._table.note(lane, due, now, doubtful=doubtful)
             self._pump_later()
 
-    def _enqueued(self, lanes: set[Lane]) -> None:
+    def _enqueued(self, lanes: Sequence[Lane]) -> None:
         now = self._clock()
         for lane in lanes:
             self._table.note(lane, now, now, new=True)
@@ -239,7 +239,7 @@ class QueueManager:
         rows = [recipient.row for job in jobs for recipient in job.recipients]
         if rows:
             await self._persist(lambda: self._spool.release(rows))
-        await self._note([(lane, due) for lane in {job.lane for job in jobs}])
+        await self._note([(lane, due) for lane in dict.fromkeys(job.lane for job in jobs)])
 
     # --- one delivery -----------------------------------------------------------------------------
 
@@ -303,7 +303,7 @@ class QueueManager:
     async def _postpone(self, jobs: Sequence[Job], lanes: Sequence[Lane], put_off: Verdict) -> None:
         """What was ready for a destination that cannot be reached waits for the next try, and says why."""
         await self._give_back(jobs, put_off.next_try)
-        left: Sequence[Lane] = list({job.lane for job in jobs}.union(lanes))
+        left: Sequence[Lane] = list(dict.fromkeys([*(job.lane for job in jobs), *lanes]))
         await self._note([(lane, put_off.next_try) for lane in left])
         while left and not self._stopping:
             left = await self._persist(partial(self._spool.postpone, left, put_off)) or ()

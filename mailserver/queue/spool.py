@@ -57,12 +57,15 @@ class _Operation(Promise):
         self.read = read
 
     @property
-    def lanes(self) -> set[Lane]:
-        return {
-            lane_of(message.envelope, target.domain)
-            for message in self.messages
-            for _, target in message.targets
-        }
+    def lanes(self) -> Sequence[Lane]:
+        """Each once, in their order: who came first has the first turn."""
+        return list(
+            dict.fromkeys(
+                lane_of(message.envelope, target.domain)
+                for message in self.messages
+                for _, target in message.targets
+            )
+        )
 
 
 @implementer(IQueue)
@@ -78,7 +81,7 @@ class Spool:
         self, queue_dir: Path, reactor: Any, *, clock: Clock = time.time, threaded: bool = True
     ) -> None:
         self.queue_dir = queue_dir
-        self.enqueued: Callable[[set[Lane]], None] = lambda lanes: None  # set by the manager
+        self.enqueued: Callable[[Sequence[Lane]], None] = lambda lanes: None  # set by the manager
         self._clock = clock
         self._threaded = threaded
         self._inbox = Inbox(reactor, reactor.seconds)
