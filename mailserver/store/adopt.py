@@ -60,7 +60,7 @@ def adopt(
         else:
             strangers.append(one)
     folder.uidnext = max([folder.uidnext, *(uid + 1 for uid in keep)])
-    ledger.reserve(folder, len(strangers))
+    ledger.numbering.reserve(folder, len(strangers))
     now = int(ledger.around.clock())
     rows: list[Row] = []
     for uid, one in sorted(keep.items()):

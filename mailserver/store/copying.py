@@ -45,7 +45,7 @@ def copy(
         used, kept = opened.usage()
         if not limit.allows(used + sum(row.wire for row in rows), kept + len(rows)):
             raise OverQuota
-    ledger.reserve(into, len(rows))
+    ledger.numbering.reserve(into, len(rows))
     into.modseq += 1
     copies = _place_all(ledger, source, into, rows, move=move, told=told or _nobody)
     gone = [row.uid for row in rows] if move else []
@@ -79,7 +79,7 @@ def _count(ledger: Ledger, source: Folder, into: Folder, gone: Sequence[Row], co
     for row in gone:
         source.count(row, -1)
     if gone and into is not source:
-        ledger.reserve(source)
+        ledger.numbering.reserve(source)
         source.modseq += 1
 
 

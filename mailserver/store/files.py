@@ -25,6 +25,7 @@ from attrs import evolve, frozen
 
 from mailserver.disk import durable
 from mailserver.errors import TemporaryFailure
+from mailserver.store import maildir
 from mailserver.wire.lines import size_on_wire
 
 UIDS = "mailserver-uidvalidity"
@@ -133,6 +134,27 @@ def read_last(account: str) -> int:
 
 def write_last(account: str, uidvalidity: int) -> None:
     durable.write_file_atomic(os.path.join(account, LAST), b"%d\n" % uidvalidity)
+
+
+def folder_path(account: str, directory: str) -> str:
+    """`directory` is "" for the inbox."""
+    return f"{account}/{directory}" if directory else account
+
+
+def folder_directories(account: str) -> list[str]:
+    """Directories of an account that are folders, INBOX first."""
+    found = [""]
+    with durable.told(), os.scandir(account) as entries:
+        for entry in entries:
+            name = entry.name
+            if (
+                name[0] == "."
+                and entry.is_dir(follow_symlinks=False)
+                and maildir.folder_of(name) is not None
+                and is_directory(os.path.join(entry.path, "cur"))
+            ):
+                found.append(name)
+    return found
 
 
 def furnish_folder(path: str, uids: Uids, *, marked: bool) -> None:

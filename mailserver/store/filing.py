@@ -117,7 +117,7 @@ def _folder(
                 raise
             deposit.directory = ""
             return _folder(ledger, opened, deposit, folders, mtimes)
-        ledger.reserve(folder, len(deposit.papers))
+        ledger.numbering.reserve(folder, len(deposit.papers))
         folder.modseq += 1
         subs = {"cur" if paper.flags else "new" for paper in deposit.papers}
         mtimes.enter_context(ledger.own_changes(folder, *subs))
@@ -126,7 +126,7 @@ def _folder(
 
 
 def _place(ledger: Ledger, folder: Folder, deposit: Deposit) -> None:
-    ledger.reserve(folder, len(deposit.papers))
+    ledger.numbering.reserve(folder, len(deposit.papers))
     path = ledger.folder_path(folder.dir)
     deposit.uidvalidity = folder.uidvalidity
     for paper in deposit.papers:

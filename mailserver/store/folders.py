@@ -17,7 +17,9 @@ from mailserver.errors import CannotName, LimitReached, MailboxExists, NoSuchMai
 from mailserver.events import Naming
 from mailserver.interfaces import FolderInfo
 from mailserver.store import dovecot, files, maildir, object_ids
+from mailserver.store.files import Uids
 from mailserver.store.index.database import Index
+from mailserver.store.index.rows import Folder
 from mailserver.store.ledger import Ledger
 from mailserver.store.sharing import acl
 
@@ -51,7 +53,7 @@ def _prepare(ledger: Ledger, opened: Index) -> None:
     names = os.listdir(ledger.path)
     if not files.is_directory(os.path.join(ledger.path, "cur")):
         if files.read_uids(ledger.path) is None and opened.folder("") is None:
-            ledger.make_folder(opened, "", for_mail=True)
+            _make(ledger, opened, "", for_mail=True)
         else:
             for sub in ("tmp", "new", "cur"):
                 durable.make_dir(os.path.join(ledger.path, sub))
@@ -78,11 +80,40 @@ def furnish(ledger: Ledger, opened: Index) -> None:
             if not ledger.folder(opened, directory).special:
                 set_special(ledger, opened, name, special)
         else:
-            ledger.make_folder(opened, directory, special)
+            _make(ledger, opened, directory, special)
     names = (maildir.folder_of(directory) for directory in sorted(here - {""}))
     ours = [name for name, _ in SPECIAL]
     others = [name for name in names if name is not None and name not in ours]
     _write_subscriptions(ledger, ["INBOX", *ours, *others])
+
+
+def _make(
+    ledger: Ledger, opened: Index, directory: str, special: str = "", *, for_mail: bool = False
+) -> Folder:
+    """Directories, file and row of a new folder, durable. `for_mail`: some is there already, so its UIDs are
+    reserved with the same write. Raises NoSpace and the like."""
+    uids = Uids(ledger.numbering.next_uidvalidity(opened), 1, 1, special)
+    if for_mail:
+        uids = ledger.numbering.with_reserve(uids)
+    stale = opened.folder(directory)  # of a folder that another program removed, or a deletion cut short
+    path = ledger.folder_path(directory)
+    made = durable.make_dir(path)
+    try:
+        files.furnish_folder(path, uids, marked=bool(directory))  # syncs the directory
+        if directory:
+            durable.sync_dir(ledger.path)
+        with opened.transaction():
+            if stale is not None:
+                opened.remove_folder(stale)
+            row = opened.add_folder(directory, uids.uidvalidity, 1, 1)
+            row.special = special
+            opened.save_folder(row)
+    except BaseException:
+        if made:
+            files.remove_folder(path)
+        raise
+    ledger.numbering.remember(directory, uids)
+    return row
 
 
 # --- listing -------------------------------------------------------------------------------------
@@ -140,9 +171,9 @@ def create(ledger: Ledger, opened: Index, name: str, special: str, limit: int, *
     if special and any(row.special == special for row in opened.folders()):
         raise CannotName("That special use is taken", imap="USEATTR")
     for one in missing:
-        ledger.make_folder(opened, one)
+        _make(ledger, opened, one)
         acl.inherit(ledger, one, _ACLS)
-    row = ledger.make_folder(opened, directory, special)
+    row = _make(ledger, opened, directory, special)
     acl.inherit(ledger, directory, _ACLS)
     _announce_made(ledger, missing)
     ledger.announce_name(name, Naming.RENAMED if old else Naming.CREATED, old)
@@ -197,7 +228,7 @@ def rename(ledger: Ledger, opened: Index, old: str, new: str) -> None:
     rows = [(ledger.folder(opened, one), there) for one, there in pairs]
     missing = [one for one in map(maildir.directory_of, maildir.superiors(new)) if one not in here]
     for one in missing:
-        ledger.make_folder(opened, one)
+        _make(ledger, opened, one)
     _rename_directories(ledger, pairs)
     try:
         with opened.transaction():
@@ -235,9 +266,8 @@ def _rename_back(ledger: Ledger, pairs: Sequence[tuple[str, str]]) -> None:
 def set_special(ledger: Ledger, opened: Index, name: str, special: str) -> None:
     """Give a folder a special use, "" for none."""
     row = ledger.folder(opened, maildir.directory_of(name))
-    uids = evolve(ledger.uids_of(row.dir), special=special)
-    ledger.write_uids(row.dir, uids)
-    ledger.set_uids(row.dir, uids)
+    uids = evolve(ledger.numbering.uids_of(row.dir), special=special)
+    ledger.numbering.write(row.dir, uids)
     row.special = special
     with opened.transaction():
         opened.save_folder(row)

@@ -1,4 +1,4 @@
-"""[disk] One account on the disk: its lock, its index, the UIDs it may give.
+"""[disk] One account on the disk: its lock, its index, what is told of it.
 
 Everything that reads or changes an account happens under `run`: the thread lock of the account and a
 `flock` on its lock file, so that neither another thread nor another process gives the same UID. What is
@@ -7,16 +7,14 @@ at again where another process was here meanwhile (`following`). The index is op
 may be closed whenever nobody holds the lock. An index that proves damaged is put aside, made anew from the
 files, and the work is done again.
 
-UIDs: a folder's file `mailserver-uidvalidity` names a UIDNEXT and a MODSEQ ahead of what was given. After
-an unclean stop numbering goes on from there, whatever the index remembers. The file also names the run of the
-server: the death of one of its processes is no such stop, for the index survives that.
+Which UIDs may be given is known to its `numbering`.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -31,12 +29,10 @@ from mailserver.store.files import Uids
 from mailserver.store.following import Following
 from mailserver.store.index import database
 from mailserver.store.index.database import Index, IndexDamaged
-from mailserver.store.index.rows import NOT_ENTERED, Folder, Row
+from mailserver.store.index.rows import Folder, Row
 from mailserver.store.keywords import Keywords
 from mailserver.store.locking import AccountLock, NotNow
-
-UID_RESERVE = 1000
-MODSEQ_RESERVE = 1_000_000
+from mailserver.store.numbering import Numbering
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,12 +75,11 @@ class Ledger:
         self.moving: dict[str, dict[str, str]] = {}  # by folder: old and new names of the latest batch
         self.keywords: dict[str, Keywords] = {}
         self.following = Following(user, self._post)
+        self.numbering = Numbering(path, around.clock, around.run, self.wait)
         self._lock = AccountLock(path, around.process)
         self._index: Index | None = None
         self._checked = False
         self._uncounted = True
-        self._reserved: dict[str, Uids] = {}
-        self._stale: set[str] = set()  # of those: to be read again
         self._version = -1
         self._posted: list[Posted] | None = None  # in `run_at_once`
 
@@ -165,7 +160,7 @@ class Ledger:
         return self._lock.unchanged
 
     def _look_after_others(self, opened: Index) -> None:
-        self._stale.update(self._reserved)
+        self.numbering.distrust()
         self.keywords.clear()
         version = opened.version()
         if version != self._version:
@@ -198,10 +193,10 @@ class Ledger:
             self._index.close()
             self._index = None
         database.put_aside(self.path)
-        for directory in self._reserved.keys() | set(self.following.directories):
+        for directory in {*self.numbering.directories, *self.following.directories}:
             self.tell(directory, gone=True)
             self.following.end(directory)
-        self._reserved.clear()
+        self.numbering.forget_all()
         self.keywords.clear()
         self.dirty.clear()
 
@@ -222,7 +217,7 @@ class Ledger:
     # --- what runs in there ----------------------------------------------------------------------
 
     def folder_path(self, directory: str) -> str:
-        return f"{self.path}/{directory}" if directory else self.path
+        return files.folder_path(self.path, directory)
 
     def tell(self, directory: str, **what: Any) -> None:
         """Post a change; after the commit, with the lock held."""
@@ -272,25 +267,12 @@ class Ledger:
 
     def folder(self, opened: Index, directory: str) -> Folder:
         """The row of a folder; one that another program made is entered. Raises NoSuchMailbox."""
-        if directory in self._reserved:
+        if directory in self.numbering:
             row = opened.folder(directory)
-            if row is not None and (directory not in self._stale or self._read_reserve(row)):
+            if row is not None and self.numbering.holds(row):
                 self.following.found(row)
                 return row
         return self._enter(opened, directory)
-
-    def _read_reserve(self, row: Folder) -> bool:
-        """Where another process was here: what it has reserved counts. False where that is not all."""
-        if row.uidnext == NOT_ENTERED:
-            return False
-        uids = files.read_uids(self.folder_path(row.dir))
-        if uids is None or uids.uidvalidity != row.uidvalidity or uids.uidnext < row.uidnext:
-            return False
-        if uids.run != self.around.run and (uids.uidnext, uids.modseq) != (row.uidnext, row.modseq):
-            return False
-        self._reserved[row.dir] = uids
-        self._stale.discard(row.dir)
-        return True
 
     def _enter(self, opened: Index, directory: str) -> Folder:
         """First touch since the start: row and file of the folder are made to agree."""
@@ -302,61 +284,14 @@ class Ledger:
             with suppress(TemporaryFailure):
                 durable.make_dir(os.path.join(path, sub))
         row, uids = self.around.enter(self, opened, directory)
-        self._reserved[directory] = uids
-        self._stale.discard(directory)
+        self.numbering.entered(directory, uids)
         self.following.found(row)
         self.recount(opened)
         return row
 
-    def next_uidvalidity(self, opened: Index) -> int:
-        """Greater than any that this account has or had, whatever the clock says."""
-        last = max((folder.uidvalidity for folder in opened.folders()), default=0)
-        last = max(last, files.read_last(self.path), *(uids.uidvalidity for uids in self.all_uids()))
-        return max(int(self.around.clock()), last + 1)
-
-    def all_uids(self) -> Sequence[Uids]:
-        found = [files.read_uids(self.folder_path(directory)) for directory in self.directories()]
-        return [uids for uids in found if uids is not None] or [Uids()]
-
     def directories(self) -> list[str]:
         """Directories of this account that are folders, INBOX first."""
-        found = [""]
-        with durable.told(), os.scandir(self.path) as entries:
-            for entry in entries:
-                name = entry.name
-                if (
-                    name[0] == "."
-                    and entry.is_dir(follow_symlinks=False)
-                    and maildir.folder_of(name) is not None
-                    and files.is_directory(os.path.join(entry.path, "cur"))
-                ):
-                    found.append(name)
-        return found
-
-    def reserve(self, folder: Folder, uids: int = 0) -> None:
-        """Before `uids` UIDs and one MODSEQ are given. Durable when it returns."""
-        reserved = self._reserved[folder.dir]
-        if folder.uidnext + uids <= reserved.uidnext and folder.modseq < reserved.modseq:
-            return
-        if folder.uidnext + uids + UID_RESERVE >= 1 << 32:
-            raise TemporaryFailure(imap="LIMIT", cause="no UIDs left")
-        ahead = folder.uidnext + uids + UID_RESERVE if uids else reserved.uidnext
-        more = reserved.reserved(
-            max(ahead, reserved.uidnext), folder.modseq + MODSEQ_RESERVE, self.around.run
-        )
-        self.write_uids(folder.dir, more)
-        self._reserved[folder.dir] = more
-
-    def write_uids(self, directory: str, uids: Uids) -> None:
-        """The file of a folder. Where we may not write we do not number messages either: that is borne."""
-        self.wait()
-        path = self.folder_path(directory)
-        try:
-            files.write_uids(path, uids)
-        except TemporaryFailure as error:
-            if os.access(path, os.W_OK):
-                raise
-            self.log.warn("{path} cannot be written: {error}", path=path, error=error.cause)
+        return files.folder_directories(self.path)
 
     @contextmanager
     def own_changes(self, folder: Folder, *subs: str) -> Iterator[None]:
@@ -370,59 +305,21 @@ class Ledger:
             elif sub == "cur" and mtime == folder.cur_mtime:
                 folder.cur_mtime, folder.cur_young = files.directory_mtime(path, sub), 1
 
-    def uids_of(self, directory: str) -> Uids:
-        return self._reserved[directory]
-
-    def set_uids(self, directory: str, uids: Uids | None) -> None:
-        """The file of a folder was written (or is gone)."""
-        if uids is None:
-            self._reserved.pop(directory, None)
-        else:
-            self._reserved[directory] = uids
-
     def forget_folder(self, directory: str) -> None:
         """It is gone from the disk."""
-        self._reserved.pop(directory, None)
+        self.numbering.forget(directory)
         self.following.end(directory)
         self.keywords.pop(directory, None)
         self.dirty.discard(directory)
 
     def move_folder(self, directory: str, to: str) -> None:
         """Its directory has another name now."""
-        self._reserved[to] = self._reserved.pop(directory)
+        self.numbering.move(directory, to)
         self.following.end(directory)
         self.keywords.pop(directory, None)
         if directory in self.dirty:
             self.dirty.discard(directory)
             self.dirty.add(to)
-
-    def make_folder(
-        self, opened: Index, directory: str, special: str = "", *, for_mail: bool = False
-    ) -> Folder:
-        """Directories, file and row of a new folder, durable. `for_mail`: some is there already, so its UIDs
-        are reserved with the same write. Raises NoSpace and the like."""
-        uids = Uids(self.next_uidvalidity(opened), 1, 1, special)
-        if for_mail:
-            uids = uids.reserved(1 + UID_RESERVE, 1 + MODSEQ_RESERVE, self.around.run)
-        stale = opened.folder(directory)  # of a folder that another program removed, or a deletion cut short
-        path = self.folder_path(directory)
-        made = durable.make_dir(path)
-        try:
-            files.furnish_folder(path, uids, marked=bool(directory))  # syncs the directory
-            if directory:
-                durable.sync_dir(self.path)
-            with opened.transaction():
-                if stale is not None:
-                    opened.remove_folder(stale)
-                row = opened.add_folder(directory, uids.uidvalidity, 1, 1)
-                row.special = special
-                opened.save_folder(row)
-        except BaseException:
-            if made:
-                files.remove_folder(path)
-            raise
-        self._reserved[directory] = uids
-        return row
 
     def keywords_of(self, folder: Folder) -> Keywords:
         """As the index has them, and what this process has entered since."""
@@ -446,23 +343,11 @@ class Ledger:
     def settle(self) -> None:
         """A clean stop: the index is durable, then the files say exactly what was given."""
         with self._lock.of_threads():
-            if not self._reserved or not files.is_directory(self.path):
+            if not self.numbering.directories or not files.is_directory(self.path):
                 return
             self.run(_settle)
-
-    def settle_files(self, opened: Index) -> None:
-        for directory in list(self._reserved):
-            row = opened.folder(directory)
-            if row is not None and directory in self._stale and not self._read_reserve(row):
-                continue
-            reserved = self._reserved[directory]
-            if row is None or (reserved.uidnext, reserved.modseq) == (row.uidnext, row.modseq):
-                continue
-            exact = reserved.reserved(row.uidnext, row.modseq)
-            files.write_uids(self.folder_path(directory), exact)
-            self._reserved[directory] = exact
 
 
 def _settle(ledger: Ledger, opened: Index) -> None:
     opened.make_durable()
-    ledger.settle_files(opened)
+    ledger.numbering.settle(opened)

@@ -111,7 +111,7 @@ def set_flags(
             row.flags = new
             changed.append(row)
     if changed:
-        ledger.reserve(folder)
+        ledger.numbering.reserve(folder)
         folder.modseq += 1
         for row in changed:
             row.modseq = folder.modseq
@@ -176,7 +176,7 @@ def commit_removal(
 ) -> None:
     if not rows:
         return
-    ledger.reserve(folder)
+    ledger.numbering.reserve(folder)
     folder.modseq += 1
     for row in rows:
         folder.count(row, -1)
@@ -312,7 +312,7 @@ def take_recent(ledger: Ledger, opened: Index, directory: str, up_to: int) -> No
 def raise_modseq(ledger: Ledger, opened: Index, directory: str) -> None:
     """Something else than messages has changed that clients may keep (RFC 7162, 3.2: METADATA)."""
     folder = ledger.folder(opened, directory)
-    ledger.reserve(folder)
+    ledger.numbering.reserve(folder)
     folder.modseq += 1
     with opened.transaction():
         opened.save_folder(folder)

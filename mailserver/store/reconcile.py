@@ -21,7 +21,8 @@ from mailserver.store.adopt import adopt, rename_afresh
 from mailserver.store.files import Uids
 from mailserver.store.index.database import Index
 from mailserver.store.index.rows import NOT_ENTERED, Folder, Row
-from mailserver.store.ledger import MODSEQ_RESERVE, UID_RESERVE, Ledger
+from mailserver.store.ledger import Ledger
+from mailserver.store.numbering import MODSEQ_RESERVE, UID_RESERVE
 
 YOUNG = 2_000_000_000  # nanoseconds
 _BOTH = ("new", "cur")
@@ -143,7 +144,7 @@ class _Reconciling:
         extra = self._without_twins(extra, known, missing)
         folder, opened, ledger = self.folder, self.opened, self.ledger
         if gone or renamed or extra:
-            ledger.reserve(folder)
+            ledger.numbering.reserve(folder)
             folder.modseq += 1
         rows: list[Row] = []
         if extra:
@@ -253,11 +254,11 @@ def enter_folder(ledger: Ledger, opened: Index, directory: str) -> tuple[Folder,
         return _new_row(ledger, opened, directory, uids)
     if uids is None:
         uids = Uids(row.uidvalidity, row.uidnext + UID_RESERVE, row.modseq + MODSEQ_RESERVE, row.special)
-        ledger.write_uids(directory, uids)
+        ledger.numbering.write(directory, uids)
     elif uids.uidnext < row.uidnext or uids.modseq < row.modseq:
         uids = uids.reserved(max(uids.uidnext, row.uidnext), max(uids.modseq, row.modseq), uids.run)
-        ledger.write_uids(directory, uids)
-    ledger.set_uids(directory, uids)
+        ledger.numbering.write(directory, uids)
+    ledger.numbering.remember(directory, uids)
     ours = uids.run == ledger.around.run  # another process of this server has made the reserve
     unclean = not ours and (row.uidnext, row.modseq) != (uids.uidnext, uids.modseq)
     if unclean or row.uidnext == NOT_ENTERED:
@@ -266,13 +267,13 @@ def enter_folder(ledger: Ledger, opened: Index, directory: str) -> tuple[Folder,
         if not same_boot(uids.run, ledger.around.run):
             _begin_anew(ledger, opened, row)
         reconciling.run(_BOTH, {sub: files.directory_mtime(path, sub) for sub in _BOTH})
-    return row, ledger.uids_of(directory)
+    return row, ledger.numbering.uids_of(directory)
 
 
 def _begin_anew(ledger: Ledger, opened: Index, row: Folder) -> None:
     """A MODSEQ that nobody was ever told. A power cut may have thrown the index back, and flags and expunged
     messages with it that clients were told of: they have to hear again how things are."""
-    ledger.reserve(row)
+    ledger.numbering.reserve(row)
     row.modseq += 1
     with opened.transaction():
         opened.distrust(row)
@@ -295,8 +296,8 @@ def _new_row(ledger: Ledger, opened: Index, directory: str, uids: Uids | None) -
                 files.write_keywords(path, keywords)
         else:
             uids = _guess(ledger, opened, path)
-        ledger.write_uids(directory, uids)
-    ledger.set_uids(directory, uids)
+        ledger.numbering.write(directory, uids)
+    ledger.numbering.remember(directory, uids)
     with opened.transaction():
         row = opened.add_folder(directory, uids.uidvalidity, NOT_ENTERED, uids.modseq)
         row.keywords, row.special = "\n".join(keywords), uids.special
@@ -306,7 +307,7 @@ def _new_row(ledger: Ledger, opened: Index, directory: str, uids: Uids | None) -
     reconciling = _Reconciling(ledger, opened, row, given)  # from NOT_ENTERED on: every UID may be kept
     row.uidnext = uids.uidnext
     reconciling.run(_BOTH, {sub: files.directory_mtime(path, sub) for sub in _BOTH})
-    return row, ledger.uids_of(directory)
+    return row, ledger.numbering.uids_of(directory)
 
 
 def _guess(ledger: Ledger, opened: Index, path: str) -> Uids:
@@ -316,8 +317,8 @@ def _guess(ledger: Ledger, opened: Index, path: str) -> Uids:
     parsed = [maildir.parse(name[4:]) for name in names]
     seen = Counter(name.uidvalidity for name in parsed if name.uidvalidity)
     others = {folder.uidvalidity for folder in opened.folders()}
-    others.update(uids.uidvalidity for uids in ledger.all_uids())
-    fresh = Uids(ledger.next_uidvalidity(opened))
+    others.update(uids.uidvalidity for uids in ledger.numbering.on_disk())
+    fresh = Uids(ledger.numbering.next_uidvalidity(opened))
     if not seen:
         return fresh
     uidvalidity, _ = seen.most_common(1)[0]

@@ -76,7 +76,7 @@ def _forget_uids(ledger: Ledger, opened: Index) -> None:
     for directory in ledger.directories():
         path = ledger.folder_path(directory)
         special = (files.read_uids(path) or Uids()).special
-        files.write_uids(path, Uids(ledger.next_uidvalidity(opened), special=special))
+        files.write_uids(path, Uids(ledger.numbering.next_uidvalidity(opened), special=special))
 
 
 def _restore(opened: Index, rows: list[Row], directory: str) -> None:
