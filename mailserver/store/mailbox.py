@@ -1,7 +1,6 @@
-"""A mailbox in memory, shared by all sessions of the process that have it open.
+"""A mailbox in memory, shared by all sessions of the process that have it open: what they ask of it and do.
 
-The reactor owns the arrays. Nothing but `take` changes them, with what a thread has committed, in the order
-of the commits; so they never show what could still fail. See `IMailbox` for what sessions rely on.
+The arrays are the reactor's, and change by commits only (`live`). See `IMailbox` for what sessions rely on.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailserver.errors import LimitReached, MessageGone, NoSuchMailbox
@@ -31,15 +29,13 @@ from mailserver.interfaces import (
 from mailserver.message.matching import Matcher
 from mailserver.rights import ALL, OTHERS
 from mailserver.store import files, maildir, object_ids, operations, rendering
-from mailserver.store.arrays import Arrays
 from mailserver.store.changes import Change
 from mailserver.store.copying import copy
 from mailserver.store.digests import digests
 from mailserver.store.filing import SYSTEM_FLAGS
-from mailserver.store.keywords import Keywords
 from mailserver.store.ledger import Ledger
+from mailserver.store.live import LiveArrays
 from mailserver.store.message import MessageFile, open_file
-from mailserver.store.operations import Loaded
 from mailserver.store.outside import Outside
 from mailserver.store.quota import limit_of
 
@@ -51,35 +47,21 @@ _FEW = 50  # messages of a STORE that is done in the reactor's thread
 
 
 @implementer(IMailbox)
-class Mailbox(Arrays):
+class Mailbox(LiveArrays):
     """In the reactor thread only."""
 
-    log = Logger()
-    read_only = False
     rights = ALL  # of the owner
 
     def __init__(self, account: Account, name: str, directory: str) -> None:
-        super().__init__()
+        super().__init__(account.store.kept, partial(account.store.changes.wanted, account.user))
         self.name = name
         self.directory = directory
         self.user = account.user
         self._account = account
         self._store = account.store
         self._path = account.ledger.folder_path(directory)
-        self._listeners: list[IMailboxListener] = []
-        self._number = 0
-        self._loaded = False
-        self._lasting = True
-        self._modseq = 0
-        self._early: list[Change] = []
         self._outside = Outside(self._store, self, self._path, self._run)
         self._listing: dict[str | tuple[int, int], str] | None = None
-        self.gone = False
-        self.uidvalidity = self.uidnext = self.highestmodseq = 0
-        self._recent_from = 1
-        self._keywords = Keywords()
-        self.keywords: list[str] = []
-        self.derived: dict[str, Any] = {}
 
     # --- in and out of memory --------------------------------------------------------------------
 
@@ -92,36 +74,17 @@ class Mailbox(Arrays):
             self._outside.seen()
             loaded = await self._run(operations.load)
             if not self._loaded:
-                self._fill(loaded)
+                self.load(loaded)
             self._store.tidy(self._account)
         if self.gone:
             raise NoSuchMailbox()
 
-    def _fill(self, loaded: Loaded) -> None:
-        self._number = loaded.number
-        self.fill(loaded.columns)
-        self._keywords = Keywords(loaded.keywords)
-        self.keywords = self._keywords.names
-        self.uidvalidity, self.uidnext = loaded.uidvalidity, loaded.uidnext
-        self._lasting = loaded.lasting
-        self._modseq = loaded.modseq
-        self.highestmodseq = loaded.modseq if loaded.lasting else 0
-        self._recent_from = loaded.recent_from
-        self.read_only = not loaded.writable
-        self._loaded = True
-        early, self._early = self._early, []
-        for change in early:
-            self.take(change)
-
     def attach(self, listener: IMailboxListener) -> None:
-        self._listeners.append(listener)
-        self._store.changes.wanted(self.user, 1)
+        super().attach(listener)
         self._outside.listened()
 
     def close(self, listener: IMailboxListener) -> None:
-        before = len(self._listeners)
-        self._listeners = [one for one in self._listeners if one is not listener]
-        self._store.changes.wanted(self.user, len(self._listeners) - before)
+        super().close(listener)
         if not self._listeners:
             self._outside.unheard()
 
@@ -140,27 +103,10 @@ class Mailbox(Arrays):
         return self._account.ledger
 
     @property
-    def has_listeners(self) -> bool:
-        return bool(self._listeners)
-
-    @property
     def in_use(self) -> bool:
         return bool(self._listeners) or not self._loaded
 
     # --- what was committed ----------------------------------------------------------------------
-
-    def take(self, change: Change) -> None:
-        """A commit, in the order of commits; sessions are told."""
-        if not self._loaded:
-            self._early.append(change)
-            return
-        if change.number <= self._number:
-            return
-        self._number = change.number
-        if change.gone:
-            self._go()
-            return
-        self._apply(change)
 
     def arrived(self, change: Change) -> None:
         """A commit of another process, told by it. What is not the next of the folder waits for a look at the
@@ -178,64 +124,13 @@ class Mailbox(Arrays):
             if change.modseq > self._modseq:
                 self._outside.fall_behind()
 
+    def _go(self) -> None:
+        self._store.drop(self)
+        super()._go()
+
     def fall_behind(self) -> None:
         """Another process may have committed something."""
         self._outside.fall_behind()
-
-    def _apply(self, change: Change) -> None:
-        if change.keywords:
-            self._keywords.learn(change.keywords)
-        self._recent_from = max(self._recent_from, change.recent_from)
-        self.uidnext = max(self.uidnext, change.uidnext)
-        for uid, name in change.renamed:
-            self.rename(uid, name)
-        if change.resized is not None:
-            self.resize(*change.resized)
-            self._store.kept.forget(id(self), (change.resized[0],))
-            self.derived.clear()
-        changed = self._not_here(change) if change.caught_up else change.changed
-        if not changed:
-            self._raise_modseq(change.modseq)
-        # What is told of flags is told with the MODSEQ: a client takes it that nothing else is missing then.
-        removed = change.removed if change.left is None else self._not_in(change.left)
-        if removed:
-            self._store.kept.forget(id(self), removed)
-        if removed and self.take_out(removed):
-            self._tell("messages_removed", list(removed), change.by)
-        if changed:
-            self._raise_modseq(change.modseq)
-            self.set_flags(changed, change.modseq)
-            self._tell("flags_changed", [uid for uid, _ in changed], change.by)
-        if change.added and (count := self.add(change.added)):
-            self._tell("messages_added", count)
-
-    def _go(self) -> None:
-        self.gone = True
-        self._store.drop(self)
-        listeners, self._listeners = self._listeners, []
-        self._store.changes.wanted(self.user, -len(listeners))
-        self._tell("mailbox_gone", listeners=listeners)
-
-    def _tell(self, method: str, *args: Any, listeners: Sequence[IMailboxListener] | None = None) -> None:
-        for listener in list(self._listeners) if listeners is None else listeners:
-            try:
-                getattr(listener, method)(*args)
-            except Exception:
-                self.log.failure("a session failed at {method}", method=method)
-
-    def _raise_modseq(self, modseq: int) -> None:
-        self._modseq = max(self._modseq, modseq)
-        if self._lasting:
-            self.highestmodseq = self._modseq
-
-    def _not_in(self, left: Sequence[int]) -> Sequence[int]:
-        there = set(left)
-        return [uid for uid in self.uids if uid not in there]
-
-    def _not_here(self, change: Change) -> Sequence[tuple[int, int]]:
-        """Of flags that were read from the index, those that are not in the arrays yet."""
-        indexes = ((self.index_of(uid), uid, flags) for uid, flags in change.changed)
-        return [(uid, flags) for i, uid, flags in indexes if i >= 0 and self.modseqs[i] < change.modseq]
 
     def forget_listing(self) -> None:
         """Files may have other names now."""
@@ -404,7 +299,7 @@ class Mailbox(Arrays):
         done.addErrback(lambda failure: self.log.warn("size: {error}", error=failure.value))
 
     def rendered(self, item: str, uids: Sequence[int], make: bool = True) -> Deferred[Sequence[bytes | None]]:
-        kept = self._store.kept.get(id(self), item, uids)
+        kept = self._kept.get(id(self), item, uids)
         if kept is not None:
             return succeed(kept)
         if not make:
@@ -415,7 +310,7 @@ class Mailbox(Arrays):
         self, name: str, cut: Callable[[bytes], bytes], uids: Sequence[int]
     ) -> Deferred[Sequence[bytes | None]]:
         item = "cut " + name
-        kept = self._store.kept.get(id(self), item, uids)
+        kept = self._kept.get(id(self), item, uids)
         if kept is not None:
             return succeed(kept)
         return self._keeping(item, uids, self._run(rendering.cut_headers, cut, list(uids)))
@@ -425,7 +320,7 @@ class Mailbox(Arrays):
     ) -> Deferred[Sequence[bytes | None]]:
         def keep(values: list[bytes | None]) -> list[bytes | None]:
             if not self.gone:
-                self._store.kept.put(id(self), item, uids, values)
+                self._kept.put(id(self), item, uids, values)
             return values
 
         return done.addCallback(keep)
