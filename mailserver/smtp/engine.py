@@ -93,7 +93,7 @@ class SmtpEngine(Authenticating):
     def _read_line(self) -> Event | None:
         self._progress = True
         try:
-            if self._buffer.startswith(b"\x16\x03") and self.state is State.START:
+            if self.state is State.START and self._buffer.startswith(b"\x16\x03"):
                 self._close(CommandError("TLS is not expected here"), "other protocol")
                 return None
             line = self._buffer.line()

@@ -34,7 +34,7 @@ _NOTIFY = frozenset(("SUCCESS", "FAILURE", "DELAY"))
 MAX_ENVID, MAX_ORCPT = 100, 500  # RFC 3461, 5.4
 
 
-@frozen
+@frozen(cache_hash=True)
 class Options:
     """What the server offers to this client now, and the limits of a session.
 

@@ -9,15 +9,16 @@ import secrets
 from collections.abc import Callable
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # 32 digits in ASCII order, without i, l, o, u
+_PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
 
 
 def base32(number: int, width: int) -> str:
     """`number` with exactly `width` digits that sort as the numbers do."""
-    digits = []
-    for _ in range(width):
-        number, digit = divmod(number, 32)
-        digits.append(_DIGITS[digit])
-    return "".join(reversed(digits))
+    text = ""
+    while len(text) < width:
+        text = _PAIRS[number & 1023] + text
+        number >>= 10
+    return text[-width:]
 
 
 class MessageIds:

@@ -59,12 +59,22 @@ class Policy:
         return None
 
 
-def ask(policies: Sequence[Policy], method: str, *args: Any) -> Answer:
-    """Ask one policy after the other; a Deferred only where one of them must wait."""
-    for number, policy in enumerate(policies):
-        answer: Answer = getattr(policy, method)(*args)
+Rule = Callable[..., Answer]
+
+
+def rules_of(policies: Sequence[Policy], moment: str) -> tuple[Any, ...]:
+    """What there is to ask at a moment, a method of `Policy`: of those policies that say something then."""
+    allows = getattr(Policy, moment)
+    found = [getattr(policy, moment) for policy in policies]
+    return tuple(rule for rule in found if getattr(rule, "__func__", rule) is not allows)
+
+
+def ask(rules: Sequence[Rule], *args: Any) -> Answer:
+    """Ask one after the other; a Deferred only where one of them must wait."""
+    for number, rule in enumerate(rules):
+        answer = rule(*args)
         if answer is not None:
-            return _then(answer, policies[number + 1 :], method, args)
+            return _then(answer, rules[number + 1 :], args)
     return None
 
 
@@ -82,11 +92,9 @@ def edit_binary(edit: Callable[[bytes], bytes], data: bytes) -> bytes:
     return edit(header.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n") + data[end:]
 
 
-def _then(
-    answer: Deferred[None], rest: Sequence[Policy], method: str, args: tuple[Any, ...]
-) -> Deferred[None]:
+def _then(answer: Deferred[None], rest: Sequence[Rule], args: tuple[Any, ...]) -> Deferred[None]:
     def go_on(result: None) -> Any:
-        return ask(rest, method, *args)
+        return ask(rest, *args)
 
     return answer.addCallback(go_on)
 
@@ -167,7 +175,10 @@ class Quota(Policy):
 
     def on_recipient(self, transaction: Transaction, rcpt: Rcpt, targets: Sequence[Target]) -> None:
         size = transaction.mail.size or 1
-        if targets and all(self._is_full(target, size) for target in targets):
+        for target in targets:
+            if not self._is_full(target, size):
+                return
+        if targets:
             raise OverQuota
 
     def _is_full(self, target: Target, size: int) -> bool:

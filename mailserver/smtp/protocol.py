@@ -204,7 +204,7 @@ class SmtpConnection(Loop):
         self._guard(self._check_sender, transaction)
 
     def _check_sender(self, transaction: Transaction) -> Deferred[Any] | None:
-        waiting = ask(self.factory.rules.policies, "on_sender", transaction)
+        waiting = ask(self.factory.rules.on_sender, transaction)
         if waiting is None:
             self._take_sender(None, transaction)
             return None
@@ -227,7 +227,7 @@ class SmtpConnection(Loop):
         address = str(rcpt.path)
         targets = tuple(self.factory.router.resolve(address))
         recipient = Recipient(address, targets, rcpt.notify, rcpt.orcpt)
-        waiting = ask(self.factory.rules.policies, "on_recipient", transaction, rcpt, targets)
+        waiting = ask(self.factory.rules.on_recipient, transaction, rcpt, targets)
         if waiting is None:
             self._take_recipient(None, transaction, recipient)
             return None
@@ -254,8 +254,8 @@ class SmtpConnection(Loop):
         transaction = self._transaction
         if transaction is None:
             return data
-        for policy in self.factory.rules.policies:
-            data = policy.on_header(transaction, data)
+        for edit in self.factory.rules.on_header:
+            data = edit(transaction, data)
         return data
 
     def _drop_body(self) -> None:
@@ -285,7 +285,7 @@ class SmtpConnection(Loop):
         transaction = self._transaction
         if transaction is None:
             raise TemporaryFailure(cause="a message without a transaction")
-        waiting = ask(self.factory.rules.policies, "on_message", transaction, body)
+        waiting = ask(self.factory.rules.on_message, transaction, body)
         if waiting is None:
             return self._accept_message(None, transaction, body)
         return waiting.addCallback(self._accept_message, transaction, body)

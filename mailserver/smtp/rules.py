@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from mailserver.interfaces import IRouter, QuotaUsage
 from mailserver.message.addresses import parse_addresses
@@ -21,16 +21,29 @@ from mailserver.smtp.policy import (
     OwnSender,
     Policy,
     Quota,
+    Rule,
+    rules_of,
 )
+
+
+def _heard(moment: str) -> Any:
+    return field(
+        init=False, default=Factory(lambda service: rules_of(service.policies, moment), takes_self=True)
+    )
 
 
 @frozen
 class Service:
-    """One kind of SMTP service. `log_in`: AUTH is offered."""
+    """One kind of SMTP service. `log_in`: AUTH is offered. What its policies have to say stands sorted by the
+    moment at which they are asked."""
 
     log_in: bool
     policies: tuple[Policy, ...]
     dialect: Dialect = SMTP
+    on_sender: tuple[Rule, ...] = _heard("on_sender")
+    on_recipient: tuple[Rule, ...] = _heard("on_recipient")
+    on_header: tuple[Callable[..., bytes], ...] = _heard("on_header")
+    on_message: tuple[Rule, ...] = _heard("on_message")
 
 
 def service(

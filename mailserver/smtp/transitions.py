@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 from mailserver.smtp.commands import (
     Auth,
@@ -24,8 +24,8 @@ from mailserver.smtp.commands import (
 from mailserver.smtp.dialects import SMTP, Dialect
 
 
-class State(Enum):
-    """Where a session stands."""
+class State(IntEnum):
+    """Where a session stands. Numbers, for these are looked up quickest, and so at every command."""
 
     START = auto()  # connected, or TLS begun: no HELO yet
     READY = auto()  # after HELO or EHLO: no transaction

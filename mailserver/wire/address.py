@@ -12,7 +12,7 @@ import unicodedata
 from functools import lru_cache
 
 import idna
-from attrs import frozen
+from attrs import field, frozen
 
 from mailserver.errors import BadAddress
 
@@ -47,10 +47,15 @@ class Mailbox:
     local: str
     domain: str
     utf8: bool = False
+    _text: str = field(init=False, eq=False, repr=False)
 
-    def __str__(self) -> str:
+    @_text.default
+    def _written(self) -> str:
         local = self.local if _DOT_STRING.fullmatch(self.local) else quote(self.local)
         return f"{local}@{self.domain}" if self.domain else local
+
+    def __str__(self) -> str:
+        return self._text
 
 
 def quote(local: str) -> str:
@@ -224,6 +229,7 @@ def normalise(address: str) -> str:
     return key_of(mailbox)
 
 
+@lru_cache(maxsize=2048)
 def key_of(mailbox: Mailbox) -> str:
     """`normalise` for an address that is parsed already."""
     return str(Mailbox(fold_local(mailbox.local), mailbox.domain))

@@ -47,6 +47,8 @@ class LineBuffer:
         Raises LineTooLong or BareLineFeed, once for each such line.
         """
         data = self._data
+        if not data:
+            return None
         end = data.find(b"\r\n", self._searched)
         if self._draining:
             return self._drain(end)

@@ -131,9 +131,12 @@ class DelayTests(SynchronousTestCase):
     def play(self, delays: random.Random | None, cuts: random.Random | None) -> tuple[list[str], list[bytes]]:
         world = World()
         if delays is not None:
-            for policy in world.factory.rules.policies:
-                for name in ("on_sender", "on_recipient", "on_message"):
-                    setattr(policy, name, self.delayed(getattr(policy, name), world, delays))
+            rules = world.factory.rules
+            for name in ("on_sender", "on_recipient", "on_message"):
+                slow = [
+                    self.delayed(rule, world, delays) for rule in (*getattr(rules, name), lambda *_: None)
+                ]
+                object.__setattr__(rules, name, tuple(slow))
         client = world.connect().hello()
         made: list[str] = []
         for group in self.SESSION:
