@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,18 +29,17 @@ from mailserver.queue.carrier import Carrier, IRemote
 from mailserver.queue.destinations import Destination, Destinations
 from mailserver.queue.kick import KickListener
 from mailserver.queue.old import HighWater, OldMail
-from mailserver.queue.reports import AboutSome, Reporter
+from mailserver.queue.recorder import AGAIN_SECONDS, Recorder
+from mailserver.queue.reports import Reporter
 from mailserver.queue.spool import Spool
-from mailserver.queue.teller import Teller
-from mailserver.queue.values import Job, Lane, NewMessage, State, Verdict
-from mailserver.queue.verdicts import judge, unchanged
+from mailserver.queue.values import Job, Lane, State, Verdict
+from mailserver.queue.verdicts import judge
 from mailserver.smtp.answers import local_reply
 
 LOCAL = ""  # the domain, and the destination, of recipients of this server
 LOCAL_LIMITS = Limits(connections=50)  # deliveries at once: they share commits
 STOP_SECONDS = 6.0
 CUT_SECONDS = 2.0  # for connections that were cut to tell their outcome
-AGAIN_SECONDS = 5.0  # after the spool failed
 TAKE_LANES = 50  # lanes read at once
 TAKES = 4  # reads at once
 PER_TURN = 20  # deliveries begun in one turn of the reactor
@@ -72,13 +71,12 @@ class QueueManager:
         self._spool = spool
         self._relay = relay
         self._carrier = Carrier(relay, local, reactor)
-        self._reporter = reporter
-        self._teller = Teller(audit, clock)
         self._reactor = reactor
         self._clock = HighWater(clock)
         self._chance = chance
         self._table = Destinations(self._key_of)
         self._old = OldMail(settings, spool, self._clock)
+        self._recorder = Recorder(spool, reporter, self._old, audit=audit, clock=self._clock, reactor=reactor)
         self._kick = KickListener(spool.queue_dir, reactor, self.look_again)
         self._active = 0
         self._takes = 0
@@ -107,6 +105,7 @@ class QueueManager:
         self._stopped.append(done)
         if not self._stopping:
             self._stopping = True
+            self._recorder.stop()
             self._kick.stop()
             for timer in (self._turn, self._timer, self._sweeper):
                 if timer is not None and timer.active():
@@ -131,8 +130,8 @@ class QueueManager:
         self._read -= len(jobs)
         rows = [recipient.row for job in jobs for recipient in job.recipients]
         if rows:
-            await self._persist(lambda: self._spool.release(rows))
-        await self._note(await self._persist(self._spool.waiting) or (), doubtful=True)
+            await self._recorder.persist(lambda: self._spool.release(rows))
+        await self._note(await self._recorder.persist(self._spool.waiting) or (), doubtful=True)
 
     async def _note(self, lanes: Sequence[tuple[Lane, float]], doubtful: bool = False) -> None:
         """When these are due: as many of them in a turn of the reactor as it can bear."""
@@ -238,7 +237,7 @@ class QueueManager:
         """Jobs that were read and will not be tried before `due`."""
         rows = [recipient.row for job in jobs for recipient in job.recipients]
         if rows:
-            await self._persist(lambda: self._spool.release(rows))
+            await self._recorder.persist(lambda: self._spool.release(rows))
         await self._note([(lane, due) for lane in dict.fromkeys(job.lane for job in jobs)])
 
     # --- one delivery -----------------------------------------------------------------------------
@@ -261,8 +260,7 @@ class QueueManager:
                 await self._conclude(destination, job, attempt)
         except Exception:
             self.log.failure("queue: {id} is held: its outcome broke", id=job.message.envelope.id)
-            held = [unchanged(one, State.HELD, self._clock()) for one in job.recipients]
-            await self._persist(lambda: self._spool.record(held))
+            await self._recorder.hold(job)
         # The place is free when the outcome is recorded, not before: so a crash repeats at most as many
         # deliveries as there may be at once, and nothing more is sent when outcomes cannot be written.
         destination.active -= 1
@@ -279,7 +277,9 @@ class QueueManager:
             self._table.succeeded(destination, self._limits(destination).connections)
         else:
             verdicts = self._block(destination, verdicts)
-        await self._settle(job, verdicts)
+        waiting = await self._recorder.settle(job, verdicts)
+        self._watch((job,))
+        await self._note(waiting)
 
     def _block(self, destination: Destination, verdicts: list[Verdict]) -> list[Verdict]:
         """No host of the destination could be reached: leave it alone, the longer the more often that was
@@ -306,38 +306,7 @@ class QueueManager:
         left: Sequence[Lane] = list(dict.fromkeys([*(job.lane for job in jobs), *lanes]))
         await self._note([(lane, put_off.next_try) for lane in left])
         while left and not self._stopping:
-            left = await self._persist(partial(self._spool.postpone, left, put_off)) or ()
-
-    # --- outcomes ---------------------------------------------------------------------------------
-
-    async def _settle(self, job: Job, verdicts: Sequence[Verdict]) -> None:
-        """Tell the log, make the report, record all in one commit."""
-        by_row = {recipient.row: recipient for recipient in job.recipients}
-        after = [verdict.after(by_row[verdict.row]) for verdict in verdicts]
-        for recipient, verdict in zip(after, verdicts, strict=True):
-            self._teller.outcome(job, recipient, verdict)
-        reports = await self._reports(
-            job, lambda: self._reporter.settled(job, after, verdicts, self._clock())
-        )
-        await self._persist(lambda: self._spool.record(verdicts, reports))
-        self._watch((job,))
-        now = self._clock()
-        for recipient, verdict in zip(after, verdicts, strict=True):
-            if verdict.state is State.WAITING:
-                self._table.note(job.lane_of(recipient), verdict.next_try, now)
-        self._pump_later()
-
-    async def _reports(self, job: Job, make: Callable[[], Iterable[AboutSome]]) -> list[NewMessage]:
-        """What is to be queued. A message that breaks the making of its report does not stop the others,
-        nor is it sent again: its outcome counts, and a copy is set aside for the operator."""
-        reports: list[NewMessage] = []
-        try:
-            for about, report in make():
-                reports += self._teller.report(job, about, report)
-        except Exception as error:
-            self.log.failure("queue: no report about {id}, set aside", id=job.message.envelope.id)
-            await self._persist(partial(self._spool.set_aside, job, error))
-        return reports
+            left = await self._recorder.persist(partial(self._spool.postpone, left, put_off)) or ()
 
     # --- what waits too long ----------------------------------------------------------------------
 
@@ -349,6 +318,9 @@ class QueueManager:
         """They may be overdue (RFC 2852) before the next search for old mail, which then comes sooner."""
         if self._old.watch(jobs) and self._sweeper is not None and self._sweeper.active():
             self._sweeper.reset(self._old.delay())
+
+    async def _settle_old(self, job: Job) -> None:
+        await self._note(await self._recorder.settle_old(job))
 
     async def _sweep(self) -> None:
         try:
@@ -364,24 +336,6 @@ class QueueManager:
         except Exception:
             self.log.failure("queue: the search for old messages failed")
         self._sweep_later()
-
-    async def _settle_old(self, job: Job) -> None:
-        """Give up, or warn the sender."""
-        now = self._clock()
-        if self._old.is_expired(job):
-            await self._settle(job, [unchanged(r, State.EXPIRED, now) for r in job.recipients])
-            return
-        overdue = self._old.overdue(job)
-        rows = overdue or job.recipients
-        report = await self._reports(
-            job, lambda: [(rows, self._reporter.delayed(job, rows, now, bool(overdue)))]
-        )
-        verdicts = [
-            unchanged(r, State.WAITING, now, warned=r in rows, overdue=r in overdue) for r in job.recipients
-        ]
-        await self._persist(lambda: self._spool.record(verdicts, report))
-        for recipient in job.recipients:
-            self._table.note(job.lane_of(recipient), recipient.next_try, now)
 
     # --- plumbing ---------------------------------------------------------------------------------
 
@@ -408,17 +362,3 @@ class QueueManager:
         waiting, self._stopped = self._stopped, []
         for deferred in waiting:
             deferred.callback(None)
-
-    async def _persist(self, operation: Callable[[], Deferred[Any]]) -> Any:
-        """Until the spool has done it: an outcome that is not recorded would be repeated for ever. Given
-        up when the server stops, and then the mail is tried again after the start."""
-        while True:
-            try:
-                return await operation()
-            except ServiceUnavailable:
-                return None
-            except MailError as error:
-                self.log.error("queue: {error} ({cause}); tried again", error=error, cause=str(error.cause))
-            if self._stopping:
-                return None
-            await deferLater(self._reactor, AGAIN_SECONDS, lambda: None)

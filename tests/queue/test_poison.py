@@ -123,14 +123,14 @@ class PoisonTests(QueueTestCase):
 
     def test_G3_an_outcome_that_breaks_holds_the_message_and_frees_the_place(self) -> None:
         self.settings.change(relay={"connections_per_destination": 1, "connections": 1})
-        outcome = self.manager._teller.outcome
+        outcome = self.manager._recorder._teller.outcome
 
         def broken(job: Any, *arguments: Any) -> None:
             if job.message.envelope.id == "bad":
                 raise RuntimeError("nobody expects this")
             outcome(job, *arguments)
 
-        self.patch(self.manager._teller, "outcome", broken)
+        self.patch(self.manager._recorder._teller, "outcome", broken)
         self.enqueue(message("bad@far.example", id="bad"))
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.enqueue(message("good@far.example", id="good"))
