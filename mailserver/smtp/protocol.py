@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from mailserver.config.schema import Config
 from mailserver.delivery.body import Body
 from mailserver.errors import MailError, ServiceUnavailable, TemporaryFailure, TooManyConnections
 from mailserver.interfaces import ISender, Peer, Recipient
@@ -28,9 +26,8 @@ from mailserver.smtp.loop import Loop
 from mailserver.smtp.policy import MAX_HEADER, ask, edit_binary, grant_priority
 from mailserver.smtp.transaction import Transaction
 from mailserver.smtp.transitions import IN_A_MESSAGE
-from mailserver.smtp.xclient import ALWAYS, WITH_LOG_IN, Told
+from mailserver.smtp.xclient import Told
 from mailserver.smtp.xclient import read as read_xclient
-from mailserver.wire.networks import in_networks
 
 if TYPE_CHECKING:
     from mailserver.smtp.factory import SmtpFactory
@@ -111,38 +108,8 @@ class SmtpConnection(Loop):
         self.engine.close(ServiceUnavailable())
 
     def _options(self) -> Options:
-        factory = self.factory
-        config, peer = factory.settings.now, self.peer
-        self._config = config
-        log_in = factory.rules.log_in and not self.sender.user
-        # Told by the hour, so that it is worked out once for many; and before the log-in, as few ask again.
-        hold = int(config.limits.future_release) if factory.rules.log_in else 0
-        mechanisms = tuple(factory.authenticator.mechanisms(peer)) if log_in else ()
-        return Options(
-            config.hostname,
-            max_size=config.limits.message_size,
-            recipients=config.limits.recipients,
-            transactions=config.limits.transactions,
-            hold=hold,
-            deliver_by=ceil(config.limits.min_deliver_by),
-            priorities=config.limits.priority_policy,
-            hold_until=int(factory.clock() + hold) // 3600 * 3600 if hold else 0,
-            secure=bool(peer.tls),
-            starttls=factory.tls is not None and not peer.tls,
-            mechanisms=mechanisms,
-            needs_tls=log_in and not mechanisms and not peer.tls,
-            errors=config.limits.errors,
-            junk=config.limits.junk_commands,
-            dialect=factory.rules.dialect,
-            xclient=self._xclient(config),
-        )
-
-    def _xclient(self, config: Config) -> tuple[str, ...]:
-        """What a proxy may tell. Who is one does not change by what it tells."""
-        rules = self.factory.rules
-        if rules.dialect.each or not in_networks(self._own.ip, config.proxy.xclient):
-            return ()
-        return WITH_LOG_IN if rules.log_in else ALWAYS
+        self._config = self.factory.settings.now
+        return self.factory.options(self._config, self.peer, self._own.ip, self.sender.user)
 
     def _arm(self) -> None:
         self.allowance.begin_pace()
