@@ -1,8 +1,4 @@
-"""IMAP on a Twisted connection: runs the engine, calls the handlers, keeps the time.
-
-Commands run one after another. Reading stops while a client has more waiting than it is entitled to or does
-not read what it asked for; a run of pipelined commands gives the reactor a turn every `COMMANDS_PER_TURN`.
-"""
+"""IMAP on a Twisted connection: calls the handlers, keeps the time, gives the session what it needs."""
 
 from __future__ import annotations
 
@@ -36,30 +32,24 @@ from mailserver.imap.handlers.append import append, begin, refuse
 from mailserver.imap.handlers.contexts import update
 from mailserver.imap.handlers.notify import tell
 from mailserver.imap.handlers.uploads import Upload
+from mailserver.imap.loop import Loop
 from mailserver.imap.session import Session
 from mailserver.interfaces import IAuthenticator, IMessageFile, Peer
-from mailserver.net.connection import Connection
 from mailserver.net.files import send_file
 from mailserver.steps import run
 
 if TYPE_CHECKING:
     from mailserver.imap.factory import ImapFactory
 
-COMMANDS_PER_TURN = 50
-READ_AHEAD = 128 * 1024  # octets that may wait behind a command before reading stops
 
-
-class ImapConnection(Connection):
+class ImapConnection(Loop):
     """One client."""
 
     factory: ImapFactory
 
     def __init__(self, peer: Peer) -> None:
         super().__init__(peer)
-        self.engine = Engine()
         self.session = Session(self)
-        self._pumping = False
-        self._pump_later = False
         self._telling = False
         self._line: Deferred[bytes] | None = None
         self._upload: Upload | None = None
@@ -80,12 +70,6 @@ class ImapConnection(Connection):
     def audit(self) -> Audit:
         return self.factory.audit
 
-    def breathe(self) -> Deferred[None]:
-        """Fire in the next turn of the reactor; fail when the client is gone."""
-        turn: Deferred[None] = Deferred()
-        self.factory.turns.later(lambda: self._turn(turn))
-        return turn
-
     def now(self) -> float:
         return self.factory.clock()
 
@@ -96,12 +80,6 @@ class ImapConnection(Connection):
         reactor = self.factory.reactor
         return deferToThreadPool(reactor, reactor.getThreadPool(), function)
 
-    def _turn(self, turn: Deferred[None]) -> None:
-        if self.open:
-            turn.callback(None)
-        else:
-            turn.errback(ConnectionLost())
-
     async def send_file(self, file: IMessageFile, offset: int, length: int) -> None:
         await send_file(self, file, offset, length)
 
@@ -110,7 +88,7 @@ class ImapConnection(Connection):
             return fail(ConnectionLost())
         line = self._line = Deferred()
         self.engine.expect_line()
-        self._pump_soon()
+        self._run_soon()
         return line
 
     def tls_available(self) -> bool:
@@ -170,15 +148,7 @@ class ImapConnection(Connection):
             len(data), self._patience(), self.settings.now.limits
         ):
             self._start_deadline()
-        self.engine.receive(data)
-        self._pump()
-        if self.engine.waiting > READ_AHEAD and not self._reading_on():
-            self.pause_input()
-
-    def _reading_on(self) -> bool:
-        """Will what waits be used without more from elsewhere?"""
-        waiting = self.session.running or self._telling or self._pump_later
-        return not (waiting or self.output_full or self._upload_full())
+        self._take(data)
 
     def _upload_full(self) -> bool:
         return self._upload is not None and self._upload.full
@@ -186,7 +156,7 @@ class ImapConnection(Connection):
     def output_drained(self) -> None:
         self._progress = True
         self.session.wake()
-        self._pump()
+        self._run()
 
     def deadline_passed(self) -> None:
         """RFC 3501, 5.4. A command that takes long is no idleness, unless the client does not read."""
@@ -225,43 +195,13 @@ class ImapConnection(Connection):
 
     # --- events -----------------------------------------------------------------------------------
 
-    def _pump_soon(self) -> None:
-        """Go on where no `_pump` is on the stack to do so."""
-        if not self._pumping and not self._pump_later:
-            self._pump_later = True
-            self.factory.turns.later(self._pump_now)
+    def _held_up(self) -> bool:
+        return self._telling or self._upload_full()
 
-    def _pump_now(self) -> None:
-        self._pump_later = False
-        self._pump()
+    def _executing(self) -> bool:
+        return self.session.running is not None
 
-    def _may_go_on(self) -> bool:
-        return self.open and not (self._closing or self._telling or self.output_full or self._upload_full())
-
-    def _pump(self) -> None:
-        """Take events until the engine waits: for bytes, for a command, for the client to read."""
-        if self._pumping or self._pump_later:
-            return
-        self._pumping = True
-        engine, left = self.engine, COMMANDS_PER_TURN
-        try:
-            while self._may_go_on():
-                event = engine.next_event()
-                self.send(engine.data_to_send())
-                if event is None:
-                    break
-                self._dispatch(event)
-                left -= 1
-                if not left:
-                    break
-        finally:
-            self._pumping = False
-        if not left:
-            self._pump_soon()
-        elif engine.waiting <= READ_AHEAD:
-            self.resume_input()
-
-    def _dispatch(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         match event:
             case CommandReceived():
                 if self.count_command():
@@ -275,7 +215,7 @@ class ImapConnection(Connection):
                 if line is not None:
                     line.callback(event.line)
             case AppendOffered():
-                self._run(event.command, self._offer(event))
+                self._perform(event.command, self._offer(event))
             case AppendFailed():
                 self._drop_upload()
             case Hangup():
@@ -286,11 +226,11 @@ class ImapConnection(Connection):
         upload, self._upload = self._upload, None
         self._sign_of_life()
         if isinstance(command, Append):
-            self._run(command, append(self.session, command, upload))
+            self._perform(command, append(self.session, command, upload))
         else:
-            self._run(command, HANDLERS[type(command)](self.session, command))
+            self._perform(command, HANDLERS[type(command)](self.session, command))
 
-    def _run(self, command: Command, steps: Coroutine[Any, Any, None]) -> None:
+    def _perform(self, command: Command, steps: Coroutine[Any, Any, None]) -> None:
         self.session.running = command
         self.session.answered = False
         run(steps, partial(self._ran, command))
@@ -318,12 +258,12 @@ class ImapConnection(Connection):
         elif self.engine.closed:
             self.end(self.engine.data_to_send())
         else:
-            if now is not was or not self._pumping:
+            if now is not was or not self._running:
                 self._start_deadline()
             if session.notifier is not None or session.contexts_due:
                 session.wake()  # what could not be told within the command
-            if not self._pumping:
-                self._pump()
+            if not self._running:
+                self._run()
 
     def _failed(self, failure: Failure, command: Command) -> None:
         error = failure.value
@@ -366,7 +306,7 @@ class ImapConnection(Connection):
         if isinstance(result, Failure) and not isinstance(result.value, ConnectionLost):
             self.log.failure("notifying {user} failed", result, user=self.session.user)
         if self.open:
-            self._pump()
+            self._run()
 
     # --- APPEND -----------------------------------------------------------------------------------
 
@@ -374,7 +314,7 @@ class ImapConnection(Connection):
         return self.factory.spool.body(on_drained=on_drained, memory=memory, raw=raw)
 
     def go_on(self) -> None:
-        self._pump_soon()
+        self._run_soon()
 
     async def _offer(self, event: AppendOffered) -> None:
         """Decide, and tell the engine."""
