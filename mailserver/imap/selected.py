@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from zope.interface import implementer
 
 from mailserver.imap.fetch import Prefixes, heads, interleave, modseq_column, prefixes_of
-from mailserver.imap.flags import FlagNames
+from mailserver.imap.flags import names_of
 from mailserver.imap.resync import runs, vanished_lines
 from mailserver.imap.search.contexts import Contexts
 from mailserver.imap.values import SequenceSet
@@ -69,7 +69,7 @@ class Selected:
     def attach(self, mailbox: IMailbox) -> None:
         """The client now learns of the mailbox (SELECT): everything in it counts as told."""
         self.mailbox = mailbox
-        self.names = FlagNames(mailbox.keywords)
+        self.names = names_of(mailbox)
         self._fragments = self.names.fragments(b"")
         self._recent_fragments = self.names.fragments(b"", recent=True)
         self.read_only = self._examine or mailbox.read_only
@@ -315,18 +315,7 @@ class Selected:
 
     def flags_responses(self) -> bytes:
         """`* FLAGS` and `* OK [PERMANENTFLAGS …]` as they are now."""
-        names = b" ".join([*self.names.all()])
-        permanent = self._permanent()
-        text = b"Flags permitted" if permanent else b"No permanent flags permitted"
-        return b"* FLAGS (%b)\r\n* OK [PERMANENTFLAGS (%b)] %b\r\n" % (names, permanent, text)
-
-    def _permanent(self) -> bytes:
-        """The flags that this user may change (RFC 4314, 5.1.1)."""
-        if self.read_only:
-            return b""
-        rights, needed = self.mailbox.rights, {b"\\Seen": "s", b"\\Deleted": "t"}
-        names = [name for name in self.names.all() if needed.get(name, "w") in rights]
-        return b" ".join([*names, b"\\*"] if "w" in rights else names)
+        return self.names.responses("" if self.read_only else self.mailbox.rights)
 
     def take_modseq(self) -> int:
         """What HIGHESTMODSEQ is to be told beside the responses of `sync`, 0 for nothing.

@@ -219,6 +219,13 @@ class Session:
         told = self._tell_progress if self.has("INPROGRESS") else None
         return Progress(tag, told, self.wire.call_later)
 
+    async def patiently(self, awaited: Deferred[T]) -> T:
+        """What comes of it, with `progress` where it is not there already."""
+        if awaited.called:
+            return await awaited
+        with self.progress():
+            return await awaited
+
     def _tell_progress(self, response: bytes) -> None:
         if not self.wire.output_full:
             self.send(response)

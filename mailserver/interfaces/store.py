@@ -228,6 +228,9 @@ class IMailbox(Interface):
     def index_of(uid: int) -> int:
         """Index of a UID in the arrays, -1 where there is none."""
 
+    def first_unseen() -> int:
+        """The number of the first message without \\Seen, counted from 1 in the arrays; 0 for none."""
+
     def email_ids(uids: Sequence[int]) -> Sequence[str | None]:
         """The EMAILID of each, the same for its copies (RFC 8474); None where a message is gone."""
 

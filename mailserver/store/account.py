@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 
 from mailserver.disk.patience import Promise
 from mailserver.disk.threads import as_mail_error
@@ -21,6 +22,7 @@ from mailserver.interfaces import (
     NewMessage,
     QuotaUsage,
 )
+from mailserver.rights import OTHERS
 from mailserver.store import copying, folders, maildir, metadata, operations
 from mailserver.store.changes import Posted
 from mailserver.store.filing import AccountPlace, Deposit
@@ -131,15 +133,35 @@ class Account:
         return self.run_at_once(operations.status, directory, look=mailbox is None or not mailbox.current)
 
     def open(self, name: str, listener: IMailboxListener, read_only: bool = False) -> Deferred[IMailbox]:
-        return Deferred.fromCoroutine(self._open_told(name, listener, read_only))
+        with self._told():
+            mailbox = self._at_hand(name)
+            if mailbox is None:
+                return Deferred.fromCoroutine(self._open_told(name, listener, read_only))
+            self.store.keep(self, mailbox)
+            return succeed(_attached(mailbox, listener, read_only))
 
-    async def _open_told(self, name: str, listener: IMailboxListener, read_only: bool) -> IMailbox:
-        """Told by other processes from before the look on, or what comes right behind it would be missed."""
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """By other processes, from before the look on, or what comes right behind it would be missed."""
         self.store.changes.wanted(self.user, 1)
         try:
-            return await self._open(name, listener, read_only)
+            yield
         finally:
             self.store.changes.wanted(self.user, -1)
+
+    def _at_hand(self, name: str) -> Mailbox | None:
+        """A mailbox of this account that is in memory as it is: most of those that are selected again."""
+        if name.startswith(OTHERS):
+            return None
+        try:
+            mailbox = self.store.mailbox(self, maildir.directory_of(name))
+        except CannotName:
+            return None
+        return mailbox if mailbox is not None and mailbox.current else None
+
+    async def _open_told(self, name: str, listener: IMailboxListener, read_only: bool) -> IMailbox:
+        with self._told():
+            return await self._open(name, listener, read_only)
 
     async def _open(self, name: str, listener: IMailboxListener, read_only: bool) -> IMailbox:
         directory = _existing(name)
@@ -156,9 +178,9 @@ class Account:
             raise
         if self.store.mailbox(self, directory) is not mailbox:  # another opening of it failed meanwhile
             raise TemporaryFailure()
-        mailbox.attach(listener)
+        opened = _attached(mailbox, listener, read_only)
         self.store.make_room()
-        return cast(IMailbox, ReadOnlyMailbox(mailbox)) if read_only else mailbox
+        return opened
 
     def append(self, name: str, messages: Sequence[NewMessage], replacing: int = 0) -> Deferred[CopyResult]:
         try:
@@ -197,6 +219,11 @@ def _existing(name: str) -> str:
         return maildir.directory_of(name)
     except CannotName as error:
         raise NoSuchMailbox(cause=error) from error
+
+
+def _attached(mailbox: Mailbox, listener: IMailboxListener, read_only: bool) -> IMailbox:
+    mailbox.attach(listener)
+    return cast(IMailbox, ReadOnlyMailbox(mailbox)) if read_only else mailbox
 
 
 def _usage(ledger: Ledger, opened: Index) -> None:

@@ -11,7 +11,11 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
+from mailserver.interfaces import Flag
 from mailserver.store.index.rows import Columns, Row
+
+_SEEN = Flag.SEEN.value
+_SLICE = 1024
 
 
 class Arrays:
@@ -25,11 +29,27 @@ class Arrays:
         self.dates: array[int] = array("q")
         self.saved: array[int] = array("q")
         self.names: list[str] = []
+        self._seen = 0  # messages at the beginning that are known to have \\Seen
 
     def fill(self, columns: Columns) -> None:
         self.uids, self.flags, self.modseqs = columns.uids, columns.flags, columns.modseqs
         self.sizes, self.dates, self.names = columns.sizes, columns.dates, columns.names
         self.saved = columns.saved
+        self._seen = 0
+
+    def first_unseen(self) -> int:
+        """See `IMailbox`. Looks on from where it was the last time: what SELECT asks again and again does
+        not grow with the mailbox."""
+        flags, start = self.flags, self._seen
+        if start < len(flags) and not flags[start] & _SEEN:
+            return start + 1
+        while some := flags[start : start + _SLICE]:
+            if not all(bits & _SEEN for bits in set(some)):
+                start += next(n for n, bits in enumerate(some) if not bits & _SEEN)
+                break
+            start += len(some)
+        self._seen = start
+        return start + 1 if start < len(flags) else 0
 
     def index_of(self, uid: int) -> int:
         """-1 where there is none."""
@@ -49,6 +69,8 @@ class Arrays:
 
     def set_flags(self, changed: Sequence[tuple[int, int]], modseq: int) -> None:
         """(uid, flags), ascending; messages that are not here are left out."""
+        if unseen := next((uid for uid, flags in changed if not flags & _SEEN), 0):
+            self._seen = min(self._seen, bisect_left(self.uids, unseen))
         first = bisect_left(self.uids, changed[0][0])
         last = first + len(changed)
         if last <= len(self.uids) and self.uids[last - 1] == changed[-1][0]:  # one run: as a slice
@@ -66,6 +88,7 @@ class Arrays:
         indexes = [index for uid in uids if (index := self.index_of(uid)) >= 0]
         if not indexes:
             return False
+        self._seen -= bisect_left(indexes, self._seen)
         runs: list[tuple[int, int]] = []
         start = 0
         for index in indexes:

@@ -62,6 +62,7 @@ class Mailbox(LiveArrays):
         self._path = account.ledger.folder_path(directory)
         self._outside = Outside(self._store, self, self._path, self._run)
         self._listing: dict[str | tuple[int, int], str] | None = None
+        self.mailboxid = ""
 
     # --- in and out of memory --------------------------------------------------------------------
 
@@ -75,6 +76,7 @@ class Mailbox(LiveArrays):
             loaded = await self._run(operations.load)
             if not self._loaded:
                 self.load(loaded)
+                self.mailboxid = object_ids.mailbox_id(self.user, self.uidvalidity)
             self._store.tidy(self._account)
         if self.gone:
             raise NoSuchMailbox()
@@ -168,10 +170,6 @@ class Mailbox(LiveArrays):
             done.addCallback(lambda _: self._store.tidy(self._account))
             done.addErrback(lambda failure: self.log.warn("recent: {error}", error=failure.value))
         return recent
-
-    @property
-    def mailboxid(self) -> str:
-        return object_ids.mailbox_id(self.user, self.uidvalidity)
 
     def email_ids(self, uids: Sequence[int]) -> list[str | None]:
         names, dates, sizes = self.names, self.dates, self.sizes

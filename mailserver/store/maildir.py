@@ -18,6 +18,7 @@ import re
 import secrets
 import socket
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -191,6 +192,7 @@ def normal_name(name: str) -> str:
     return name
 
 
+@lru_cache(maxsize=1000)
 def directory_of(name: str) -> str:
     """The directory of a folder within the account's, "" for INBOX. Raises CannotName for every name that
     could mean something else to the file system, or to another program that reads the Maildir."""

@@ -212,6 +212,9 @@ class FakeMailbox:
     def mailboxid(self) -> str:
         return f"F{self.uidvalidity}"
 
+    def first_unseen(self) -> int:
+        return next((n for n, bits in enumerate(self.flags, 1) if not bits & Flag.SEEN), 0)
+
     def email_ids(self, uids: Sequence[int]) -> Sequence[str | None]:
         """By content."""
         return [f"M{crc32(self.data[uid]):08x}" if uid in self.data else None for uid in uids]

@@ -5,15 +5,12 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from mailserver.errors import NoSpace, TemporaryFailure
 from mailserver.imap.capabilities import ROWS
 from mailserver.imap.commands import Noop
 from mailserver.imap.handlers import HANDLERS
-from mailserver.imap.handlers.select import first_unseen
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_dialog import ImapClient, ImapServer
 
@@ -371,13 +368,6 @@ def test_select(client: ImapClient) -> None:
         S: a OK [READ-WRITE] SELECT completed
         """
     )
-
-
-@given(st.lists(st.integers(0, 64), max_size=40), st.sampled_from([0, 8]))
-def test_first_unseen_is_what_a_loop_finds(flags: list[int], more: int) -> None:
-    flags = [bits | more for bits in flags]
-    expected = next((n for n, bits in enumerate(flags, 1) if not bits & 8), 0)
-    assert first_unseen(flags) == expected
 
 
 def test_examine_changes_nothing(client: ImapClient) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from mailserver.imap.commands import Command, Examine, Select
 from mailserver.imap.fetch import Plan
 from mailserver.imap.handlers.names import tell_selected
@@ -13,9 +11,6 @@ from mailserver.imap.resync import changed_since, everything
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Handler, Session
 from mailserver.imap.values import QuickResync
-from mailserver.interfaces import Flag
-
-MANY_COMBINATIONS = 16
 
 
 async def select(session: Session, command: Select | Examine) -> None:
@@ -31,8 +26,7 @@ async def select(session: Session, command: Select | Examine) -> None:
     if command.condstore:
         session.enable_condstore()
     selected = Selected(isinstance(command, Examine), session.wake, session.enabled)
-    with session.progress():
-        mailbox = await session.owner.open(command.mailbox, selected, selected.read_only)
+    mailbox = await session.patiently(session.owner.open(command.mailbox, selected, selected.read_only))
     selected.attach(mailbox)
     session.select(selected)
     session.send(_selection(selected, session.has("OBJECTID")))
@@ -61,7 +55,7 @@ def _selection(selected: Selected, ids: bool) -> bytes:
     and no UNSEEN, which is a message number (RFC 9586, 3)."""
     mailbox = selected.mailbox
     lines = [selected.flags_responses(), selected.exists_response()]
-    unseen = 0 if selected.rev2 or selected.uidonly else first_unseen(mailbox.flags)
+    unseen = 0 if selected.rev2 or selected.uidonly else mailbox.first_unseen()
     if 0 < unseen <= selected.told:
         lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % unseen)
     lines.append(b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uidvalidity)
@@ -69,23 +63,6 @@ def _selection(selected: Selected, ids: bool) -> bytes:
     if ids:
         lines.append(b"* OK [MAILBOXID (%b)] Id of the mailbox\r\n" % mailbox.mailboxid.encode("ascii"))
     return b"".join(lines)
-
-
-def first_unseen(flags: list[int]) -> int:
-    """The number of the first message without \\Seen, 0 where there is none.
-
-    Mailboxes are large and differ in few combinations of flags: `set` and `index` look at all of them
-    in a third of the time of a loop.
-    """
-    seen = Flag.SEEN.value
-    unseen = [bits for bits in set(flags) if not bits & seen]
-    first = len(flags)
-    for bits in unseen if len(unseen) <= MANY_COMBINATIONS else ():
-        with suppress(ValueError):
-            first = flags.index(bits, 0, first)
-    if len(unseen) > MANY_COMBINATIONS:
-        first = next(n for n, bits in enumerate(flags) if not bits & seen)
-    return first + 1 if unseen else 0
 
 
 TABLE: dict[type[Command], Handler] = {Select: select, Examine: select}
