@@ -41,7 +41,7 @@ class Loop(Connection, ABC):
     def _executing(self) -> bool:
         """Is a command under way?"""
 
-    def _take(self, data: bytes) -> None:
+    def _feed(self, data: bytes) -> None:
         """Bytes came."""
         self.engine.receive(data)
         self._run()

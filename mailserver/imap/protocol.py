@@ -148,7 +148,7 @@ class ImapConnection(Loop):
             len(data), self._patience(), self.settings.now.limits
         ):
             self._start_deadline()
-        self._take(data)
+        self._feed(data)
 
     def _upload_full(self) -> bool:
         return self._upload is not None and self._upload.full

@@ -14,10 +14,13 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailserver.config.schema import Limits
+from mailserver.imap.protocol import ImapConnection
 from mailserver.interfaces import Peer
 from mailserver.net.connection import Connection
 from mailserver.net.factory import ConnectionFactory, network_of
 from mailserver.net.listen import EagerServer, listen
+from mailserver.pop3.protocol import Pop3Connection
+from mailserver.smtp.protocol import SmtpConnection
 
 
 class Echo(Connection):
@@ -168,6 +171,15 @@ class ConnectionTests(SynchronousTestCase):
         first.connectionLost()
 
         self.assertIsInstance(limited.buildProtocol(None), Echo)
+
+
+def test_no_protocol_replaces_what_is_the_connections_own() -> None:
+    """A private method of the same name in a subclass would take its place, and nobody would be told."""
+    own = {name for name, value in vars(Connection).items() if callable(value) and name[:2] != "__"}
+    private = {name for name in own if name.startswith("_")}
+    for protocol in (ImapConnection, Pop3Connection, SmtpConnection):
+        for kind in protocol.__mro__[: protocol.__mro__.index(Connection)]:
+            assert not private & vars(kind).keys(), kind
 
 
 class NetworkTests(SynchronousTestCase):
