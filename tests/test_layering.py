@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -93,14 +93,28 @@ def nodes(path: Path) -> list[ast.AST]:
     return list(ast.walk(ast.parse(path.read_text("utf-8"))))
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Full names of what a module imports, `from a import b` as a.b."""
-    for node in nodes(path):
+@functools.cache
+def nodes_that_run(path: Path) -> list[ast.AST]:
+    return list(_parts_that_run(ast.parse(path.read_text("utf-8"))))
+
+
+def imports(path: Path, running: bool = False) -> Iterator[str]:
+    """Full names of what a module imports, `from a import b` as a.b. running: not for its types only."""
+    for node in nodes_that_run(path) if running else nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _parts_that_run(node: ast.AST) -> Iterator[ast.AST]:
+    """What is inside a node, without what only a type checker reads."""
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.If) and ast.unparse(inner.test) == "TYPE_CHECKING":
+            continue
+        yield inner
+        yield from _parts_that_run(inner)
 
 
 def within(name: str, package: str) -> bool:
@@ -110,9 +124,9 @@ def within(name: str, package: str) -> bool:
 BY_NAME = {name_of(path): path for path in MODULES}
 
 
-def modules_of(path: Path) -> Iterator[str]:
+def modules_of(path: Path, running: bool = False) -> Iterator[str]:
     """Modules of ours that a module imports."""
-    for name in imports(path):
+    for name in imports(path, running):
         found = name if name in BY_NAME else name.rpartition(".")[0]
         if found in BY_NAME and found != "mailserver":
             yield found
@@ -210,7 +224,13 @@ def test_imports_go_downwards_only() -> None:
     _assert_no_cycle(below)
 
 
-def _assert_no_cycle(below: dict[str, set[str]]) -> None:
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """But for its types: what stands under TYPE_CHECKING is not there when the server runs."""
+    below = {name: set(modules_of(path, running=True)) - {name} for name, path in BY_NAME.items()}
+    _assert_no_cycle(below)
+
+
+def _assert_no_cycle(below: Mapping[str, set[str]]) -> None:
     done: set[str] = set()
 
     def visit(room: str, way: tuple[str, ...]) -> None:
