@@ -28,14 +28,12 @@ def parse_login(cursor: Cursor, tag: bytes) -> c.Command:
 def parse_id(cursor: Cursor, tag: bytes) -> c.Command:
     """ "ID" SP ("(" [string SP nstring *(SP string SP nstring)] ")" / nil) (RFC 2971, 4)"""
     cursor.space()
-    if not cursor.skip(b"("):
+    if cursor.peek() != b"(":
         if cursor.nstring() is not None:
             raise BadSyntax("Expected a list or NIL")
         return c.Id(tag, None)
     fields: list[tuple[bytes, bytes | None]] = []
-    while not cursor.skip(b")"):
-        if fields:
-            cursor.space()
+    for _ in cursor.members(or_none=True):
         name = cursor.string()
         cursor.space()
         value = cursor.nstring()

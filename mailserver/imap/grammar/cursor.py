@@ -9,6 +9,7 @@ from __future__ import annotations
 import calendar
 import re
 import unicodedata
+from collections.abc import Iterator
 from datetime import date
 
 from attrs import frozen
@@ -120,6 +121,23 @@ class Cursor:
 
     def space(self) -> None:
         self.expect(b" ")
+
+    def begins_list(self) -> bool:
+        """Step over a space that a parenthesis follows."""
+        if not self.text.startswith(b" (", self.pos):
+            return False
+        self.pos += 1
+        return True
+
+    def members(self, *, or_none: bool = False) -> Iterator[None]:
+        """ "(" member *(SP member) ")", each step is for taking a member. or_none: "()" as well."""
+        self.expect(b"(")
+        if or_none and self.skip(b")"):
+            return
+        yield
+        while self.skip(b" "):
+            yield
+        self.expect(b")")
 
     def _match(self, pattern: re.Pattern[bytes], what: str) -> re.Match[bytes]:
         match = pattern.match(self.text, self.pos)

@@ -41,13 +41,11 @@ _MACROS = {
 def fetch_items(cursor: Cursor) -> tuple[FetchItem, ...]:
     """A macro, one item or a list; each item once, UID among them for UID FETCH (RFC 3501, 6.4.8)."""
     items: list[FetchItem] = []
-    if cursor.skip(b"("):
-        items.append(_item(cursor, _name(cursor)))
-        while cursor.skip(b" "):
+    if cursor.peek() == b"(":
+        for _ in cursor.members():
             items.append(_item(cursor, _name(cursor)))
             if len(items) > MAX_ITEMS:
                 raise BadSyntax("Too many items")
-        cursor.expect(b")")
     else:
         name = _name(cursor)
         if name in _MACROS:
@@ -124,13 +122,9 @@ def _numbers(cursor: Cursor) -> tuple[int, ...]:
 
 def _lazy(cursor: Cursor) -> bool:
     """[SP "(" preview-mod *(SP preview-mod) ")"] (RFC 8970, 6)"""
-    if not cursor.skip(b" ("):
+    if not cursor.begins_list():
         return False
-    modifiers = [cursor.word()]
-    while cursor.skip(b" "):
-        modifiers.append(cursor.word())
-    cursor.expect(b")")
-    if set(modifiers) != {"LAZY"}:
+    if {cursor.word() for _ in cursor.members()} != {"LAZY"}:
         raise BadSyntax("Unknown modifier")
     return True
 
@@ -158,12 +152,8 @@ def section(cursor: Cursor) -> Section:
 
 def _field_names(cursor: Cursor) -> tuple[bytes, ...]:
     """SP header-list"""
-    cursor.expect(b" (")
-    names = [_field_name(cursor)]
-    while cursor.skip(b" "):
-        names.append(_field_name(cursor))
-    cursor.expect(b")")
-    return tuple(names)
+    cursor.space()
+    return tuple([_field_name(cursor) for _ in cursor.members()])
 
 
 def _field_name(cursor: Cursor) -> bytes:
@@ -231,19 +221,16 @@ _MODIFIERS: dict[str, Callable[[Cursor, bool, FetchModifiers], FetchModifiers]] 
 def fetch_modifiers(cursor: Cursor, uid: bool) -> FetchModifiers:
     """[SP "(" fetch-modifier *(SP fetch-modifier) ")"], each at most once."""
     found = FetchModifiers()
-    if not cursor.skip(b" ("):
+    if not cursor.begins_list():
         return found
     seen: set[str] = set()
-    while True:
+    for _ in cursor.members():
         name = cursor.word()
         parse = _MODIFIERS.get(name)
         if parse is None or name in seen:
             raise BadSyntax("Unknown or repeated modifier")
         seen.add(name)
         found = parse(cursor, uid, found)
-        if cursor.skip(b")"):
-            break
-        cursor.space()
     if found.vanished and found.changed_since is None:
         raise BadSyntax("VANISHED needs CHANGEDSINCE")
     return found

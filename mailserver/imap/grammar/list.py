@@ -37,12 +37,7 @@ def parse_lsub(cursor: Cursor, tag: bytes) -> c.Command:
 
 def _selection(cursor: Cursor) -> frozenset[str]:
     """list-select-opts, and the space behind it"""
-    options: set[str] = set()
-    cursor.expect(b"(")
-    while not cursor.skip(b")"):
-        if options:
-            cursor.space()
-        options.add(_option(cursor, _SELECTION))
+    options = {_option(cursor, _SELECTION) for _ in cursor.members(or_none=True)}
     if "RECURSIVEMATCH" in options and options.isdisjoint(CRITERIA):
         raise BadSyntax("RECURSIVEMATCH needs another selection option")
     cursor.space()
@@ -51,11 +46,7 @@ def _selection(cursor: Cursor) -> frozenset[str]:
 
 def _patterns(cursor: Cursor) -> tuple[str, ...]:
     """Raises LimitReached: each pattern costs a look at every name."""
-    cursor.expect(b"(")
-    patterns = [cursor.list_mailbox()]
-    while cursor.skip(b" "):
-        patterns.append(cursor.list_mailbox())
-    cursor.expect(b")")
+    patterns = [cursor.list_mailbox() for _ in cursor.members()]
     if len(patterns) > MAX_PATTERNS:
         raise LimitReached
     return tuple(patterns)
@@ -66,13 +57,11 @@ def _returned(cursor: Cursor) -> tuple[frozenset[str], tuple[str, ...], tuple[st
     cursor.space()
     if cursor.word() != "RETURN":
         raise BadSyntax("Expected RETURN")
-    cursor.expect(b" (")
+    cursor.space()
     options: set[str] = set()
     items: tuple[str, ...] = ()
     entries: tuple[str, ...] = ()
-    while not cursor.skip(b")"):
-        if options:
-            cursor.space()
+    for _ in cursor.members(or_none=True):
         option = _option(cursor, _RETURN)
         options.add(option)
         if option == "STATUS":

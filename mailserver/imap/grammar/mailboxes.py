@@ -27,11 +27,8 @@ STATUS_ITEMS = frozenset(
 
 def status_items(cursor: Cursor) -> tuple[str, ...]:
     """SP "(" status-att *(SP status-att) ")", each item once"""
-    cursor.expect(b" (")
-    items = [cursor.word()]
-    while cursor.skip(b" "):
-        items.append(cursor.word())
-    cursor.expect(b")")
+    cursor.space()
+    items = [cursor.word() for _ in cursor.members()]
     if any(item not in STATUS_ITEMS for item in items):
         raise BadSyntax("Unknown status item")
     return tuple(dict.fromkeys(items))
@@ -46,11 +43,9 @@ def parse_create(cursor: Cursor, tag: bytes) -> c.Command:
     cursor.expect(b" (")
     if cursor.word() != "USE":
         raise BadSyntax("Unknown parameter")
-    cursor.expect(b" (")
+    cursor.space()
     uses: list[str] = []
-    while not cursor.skip(b")"):
-        if uses:
-            cursor.space()
+    for _ in cursor.members(or_none=True):
         cursor.expect(b"\\")
         uses.append("\\" + cursor.atom().decode("ascii"))
     cursor.expect(b")")
@@ -84,10 +79,6 @@ def parse_status(cursor: Cursor, tag: bytes) -> c.Command:
 
 def mailbox_names(cursor: Cursor) -> tuple[str, ...]:
     """one-or-more-mailbox (RFC 5465, 8)"""
-    if not cursor.skip(b"("):
+    if cursor.peek() != b"(":
         return (cursor.mailbox(),)
-    names = [cursor.mailbox()]
-    while cursor.skip(b" "):
-        names.append(cursor.mailbox())
-    cursor.expect(b")")
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys([cursor.mailbox() for _ in cursor.members()]))

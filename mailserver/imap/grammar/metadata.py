@@ -39,16 +39,14 @@ def parse_set_metadata(cursor: Cursor, tag: bytes) -> c.Command:
     """entry-values; an entry that is named twice is a mistake."""
     cursor.space()
     mailbox = cursor.mailbox()
-    cursor.expect(b" (")
+    cursor.space()
     values: list[tuple[str, bytes | None]] = []
-    while not cursor.skip(b")"):
-        if values:
-            cursor.space()
+    for _ in cursor.members():
         entry = _entry(cursor)
         cursor.space()
         values.append((entry, cursor.nstring8()))
     names = {entry.lower() for entry, _ in values}
-    if not values or len(names) != len(values):
+    if len(names) != len(values):
         raise BadSyntax("Expected entries, each once")
     for name in names:
         if name.count("/") < (4 if re.match(r"/[a-z]+/vendor/", name) else 2):
@@ -59,11 +57,7 @@ def parse_set_metadata(cursor: Cursor, tag: bytes) -> c.Command:
 
 def entry_list(cursor: Cursor) -> tuple[str, ...]:
     """ "(" entry *(SP entry) ")" """
-    cursor.expect(b"(")
-    entries = [_entry(cursor)]
-    while cursor.skip(b" "):
-        entries.append(_entry(cursor))
-    cursor.expect(b")")
+    entries = [_entry(cursor) for _ in cursor.members()]
     _check(len(entries))
     return tuple(dict.fromkeys(entries))
 
@@ -81,8 +75,7 @@ def _entry(cursor: Cursor) -> str:
 
 
 def _options(cursor: Cursor, options: dict[str, int | None]) -> None:
-    cursor.expect(b"(")
-    while True:
+    for _ in cursor.members():
         name = cursor.word()
         cursor.space()
         if name == "MAXSIZE":
@@ -94,6 +87,3 @@ def _options(cursor: Cursor, options: dict[str, int | None]) -> None:
             options[name] = _DEPTHS[depth]
         else:
             raise BadSyntax("Unknown option")
-        if cursor.skip(b")"):
-            return
-        cursor.space()

@@ -99,14 +99,11 @@ def _numbers(cursor: Cursor) -> list[tuple[int, int]]:
 def _list(cursor: Cursor, known: dict[str, Callable[[], None]]) -> set[str]:
     """ "(" name [arguments] *(SP name [arguments]) ")" with the arguments taken by `known`; the names."""
     found: set[str] = set()
-    cursor.expect(b"(")
-    while True:
+    for _ in cursor.members():
         name = cursor.word()
         take = known.get(name)
         if take is None or name in found:
             raise BadSyntax("Unknown or repeated parameter")
         found.add(name)
         take()
-        if cursor.skip(b")"):
-            return found
-        cursor.space()
+    return found

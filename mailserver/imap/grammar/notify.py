@@ -86,9 +86,8 @@ def _events(cursor: Cursor) -> tuple[frozenset[str], tuple[FetchItem, ...]]:
 
 def _items(cursor: Cursor, event: str) -> tuple[FetchItem, ...]:
     """[SP "(" fetch-att *(SP fetch-att) ")"] behind MessageNew"""
-    if event != _NEW or not cursor.skip(b" ("):
+    if event != _NEW or not cursor.begins_list():
         return ()
-    cursor.pos -= 1
     return fetch_items(cursor)
 
 

@@ -14,11 +14,9 @@ def parse_get_quota(cursor: Cursor, tag: bytes) -> c.Command:
 def parse_set_quota(cursor: Cursor, tag: bytes) -> c.Command:
     cursor.space()
     root = cursor.astring().decode("utf-8", "replace")
-    cursor.expect(b" (")
+    cursor.space()
     limits: list[tuple[str, int]] = []
-    while not cursor.skip(b")"):
-        if limits:
-            cursor.space()
+    for _ in cursor.members(or_none=True):
         name = cursor.word()
         if name in dict(limits):
             raise BadSyntax("A resource is named twice")

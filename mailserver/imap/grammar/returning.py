@@ -17,12 +17,9 @@ def return_options(cursor: Cursor) -> Returning | None:
     if cursor.text[cursor.pos : cursor.pos + 7].upper() != b"RETURN ":
         return None
     cursor.pos += 7
-    cursor.expect(b"(")
     options: set[str] = set()
     partial: PartialRange | None = None
-    while not cursor.skip(b")"):
-        if options:
-            cursor.space()
+    for _ in cursor.members(or_none=True):
         name = cursor.word()
         if name == "PARTIAL":
             cursor.space()

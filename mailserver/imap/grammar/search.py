@@ -45,21 +45,17 @@ def _sort_criteria(cursor: Cursor) -> tuple[SortKey, ...]:
     """ "(" sort-criterion *(SP sort-criterion) ")" SP (RFC 5256, 5). A criterion that was there decides
     nothing any more."""
     criteria: dict[str, SortKey] = {}
-    count = 0
-    cursor.expect(b"(")
-    while True:
+    for count, _ in enumerate(cursor.members(), 1):
         name = cursor.word()
         reverse = name == "REVERSE"
         if reverse:
             cursor.space()
             name = cursor.word()
-        count += 1
         if name not in _SORT_KEYS or count > MAX_CRITERIA:
             raise BadSyntax("Unknown sort criterion")
         criteria.setdefault(name, SortKey(name, reverse))
-        if cursor.skip(b") "):
-            return tuple(criteria.values())
-        cursor.space()
+    cursor.space()
+    return tuple(criteria.values())
 
 
 def parse_thread(cursor: Cursor, tag: bytes, uid: bool = False) -> c.Command:
