@@ -1,7 +1,7 @@
-"""Writing to a socket at once where nothing waits before it, for connections that this server opens.
+"""Writing to a socket at once where nothing waits before it.
 
-As `listen.EagerServer` for those it accepts, and with the same lean on Twisted's private buffers, which
-tests/net/test_eager.py watches.
+Leans on Twisted's private buffers (`_tempDataBuffer`, `dataBuffer`); tests/net/test_eager.py fails where a
+release of Twisted renames them.
 """
 
 from __future__ import annotations
@@ -13,22 +13,27 @@ from twisted.internet import tcp
 _PLAIN: Any = tcp.Connection
 
 
-def write_now(transport: Any, data: bytes) -> None:
-    """As `transport.write(data)`; a plain TCP connection without a backlog sends before this returns."""
+def sent_now(transport: Any, data: bytes) -> int:
+    """How many octets the socket of a `tcp.Connection` has taken; 0 where something comes before them."""
     if (
-        not isinstance(transport, _PLAIN)
-        or transport.TLS
+        transport.TLS
         or transport._tempDataBuffer
         or transport.dataBuffer
         or transport.disconnecting
         or not transport.connected
         or (transport.producer is not None and not transport.streamingProducer)
     ):
-        transport.write(data)
-        return
+        return 0
     try:
-        sent = transport.socket.send(data)
+        sent: int = transport.socket.send(data)
     except OSError:  # EAGAIN, or an error that the ordinary way reports
-        sent = 0
+        return 0
+    return sent
+
+
+def write_now(transport: Any, data: bytes) -> None:
+    """As `transport.write(data)`, for connections that this server opens (`listen.EagerServer` is for those
+    that it accepts); a plain TCP connection without a backlog sends before this returns."""
+    sent = sent_now(transport, data) if isinstance(transport, _PLAIN) else 0
     if sent < len(data):
         transport.write(data[sent:] if sent else data)

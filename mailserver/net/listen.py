@@ -27,6 +27,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from mailserver.interfaces import Listener
+from mailserver.net.eager import sent_now
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.proxied import ProxiedFactory
 
@@ -41,32 +42,13 @@ _DONE = Failure(main.CONNECTION_DONE)  # type: ignore[no-untyped-call]
 
 
 class EagerServer(tcp.Server):
-    """`tcp.Server` whose first write goes straight to the socket when nothing waits before it.
-
-    Leans on Twisted's private buffers (`_tempDataBuffer`, `dataBuffer`); tests/net/test_eager.py fails
-    where a release of Twisted renames them.
-    """
+    """`tcp.Server` whose first write goes straight to the socket when nothing waits before it (`eager`)."""
 
     _tempDataBuffer: list[bytes]
     dataBuffer: bytes
 
     def write(self, data: bytes) -> None:
-        pull_producer = self.producer is not None and not self.streamingProducer
-        if (
-            self.TLS
-            or pull_producer
-            or self._tempDataBuffer
-            or self.dataBuffer
-            or self.disconnecting
-            or not self.connected
-            or not data
-        ):
-            super().write(data)  # type: ignore[no-untyped-call]
-            return
-        try:
-            sent = self.socket.send(data)
-        except OSError:  # EAGAIN, or an error that the ordinary way reports
-            sent = 0
+        sent = sent_now(self, data)
         if sent < len(data):
             super().write(data[sent:] if sent else data)  # type: ignore[no-untyped-call]
 
