@@ -196,7 +196,7 @@ class Account:
             limit.replacing(replacing),
             keywords=self.store.settings.now.limits.keywords,
         )
-        job = AppendJob(self.store.spool, self.place, deposit, list(messages))
+        job = AppendJob(self.place, deposit, self.store.spool, list(messages))
         return self.store.writer.submit(job)
 
     def transfer(

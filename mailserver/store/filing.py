@@ -17,7 +17,7 @@ from mailserver.disk import durable
 from mailserver.disk.durable import Exists
 from mailserver.disk.group_commit import Committing, Synced
 from mailserver.errors import LimitReached, MailError, NoSuchMailbox, OverQuota, TemporaryFailure
-from mailserver.interfaces import KEYWORD, NO_QUOTA, Flag, Quota
+from mailserver.interfaces import KEYWORD, NO_QUOTA, CopyResult, Flag, Quota
 from mailserver.store import files, maildir
 from mailserver.store.index.database import Index, IndexDamaged
 from mailserver.store.index.rows import Folder, Row
@@ -297,3 +297,31 @@ class AccountPlace:
                 return (yield from file_deposits(ledger, ledger.opened(), parts))
             except IndexDamaged as error:
                 raise TemporaryFailure(imap="CORRUPTION", cause=error) from error
+
+
+@define(eq=False)
+class FolderJob:
+    """For the group writer: papers for one folder, all or none. `source`: UIDs of what they are copies of."""
+
+    place: AccountPlace
+    deposit: Deposit
+    papers: Sequence[Paper] = field(factory=tuple, kw_only=True)
+    source: Sequence[int] = field(factory=tuple, kw_only=True)
+
+    def write(self) -> Sequence[int]:
+        """The files are there and durable."""
+        return ()
+
+    def parts(self) -> Sequence[tuple[AccountPlace, Deposit]]:
+        self.deposit.papers = self.papers
+        return ((self.place, self.deposit),)
+
+    def finish(self, outcomes: Sequence[Exception | None]) -> CopyResult:
+        if outcomes[0] is not None:
+            self.abandon()
+            raise outcomes[0]
+        return CopyResult(self.deposit.uidvalidity, tuple(self.source), tuple(self.deposit.uids))
+
+    def abandon(self) -> None:
+        for paper in self.papers:
+            durable.unlink_quietly(paper.path)

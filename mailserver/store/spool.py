@@ -15,15 +15,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from attrs import define, field
 
 from mailserver.disk import durable
 from mailserver.errors import NoSpace, TemporaryFailure
-from mailserver.interfaces import CopyResult, IMessageBody, NewMessage
+from mailserver.interfaces import IMessageBody, NewMessage
 from mailserver.store import files
-from mailserver.store.filing import AccountPlace, Deposit, Paper
+from mailserver.store.filing import FolderJob, Paper
 from mailserver.store.maildir import NameMaker
 from mailserver.wire.lines import size_on_wire
 
@@ -164,14 +163,12 @@ def _with_head(head: bytes, chunks: Iterable[bytes]) -> Iterable[bytes]:
 
 
 @define(eq=False)
-class AppendJob:
-    """APPEND: messages for one folder, all or none."""
+class AppendJob(FolderJob):
+    """APPEND: messages that are not in files yet."""
 
     spool: Spool
-    place: AccountPlace
-    deposit: Deposit
     messages: Sequence[NewMessage]
-    papers: list[Paper] = field(factory=list)
+    papers: list[Paper] = field(factory=list, init=False)
 
     def write(self) -> Sequence[int]:
         descriptors: list[int] = []
@@ -189,17 +186,3 @@ class AppendJob:
             self.abandon()
             raise
         return descriptors
-
-    def parts(self) -> Sequence[tuple[AccountPlace, Any]]:
-        self.deposit.papers = self.papers
-        return ((self.place, self.deposit),)
-
-    def finish(self, outcomes: Sequence[Exception | None]) -> CopyResult:
-        if outcomes[0] is not None:
-            self.abandon()
-            raise outcomes[0]
-        return CopyResult(self.deposit.uidvalidity, (), tuple(self.deposit.uids))
-
-    def abandon(self) -> None:
-        for paper in self.papers:
-            durable.unlink_quietly(paper.path)

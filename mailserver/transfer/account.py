@@ -149,7 +149,7 @@ class LocalAccount:
             body: Any = MemoryBody(message.data)
             new = NewMessage(body, message.flags, message.date)
             deposit = Deposit(directory, (), limit, keywords=keywords)
-            jobs.append(AppendJob(self._spool, self._place, deposit, [new]))
+            jobs.append(AppendJob(self._place, deposit, self._spool, [new]))
         outcomes = run_now(jobs, self._crew)
         return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
 

@@ -32,12 +32,12 @@ from mailserver.interfaces import (
 from mailserver.rights import ALL, ANYONE, OTHERS, Acl
 from mailserver.store import files, maildir, metadata
 from mailserver.store.account import Account
-from mailserver.store.filing import Deposit
+from mailserver.store.filing import Deposit, FolderJob
 from mailserver.store.mailbox import Mailbox
 from mailserver.store.quota import limit_of
 from mailserver.store.sharing import acl
 from mailserver.store.sharing.mailbox import SharedMailbox
-from mailserver.store.sharing.transfer import TransferJob, permitted, take_out
+from mailserver.store.sharing.transfer import permitted, take_out
 from mailserver.store.sharing.watch import OthersWatch
 
 T = TypeVar("T")
@@ -348,7 +348,7 @@ class SharingAccount(Account):
         keywords = store.settings.now.limits.keywords
         deposit = Deposit(place.directory, (), limit, keywords=keywords)
         store.used(owner)
-        job = TransferJob(owner.place, deposit, papers, wanted)
+        job = FolderJob(owner.place, deposit, papers=papers, source=wanted)
         try:
             result: CopyResult = await store.writer.submit(job)
         except MailError:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from attrs import define, evolve, field
+from attrs import evolve
 
 from mailserver.disk import durable
 from mailserver.errors import MessageGone
-from mailserver.interfaces import CopyResult
 from mailserver.rights import FLAG_RIGHTS
 from mailserver.store import object_ids
-from mailserver.store.filing import SYSTEM_FLAGS, AccountPlace, Deposit, Paper
+from mailserver.store.filing import SYSTEM_FLAGS, Paper
 from mailserver.store.index.database import Index
 from mailserver.store.index.rows import Row
 from mailserver.store.ledger import Ledger
@@ -74,31 +72,3 @@ def _names(row: Row, keywords: Sequence[str]) -> list[str]:
     names = [name for name, bit in SYSTEM_FLAGS.items() if row.flags & bit]
     high = row.flags >> len(SYSTEM_FLAGS)
     return names + [word for number, word in enumerate(keywords) if high >> number & 1]
-
-
-@define(eq=False)
-class TransferJob:
-    """For the group writer."""
-
-    place: AccountPlace
-    deposit: Deposit
-    papers: Sequence[Paper]
-    source: Sequence[int] = field(factory=tuple)
-
-    def write(self) -> Sequence[int]:
-        """The files are there and durable."""
-        return ()
-
-    def parts(self) -> Sequence[tuple[AccountPlace, Any]]:
-        self.deposit.papers = self.papers
-        return ((self.place, self.deposit),)
-
-    def finish(self, outcomes: Sequence[Exception | None]) -> CopyResult:
-        if outcomes[0] is not None:
-            self.abandon()
-            raise outcomes[0]
-        return CopyResult(self.deposit.uidvalidity, tuple(self.source), tuple(self.deposit.uids))
-
-    def abandon(self) -> None:
-        for paper in self.papers:
-            durable.unlink_quietly(paper.path)
