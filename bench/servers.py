@@ -17,6 +17,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.helpers.dovecot_conf import configuration, user
+
 USERS = [f"user{n:03d}" for n in range(100)]
 PASSWORD = "secret"
 DOMAIN = "bench.test"
@@ -167,9 +169,8 @@ class Peers:
 
     def _start_dovecot(self, mail: pwd.struct_passwd) -> None:
         home = self.directory / "dovecot"
-        ids = f"{mail.pw_uid}:{mail.pw_gid}"
         (home / "users").write_text(
-            "".join(f"{u}:{{PLAIN}}{PASSWORD}:{ids}::{self.directory}/mail/{u}::\n" for u in USERS)
+            "".join(user(name, PASSWORD, mail, self.directory / "mail") for name in USERS)
         )
         services = "".join(
             f"service {name}-login {{\n inet_listener {name} {{\n port = {port}\n }}\n"
@@ -179,9 +180,9 @@ class Peers:
             for name, port in (("imap", self.imap), ("pop3", self.pop3))
         )
         (home / "dovecot.conf").write_text(
-            f"""base_dir = {home}/run
-state_dir = {home}/state
-log_path = {home}/log/error.log
+            configuration(
+                home,
+                f"""log_path = {home}/log/error.log
 info_log_path = /dev/null
 protocols = imap pop3 lmtp
 listen = 127.0.0.1
@@ -191,24 +192,11 @@ ssl_key = <{home}/key.pem
 disable_plaintext_auth = no
 auth_mechanisms = plain login
 auth_cache_size = 10M
-mail_location = maildir:~/Maildir
-first_valid_uid = 1
 mail_fsync = optimized
 mail_max_userip_connections = 10000
 maildir_very_dirty_syncs = no
 default_client_limit = 10000
 default_vsz_limit = 1G
-passdb {{
- driver = passwd-file
- args = username_format=%n {home}/users
-}}
-userdb {{
- driver = passwd-file
- args = username_format=%n {home}/users
-}}
-namespace inbox {{
- inbox = yes
-}}
 service lmtp {{
  inet_listener lmtp {{
   address = 127.0.0.1
@@ -223,7 +211,8 @@ service anvil {{
 service auth {{
  client_limit = 12000
 }}
-{services}"""
+{services}""",
+            )
         )
         curve = [
             "-newkey",

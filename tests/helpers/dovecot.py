@@ -12,36 +12,21 @@ from tempfile import mkdtemp
 
 import pytest
 
+from tests.helpers.dovecot_conf import configuration, user
 from tests.helpers.server import eventually
 
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 CONFIG = """\
-base_dir = {home}/run
-state_dir = {home}/state
-log_path = {home}/log
 protocols = lmtp
 ssl = no
 hostname = dovecot.example
 postmaster_address = postmaster@peer.example
 default_internal_user = {internal}
 default_login_user = {internal}
-first_valid_uid = 1
 auth_username_format = %Ln
-mail_location = maildir:~/Maildir
 mail_plugins = quota
 plugin {{
  quota = maildir:User quota
-}}
-passdb {{
- driver = passwd-file
- args = username_format=%n {home}/users
-}}
-userdb {{
- driver = passwd-file
- args = username_format=%n {home}/users
-}}
-namespace inbox {{
- inbox = yes
 }}
 service lmtp {{
  unix_listener {home}/lmtp {{
@@ -70,13 +55,13 @@ class Dovecot:
         (self.home / "mail").mkdir()
         os.chown(self.home / "mail", owner.pw_uid, owner.pw_gid)
         lines = [
-            f"{name}:{{PLAIN}}x:{owner.pw_uid}:{owner.pw_gid}::{self.home}/mail/{name}::"
-            + (f"userdb_quota_rule=*:bytes={limit}" if limit else "")
+            user(name, "x", owner, self.home / "mail", f"userdb_quota_rule=*:bytes={limit}" if limit else "")
             for name, limit in users.items()
         ]
-        (self.home / "users").write_text("\n".join(lines) + "\n")
+        (self.home / "users").write_text("".join(lines))
         config = self.home / "dovecot.conf"
-        config.write_text(CONFIG.format(home=self.home, internal="nobody" if root else getpass.getuser()))
+        settings = CONFIG.format(home=self.home, internal="nobody" if root else getpass.getuser())
+        config.write_text(configuration(self.home, settings))
         with open(self.home / "output", "wb") as output:
             self._process = subprocess.Popen(
                 [program, "-F", "-c", str(config)], stdout=output, stderr=output, stdin=subprocess.DEVNULL
