@@ -118,7 +118,7 @@ def test_B10_handshakes_that_are_left_alone_disturb_nobody(server: Server, bysta
 
 
 def test_B14_random_names_cost_no_memory(server: Server, bystander: str) -> None:
-    """The rest of the case is in test_tls; here it is a process that has them."""
+    """The rest of the case is in tests/tls; here it is a process that has them."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -16,8 +16,8 @@ from mailserver.disk.patience import Patience, Promise
 from mailserver.disk.threads import Inbox
 from mailserver.errors import TemporaryFailure
 from mailserver.queue.spool import Spool
+from tests.disk.test_group_commit import FileJob, FolderPlace
 from tests.queue.scene import message
-from tests.test_group_commit import FileJob, FolderPlace
 
 
 class Reactor(Clock):

@@ -21,7 +21,7 @@ from mailserver.net.channel import TlsChannel, end_point
 from mailserver.tls.server import TlsContexts
 from tests.helpers.files import write_certificate, write_crl
 from tests.helpers.settings import make_settings
-from tests.test_tls import Handshake, client, run_now
+from tests.tls.handshake import Handshake, client, run_now
 
 LABEL = b"EXPORTER-Channel-Binding"
 

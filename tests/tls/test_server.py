@@ -1,8 +1,4 @@
-"""TLS contexts: what is negotiated, which certificate is shown, what a reload does.
-
-Handshakes run between two OpenSSL connections over memory where the matter is the handshake itself, and
-over loopback sockets through Twisted where it is the way Twisted uses our contexts.
-"""
+"""TLS contexts: what is negotiated, which certificate is shown, what a reload does."""
 
 from __future__ import annotations
 
@@ -16,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -25,85 +20,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from OpenSSL import SSL
 from OpenSSL._util import lib
-from service_identity import VerificationError
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
 
 from mailserver.config.schema import Certificate
 from mailserver.config.secrets import CertificateFault
-from mailserver.tls.client import client_context
 from mailserver.tls.server import SERVICES, TlsContexts, build
 from tests.helpers.files import write_certificate
 from tests.helpers.settings import make_settings
-
-
-class Handshake:
-    """A TLS client and our server, joined in memory. `client` is an SSL.Context or one is made."""
-
-    def __init__(
-        self,
-        contexts: TlsContexts,
-        service: str = "imap",
-        name: str = "",
-        client: SSL.Context | None = None,
-        session: SSL.Session | None = None,
-    ) -> None:
-        self.client = SSL.Connection(client or SSL.Context(SSL.TLS_METHOD), None)
-        if name:
-            self.client.set_tlsext_host_name(name.encode())
-        if session is not None:
-            self.client.set_session(session)
-        self.client.set_connect_state()
-        self.server = contexts.server(service).serverConnectionForTLS(None)
-        self.server.set_accept_state()
-        self.pump()
-
-    def pump(self, rounds: int = 10) -> None:
-        """Let both sides talk until they have no more to say."""
-        for _ in range(rounds):
-            for side in (self.client, self.server):
-                try:
-                    side.do_handshake()
-                    side.recv(65536)
-                except SSL.WantReadError:
-                    pass
-                self._carry(self.client, self.server)
-                self._carry(self.server, self.client)
-
-    @staticmethod
-    def _carry(source: SSL.Connection, sink: SSL.Connection) -> None:
-        while True:
-            try:
-                sink.bio_write(source.bio_read(65536))
-            except SSL.WantReadError:
-                return
-
-    @property
-    def shown(self) -> list[str]:
-        """The names in the server's certificate."""
-        certificate = self.client.get_peer_certificate()
-        assert certificate is not None
-        found = certificate.to_cryptography().extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        return list(found.value.get_values_for_type(x509.DNSName))
-
-
-def client(version: int | None = None, ciphers: bytes = b"ALL:@SECLEVEL=0") -> SSL.Context:
-    """A client that would take anything, of one version where one is given."""
-    context = SSL.Context(SSL.TLS_METHOD)
-    context.set_cipher_list(ciphers)
-    context.set_min_proto_version(version or SSL.TLS1_VERSION)
-    if version:
-        context.set_max_proto_version(version)
-    return context
-
-
-def run_now(function: Any, *arguments: Any) -> Deferred[Any]:
-    return maybeDeferred(function, *arguments)
+from tests.tls.handshake import Handshake, client, run_now
 
 
 class Case(SynchronousTestCase):
@@ -361,131 +286,3 @@ class Resumption(Case):
 
 def _was_resumed(connection: SSL.Connection) -> bool:
     return bool(lib.SSL_session_reused(connection._ssl))
-
-
-class SelfSigned(SynchronousTestCase):
-    """No certificate is configured."""
-
-    def setUp(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.folder)
-        self.settings = make_settings(data_dir=self.folder / "data")
-        self.tls = self.folder / "data" / "tls"
-
-    def test_it_is_made_once_and_kept(self) -> None:
-        contexts = TlsContexts(self.settings, None, run=run_now)
-        self.assertIn("mail.example.org", Handshake(contexts).shown)
-        made = (self.tls / "self-signed.pem").read_bytes()
-        TlsContexts(self.settings, None, run=run_now)
-        self.assertEqual((self.tls / "self-signed.pem").read_bytes(), made)
-        key = x509.load_pem_x509_certificate(made).public_key()
-        self.assertIsInstance(key, ec.EllipticCurvePublicKey)
-
-    def test_F18_modes_whatever_the_umask(self) -> None:
-        old = os.umask(0)
-        try:
-            TlsContexts(self.settings, None, run=run_now)
-        finally:
-            os.umask(old)
-        modes = {path.name: path.stat().st_mode & 0o777 for path in (self.tls, *self.tls.iterdir())}
-        self.assertEqual(modes, {"tls": 0o700, "self-signed.pem": 0o600, "self-signed-key.pem": 0o600})
-
-    def test_a_damaged_one_is_made_again(self) -> None:
-        self.tls.mkdir(parents=True)
-        (self.tls / "self-signed-key.pem").write_bytes(b"torn")
-        contexts = TlsContexts(self.settings, None, run=run_now)
-        self.assertIn("mail.example.org", Handshake(contexts).shown)
-
-    def test_a_folder_that_cannot_be_made(self) -> None:
-        (self.folder / "data").write_bytes(b"")
-        with self.assertRaisesRegex(CertificateFault, "none can be made"):
-            TlsContexts(self.settings, None, run=run_now)
-
-
-class Echo(Protocol):
-    """Upgrades at once where the factory says so, and sends back what comes."""
-
-    def __init__(self, upgrade: Any = None) -> None:
-        self.upgrade = upgrade
-
-    def connectionMade(self) -> None:
-        if self.upgrade is not None:
-            transport: Any = self.transport
-            transport.startTLS(self.upgrade)
-
-    def dataReceived(self, data: bytes) -> None:
-        assert self.transport is not None
-        self.transport.write(data)
-
-
-class Speak(Protocol):
-    """A client: TLS, one line, the answer."""
-
-    def __init__(self, context: Any) -> None:
-        self.context = context
-        self.done: Deferred[bytes] = Deferred()
-        self.answer = b""
-
-    def connectionMade(self) -> None:
-        transport: Any = self.transport
-        transport.startTLS(self.context)
-        transport.write(b"hello\r\n")
-
-    def dataReceived(self, data: bytes) -> None:
-        self.answer += data
-        assert self.transport is not None
-        self.transport.loseConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.answer:
-            self.done.callback(self.answer)
-        else:
-            self.done.errback(reason)
-
-
-class Loopback(TestCase):
-    """Our contexts and our client contexts over sockets, through Twisted."""
-
-    def setUp(self) -> None:
-        self.reactor: Any = reactor
-        self.folder = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.folder)
-        self.certificate, key = write_certificate(self.folder, "mail.example.org", "127.0.0.1")
-        settings = make_settings(tls={"certificate": self.certificate, "key": key})
-        self.contexts = TlsContexts(settings, reactor)
-
-    async def talk(self, factory: Any, context: Any) -> bytes:
-        port: Any = await TCP4ServerEndpoint(self.reactor, 0, interface="127.0.0.1").listen(factory)
-        self.addCleanup(port.stopListening)
-        speak = Speak(context)
-        where = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port.getHost().port)
-        await where.connect(Factory.forProtocol(lambda: speak))
-        return await speak.done
-
-    async def test_starttls(self) -> None:
-        factory = Factory.forProtocol(lambda: Echo(self.contexts.server("smtp")))
-        answer = await self.talk(factory, client_context("mail.example.org", verify=False))
-        self.assertEqual(answer, b"hello\r\n")
-
-    async def test_implicit_tls(self) -> None:
-        inner = Factory.forProtocol(Echo)
-        factory = TLSMemoryBIOFactory(self.contexts.server("imaps"), False, inner)
-        answer = await self.talk(factory, client_context("127.0.0.1", verify=False))
-        self.assertEqual(answer, b"hello\r\n")
-
-    async def test_a_verifying_client_takes_the_right_name(self) -> None:
-        factory = Factory.forProtocol(lambda: Echo(self.contexts.server("smtp")))
-        for name in ("mail.example.org", "127.0.0.1", "mail.example.org."):
-            context = client_context(name, verify=True, authorities=(self.certificate,))
-            self.assertEqual(await self.talk(factory, context), b"hello\r\n")
-
-    async def test_a_verifying_client_refuses_the_wrong_name_and_unknown_authorities(self) -> None:
-        factory = Factory.forProtocol(lambda: Echo(self.contexts.server("smtp")))
-        for name, authorities in (("other.example.org", (self.certificate,)), ("mail.example.org", ())):
-            with self.assertRaises((SSL.Error, VerificationError)):
-                await self.talk(factory, client_context(name, verify=True, authorities=authorities))
-
-    async def test_reload_in_the_reactors_threads(self) -> None:
-        write_certificate(self.folder, "new.example.org")
-        self.assertTrue(await self.contexts.reload())
-        self.assertEqual(Handshake(self.contexts).shown, ["new.example.org"])
