@@ -26,12 +26,9 @@ Hello Joe, do you think we can meet at 3:30 tomorrow?
 WIRE = MESSAGE.replace("\n", "\r\n").encode()
 
 
-@pytest.fixture(params=["at once", "in a later turn"])
-def client(request: pytest.FixtureRequest) -> ImapClient:
-    made = ImapClient(login=True)
-    if request.param == "in a later turn":
-        made.server.slow()
-    return made
+@pytest.fixture
+def server(fake_server: ImapServer) -> ImapServer:
+    return fake_server
 
 
 def test_example_of_the_rfc(client: ImapClient) -> None:

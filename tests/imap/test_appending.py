@@ -18,12 +18,9 @@ from tests.helpers.imap_dialog import ImapClient, ImapServer
 from tests.helpers.threads import ImmediatePool, immediate_inbox
 
 
-@pytest.fixture(params=["at once", "in a later turn"])
-def client(request: pytest.FixtureRequest) -> ImapClient:
-    made = ImapClient(login=True)
-    if request.param == "in a later turn":
-        made.server.slow()
-    return made
+@pytest.fixture
+def server(fake_server: ImapServer) -> ImapServer:
+    return fake_server
 
 
 # --- MULTIAPPEND -----------------------------------------------------------------------------------

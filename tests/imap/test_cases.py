@@ -33,11 +33,6 @@ def store(tmp_path: Path) -> Any:
     durable.calls = durable.Calls()
 
 
-@pytest.fixture
-def client(store: Any) -> ImapClient:
-    return ImapClient(ImapServer(now(store.account(ALICE))), login=True)
-
-
 # --- H17, H21: durable before the answer ----------------------------------------------------------
 
 DURABLE = [

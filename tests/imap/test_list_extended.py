@@ -154,17 +154,9 @@ def test_H5_many_patterns() -> None:
 # --- dialogs ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["at once", "in a later turn"])
-def server(request: pytest.FixtureRequest) -> ImapServer:
-    made = ImapServer()
-    if request.param == "in a later turn":
-        made.slow()
-    return made
-
-
 @pytest.fixture
-def client(server: ImapServer) -> ImapClient:
-    return ImapClient(server, login=True)
+def server(fake_server: ImapServer) -> ImapServer:
+    return fake_server
 
 
 def test_special_use_as_option(client: ImapClient) -> None:

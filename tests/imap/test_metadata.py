@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.helpers.imap_dialog import ImapClient, ImapServer
-from tests.helpers.store import ALICE, make_store, now
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> ImapServer:
-    return ImapServer(now(make_store(tmp_path).account(ALICE)))
-
-
-@pytest.fixture
-def client(server: ImapServer) -> ImapClient:
-    return ImapClient(server, login=True)
 
 
 def test_examples_of_the_rfc(client: ImapClient) -> None:

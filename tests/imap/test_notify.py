@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,20 +14,10 @@ from mailserver.imap.grammar.cursor import BadSyntax
 from mailserver.imap.notify import MAX_NAMES, Notifier
 from mailserver.interfaces import MailboxStatus
 from tests.helpers.imap_dialog import ImapClient, ImapServer, compare
-from tests.helpers.store import ALICE, BOB, append, deliver, drop_file, make_store, now
+from tests.helpers.store import ALICE, BOB, append, deliver, drop_file, now
 from tests.helpers.store import account_dir as account_path
 
 ALL = "(MessageNew MessageExpunge FlagChange)"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Any:
-    return make_store(tmp_path)
-
-
-@pytest.fixture
-def server(store: Any) -> ImapServer:
-    return ImapServer(now(store.account(ALICE)))
 
 
 @pytest.fixture

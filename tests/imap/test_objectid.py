@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-
-import pytest
 
 from tests.helpers.imap_dialog import ImapClient, ImapServer
-from tests.helpers.store import ALICE, make_store, now
 
 MESSAGE_A = b"Subject: Message A\r\nMessage-ID: <fake.1521475657.54797@example.com>\r\n\r\na\r\n"
 ANSWER = (
@@ -16,16 +12,6 @@ ANSWER = (
     b"References: <fake.1521475657.54797@example.com>\r\n\r\nb\r\n"
 )
 MESSAGE_C = b"Subject: Message C\r\nMessage-ID: <fake.1521475657.60280@example.com>\r\n\r\nc\r\n"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> ImapServer:
-    return ImapServer(now(make_store(tmp_path).account(ALICE)))
-
-
-@pytest.fixture
-def client(server: ImapServer) -> ImapClient:
-    return ImapClient(server, login=True)
 
 
 def found(pattern: str, lines: list[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +12,8 @@ from tests.helpers.store import ALICE, account_dir, deliver, make_store, now
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Any:
-    return make_store(tmp_path)
-
-
-@pytest.fixture
-def client(store: Any) -> ImapClient:
-    client = ImapClient(ImapServer(now(store.account(ALICE))), login=True)
+def client(store: Any, server: ImapServer) -> ImapClient:
+    client = ImapClient(server, login=True)
     for text in (b"Preview text!", b"", "Grüße".encode(), b"Message 4 preview"):
         deliver(store, data=b"Subject: x\n\n%b\n" % text)
     client.say("s SELECT INBOX")

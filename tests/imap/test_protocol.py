@@ -19,18 +19,9 @@ CAPABILITIES = " ".join(  # tests/test_rfcs.py holds the list to what the docume
 )
 
 
-@pytest.fixture(params=["at once", "in a later turn"])
-def server(request: pytest.FixtureRequest) -> ImapServer:
-    """The store answers at once, or as from a thread: the dialog must be the same."""
-    made = ImapServer()
-    if request.param == "in a later turn":
-        made.slow()
-    return made
-
-
 @pytest.fixture
-def client(server: ImapServer) -> ImapClient:
-    return ImapClient(server, login=True)
+def server(fake_server: ImapServer) -> ImapServer:
+    return fake_server
 
 
 # --- any state -------------------------------------------------------------------------------------

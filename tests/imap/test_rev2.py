@@ -8,14 +8,11 @@ from mailserver.config.schema import Imap, Without
 from tests.helpers.imap_dialog import ImapClient, ImapServer
 
 
-@pytest.fixture(params=["at once", "in a later turn"])
-def server(request: pytest.FixtureRequest) -> ImapServer:
-    made = ImapServer()
+@pytest.fixture
+def server(fake_server: ImapServer) -> ImapServer:
     for number in range(3):
-        made.account.inbox.add(b"Subject: %d\r\n\r\nx\r\n" % number)
-    if request.param == "in a later turn":
-        made.slow()
-    return made
+        fake_server.account.inbox.add(b"Subject: %d\r\n\r\nx\r\n" % number)
+    return fake_server
 
 
 @pytest.fixture

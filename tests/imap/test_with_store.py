@@ -13,21 +13,6 @@ from tests.helpers.imap_dialog import ImapClient, ImapServer
 from tests.helpers.store import ALICE, append, deliver, make_store, now
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Any:
-    return make_store(tmp_path)
-
-
-@pytest.fixture
-def server(store: Any) -> ImapServer:
-    return ImapServer(now(store.account(ALICE)))
-
-
-@pytest.fixture
-def client(server: ImapServer) -> ImapClient:
-    return ImapClient(server, login=True)
-
-
 def tagged(lines: list[str]) -> str:
     assert lines, "no answer"
     return lines[-1]
