@@ -57,7 +57,7 @@ def queue() -> None:
     \b
     Examples:
       mailserver queue list
-      mailserver queue show 5f3c9e0d1a2b4c6d
+      mailserver queue show 1k0zshdgtcmwv9
       mailserver queue retry --domain partner.example
       mailserver queue hold --sender alice@example.org
       mailserver queue retry --all

@@ -143,7 +143,7 @@ def _next_steps(
 Wrote {path} and {path.with_name("users.toml")}.
 
 First user:  {address}
-Password:    {password}      (shown this once; `mailserver user passwd {address}` changes it)
+Password:    {password}      (shown this once; to change it: mailserver user passwd {address} -c {path})
 
 Next steps:
   1. DNS, in the zone of the domain:

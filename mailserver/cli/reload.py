@@ -19,8 +19,8 @@ def reload(config: Path, as_json: bool) -> None:
     """Have the running server read its configuration again.
 
     Users, domains, certificates, limits and relay settings change at once, and no session is dropped;
-    hostname, data_dir, listen and log wait for a restart. The files are checked first: faulty ones are told
-    here and the server is left alone. (An edit of the users files needs no reload.)
+    hostname, data_dir, extensions, workers, listen and log wait for a restart. The files are checked first:
+    faulty ones are told here and the server is left alone. (An edit of the users files needs no reload.)
 
     \b
     Example:

@@ -46,7 +46,7 @@ generate_option = click.option("--generate", is_flag=True, help="Make a password
 
 @click.group(cls=Group)
 def user() -> None:
-    """List, add and remove users; change passwords.
+    """List, add and remove users; change passwords and quotas.
 
     The commands edit the users file, whose comments and order survive. The running server sees the edit
     within five seconds; no reload is needed. You may as well edit the file by hand.
