@@ -1,4 +1,4 @@
-"""POP3 on a connection: runs the engine, logs in, reads messages, removes them at QUIT.
+"""POP3 on a connection: logs in, reads messages, removes them at QUIT.
 
 Locking: RFC 1939, 3 wants the maildrop locked for the session. The same mailbox is open in IMAP clients and
 in other programs, which know no such lock; so a session works on the snapshot of its log-in instead. Numbers
@@ -22,7 +22,6 @@ from zope.interface import implementer
 from mailserver.errors import AuthenticationFailed, BadSasl, MailError, TemporaryFailure
 from mailserver.interfaces import Challenge, IAccount, IExchange, IMailbox, IMailboxListener, Peer, Success
 from mailserver.message.downgrade import surrogate
-from mailserver.net.connection import Connection
 from mailserver.pop3 import replies, texts
 from mailserver.pop3.engine import Pop3Engine
 from mailserver.pop3.events import (
@@ -30,7 +29,7 @@ from mailserver.pop3.events import (
     AuthOffered,
     AuthResponse,
     Closing,
-    Listed,
+    Event,
     LoginOffered,
     Maildrop,
     MessageRequested,
@@ -38,6 +37,7 @@ from mailserver.pop3.events import (
     TlsRequested,
     UpdateRequested,
 )
+from mailserver.pop3.loop import Loop
 from mailserver.pop3.stream import stream
 from mailserver.pop3.top import TopCutter
 from mailserver.pop3.transitions import State
@@ -46,17 +46,11 @@ if TYPE_CHECKING:
     from mailserver.pop3.factory import Pop3Factory
 
 
-TURN = 500  # commands in one reactor turn
-TURN_OCTETS = 1024 * 1024  # octets produced in one reactor turn
-UNREAD = 16 * 1024  # octets received while an answer is awaited; then reading pauses
-
-
 @implementer(IMailboxListener)
-class Pop3Connection(Connection):
+class Pop3Connection(Loop):
     """One POP3 session."""
 
     factory: Pop3Factory
-    _engine: Pop3Engine
 
     def __init__(self, peer: Peer) -> None:
         super().__init__(peer)
@@ -66,8 +60,6 @@ class Pop3Connection(Connection):
         self._exchange: IExchange | None = None
         self._success: Success | None = None  # logged in, but the client has to take the last challenge
         self._failures = 0
-        self._resting = False  # goes on in the next turn
-        self._running = False
         self._login_by = 0.0
 
     # --- the connection ---------------------------------------------------------------------------
@@ -76,21 +68,14 @@ class Pop3Connection(Connection):
         factory = self.factory
         factory.audit.event("connected", service=factory.service, ip=self.peer.ip, tls=self.peer.tls)
         self._login_by = factory.reactor.seconds() + factory.settings.now.limits.login_timeout
-        self._engine = Pop3Engine(self._options())
+        self.engine = Pop3Engine(self._options())
         self.allowance.guarded = True
-        self.send(self._engine.data_to_send())
+        self.send(self.engine.data_to_send())
         self._arm()
-
-    def received(self, data: bytes) -> None:
-        self._engine.receive(data)
-        self._run()
 
     def secured(self) -> None:
-        self._engine.tls_started(self._options())
+        self.engine.tls_started(self._options())
         self._arm()
-        self._run()
-
-    def output_drained(self) -> None:
         self._run()
 
     def deadline_passed(self) -> None:
@@ -98,15 +83,15 @@ class Pop3Connection(Connection):
         self.close()
 
     def too_much(self, text: str) -> None:
-        self.send(self._engine.data_to_send() + replies.err(text))
+        self.send(self.engine.data_to_send() + replies.err(text))
         self.close()
 
     def shut_down(self) -> None:
         """The answer that is being given is finished first."""
-        if self._engine.state is State.TLS:
+        if self.engine.state is State.TLS:
             self.close()
             return
-        self._engine.stop()
+        self.engine.stop()
         self._run()
 
     def disconnected(self) -> None:
@@ -129,56 +114,23 @@ class Pop3Connection(Connection):
         """Until log-in one deadline for all of it, then one from each command to the next."""
         if self._mailbox is None:
             self.set_deadline(max(0.0, self._login_by - self.factory.reactor.seconds()))
-        elif self._engine.state is State.TRANSACTION:
+        elif self.engine.state is State.TRANSACTION:
             self.set_deadline(self.factory.settings.now.limits.pop3_timeout)
 
-    # --- running the engine -----------------------------------------------------------------------
+    def _handle(self, event: Event) -> None:
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
 
-    def _run(self) -> None:
-        """Handle what was received, as far as there are answers and the client takes them."""
-        if self._running or self._resting or self._closing or not self.open:
-            return
-        self._running = True
-        try:
-            if self._handle_events():
-                self._arm()
-        finally:
-            self._running = False
-        if self._engine.unread > UNREAD:
-            self.pause_input()
-        else:
-            self.resume_input()
+    # --- answers ----------------------------------------------------------------------------------
 
-    def _handle_events(self) -> int:
-        """The number of events handled. Stops for a turn where there were many (no turn takes long)."""
-        engine = self._engine
-        count = octets = 0
-        while not self.output_full:
-            event = engine.next_event()
-            if event is None:
-                break
-            count += 1
-            if type(event) is not Listed and not self.count_command():
-                break
-            handler = _HANDLERS.get(type(event))
-            if handler is not None:
-                handler(self, event)
-            data = engine.data_to_send()
-            octets += len(data)
-            self.send(data)
-            if type(event) is TlsRequested:
-                self.start_tls(self.factory.tls)
-            elif type(event) is Closing:
-                self.close()
-            if count >= TURN or octets >= TURN_OCTETS:
-                self._resting = True
-                self.factory.turns.later(self._rested)
-                break
-        return count
+    def _tls_requested(self, event: TlsRequested) -> None:
+        self.send(self.engine.data_to_send())
+        self.start_tls(self.factory.tls)
 
-    def _rested(self) -> None:
-        self._resting = False
-        self._run()
+    def _ended(self, event: Closing) -> None:
+        self.send(self.engine.data_to_send())
+        self.close()
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Answer a question of the engine by `work`; what goes wrong in it becomes -ERR."""
@@ -195,7 +147,7 @@ class Pop3Connection(Connection):
             self.log.failure("POP3: a command of {ip} failed", ip=self.peer.ip)
             self._refuse(TemporaryFailure())
         if self.open:
-            self.send(self._engine.data_to_send())
+            self.send(self.engine.data_to_send())
             self._run()
 
     def _refuse(self, error: MailError) -> None:
@@ -206,7 +158,7 @@ class Pop3Connection(Connection):
             self._failures += 1
             hang_up = self.factory.authenticator.refuse(self.peer, self._failures)
         self._exchange = self._success = None
-        self._engine.refuse(error, hang_up)
+        self.engine.refuse(error, hang_up)
 
     # --- log-in -----------------------------------------------------------------------------------
 
@@ -242,14 +194,14 @@ class Pop3Connection(Connection):
         if exchange is not self._exchange:  # the client is gone
             raise ConnectionLost
         if isinstance(step, Challenge):
-            self._engine.challenge(step.data)
+            self.engine.challenge(step.data)
             return
         self._exchange = None
         if step.data is None:
             await self._open(step.avatar)
         else:  # +OK cannot carry the mechanism's last word: one more challenge (RFC 5034, 4)
             self._success = step
-            self._engine.challenge(step.data)
+            self.engine.challenge(step.data)
 
     async def _acknowledged(self, success: Success, response: bytes) -> None:
         if response:
@@ -280,7 +232,7 @@ class Pop3Connection(Connection):
             """As Dovecot's default, so that a mailbox that moves here is not fetched again."""
             return f"{uids[index]:08x}{validity:08x}"
 
-        self._engine.opened(Maildrop(mailbox.sizes[: len(uids)], unique_id))
+        self.engine.opened(Maildrop(mailbox.sizes[: len(uids)], unique_id))
         self._arm()
 
     # --- messages ---------------------------------------------------------------------------------
@@ -290,18 +242,18 @@ class Pop3Connection(Connection):
         try:
             file = self._mailbox.open_message(self._uids[event.index])
         except MailError as error:
-            self._engine.refuse(error)
+            self.engine.refuse(error)
             return
         data = file.read_all()
         if data is None:
-            self._in_background(stream(self, self._engine, file, event.lines, self._arm))
+            self._in_background(stream(self, self.engine, file, event.lines, self._arm))
             return
         file.close()
-        if not self._engine.utf8:
+        if not self.engine.utf8:
             data = surrogate(data)
         if event.lines is not None:
             data = TopCutter(event.lines).cut(data)
-        self._engine.message(data)
+        self.engine.message(data)
 
     # --- QUIT -------------------------------------------------------------------------------------
 
@@ -318,7 +270,7 @@ class Pop3Connection(Connection):
             missing = set(uids).difference(removed)
             if any(mailbox.index_of(uid) >= 0 for uid in missing):
                 raise TemporaryFailure(texts.NOT_REMOVED)
-        self._engine.updated()
+        self.engine.updated()
 
     # --- IMailboxListener -------------------------------------------------------------------------
 
@@ -349,4 +301,6 @@ _HANDLERS: dict[type, Callable[[Pop3Connection, Any], None]] = {
     AuthCancelled: Pop3Connection._auth_cancelled,
     MessageRequested: Pop3Connection._message_requested,
     UpdateRequested: Pop3Connection._update_requested,
+    TlsRequested: Pop3Connection._tls_requested,
+    Closing: Pop3Connection._ended,
 }
