@@ -148,22 +148,26 @@ class Account:
     def subjects(self, folder: str = "INBOX") -> list[str]:
         return [str(made["Subject"]) for made in self.fetch(folder)]
 
-    def flags(self, folder: str = "INBOX") -> dict[str, set[str]]:
-        """Subject to flags, \\Recent left out."""
+    def flagged(self, folder: str = "INBOX") -> list[tuple[str, set[str]]]:
+        """Subject and flags of each message, \\Recent left out."""
         client = self.imap()
         try:
             assert client.select(folder, readonly=True)[0] == "OK"
-            found = {}
+            found = []
             answers = client.uid("FETCH", "1:*", "(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
             for answer in answers:
                 if isinstance(answer, tuple):
                     flags = re.search(rb"FLAGS \(([^)]*)\)", answer[0])
                     assert flags is not None
                     names = set(flags[1].decode().split()) - {"\\Recent"}
-                    found[str(parse(answer[1])["Subject"])] = names
+                    found.append((str(parse(answer[1])["Subject"]), names))
             return found
         finally:
             client.logout()
+
+    def flags(self, folder: str = "INBOX") -> dict[str, set[str]]:
+        """The same where each subject is there once."""
+        return dict(self.flagged(folder))
 
 
 def parse(data: bytes) -> EmailMessage:
