@@ -125,6 +125,16 @@ file = "mail.log"
         self.pids = [self.process.pid]
         for port in (self.smtp, self.imap, self.imaps, self.pop3):
             wait_port(port, log)
+        if self.workers > 1:
+            self._wait_workers(log)
+
+    def _wait_workers(self, log: Path) -> None:
+        """The ports are open before the workers have started, which is no work done for a message."""
+        deadline = time.monotonic() + 30
+        while log.read_text().count(" is process ") < self.workers:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"the workers do not start\n{log.read_text()[-2000:]}")
+            time.sleep(0.05)
 
     def maildir(self, user: str, folder: str = "") -> Path:
         root = self.directory / "data" / "mail" / DOMAIN / user

@@ -101,7 +101,7 @@ class Parts:
         self.router: IRouter = Router(settings)
         self.bodies = BodySpool(now.queue_dir / "bodies" / team.part, self.threads)
         self.queue = QueueSpool(now.queue_dir, reactor)
-        self.hashing = HashPool(reactor, settings)
+        self.hashing = HashPool(reactor, settings, roam=team.roam)
         self.local: ILocalDelivery = LocalDelivery(self.store)
         self.filters: list[Policy] = []
         directory = Directory(settings)

@@ -12,7 +12,7 @@ import ctypes
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -24,9 +24,10 @@ from zope.interface import implementer
 from mailserver.errors import MailError
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.listen import adopt
-from mailserver.processes import assignment, records
+from mailserver.processes import assignment, cores, records
 from mailserver.processes.assignment import Assignment
 from mailserver.processes.bus import LARGEST, LOST, Bus, pack
+from mailserver.processes.collected import Collected, Mail
 from mailserver.processes.table import Interests, SharedCounter, Table
 from mailserver.processes.team import Election, Team
 from mailserver.queue.values import Lane
@@ -48,11 +49,12 @@ def main() -> None:
         raise SystemExit(0) from None
     if os.getppid() != assigned.master:  # it ended before the kernel was asked to tell
         raise SystemExit(0)
+    roam = cores.settle(assigned.number, assigned.count)
     import_module(assigned.reactor).install()
     from twisted.internet import reactor  # noqa: PLC0415  (installed just now)
 
     records.begin_logging()
-    server = Worker(assigned, reactor)
+    server = Worker(assigned, reactor, roam)
     server.privilegedStartService()
     server.startService()
     running: Any = reactor
@@ -95,15 +97,16 @@ class _Lifeline:
 class Worker(MailServer):
     """The server of one process, after it was told what it is."""
 
-    def __init__(self, assigned: Assignment, reactor: Any) -> None:
+    def __init__(self, assigned: Assignment, reactor: Any, roam: Callable[[], None]) -> None:
         self._assigned = assigned
         peers = {number: _inherited(fd) for number, fd in assigned.peers.items()}
         self._bus = Bus(reactor, _inherited(assigned.news), peers)
         table = Table(assigned.count, assigned.table)
         counter = SharedCounter(table, assigned.number, assigned.secret)
         self._interests = Interests(table, assigned.number, assigned.secret)
-        team = Team(assigned.number, assigned.run, self._bus, counter)
+        team = Team(assigned.number, assigned.run, self._bus, counter, roam)
         super().__init__(assigned.loaded, reactor, team)
+        self._mail = Collected(reactor, self._tell_of_mail)
         self._election: Election | None = None
 
     def privilegedStartService(self) -> None:
@@ -137,6 +140,7 @@ class Worker(MailServer):
         self.settings.tell = lambda user: bus.tell("user", user)
         bus.on("user", self.settings.hear)
         bus.on("change", parts.store.changes.arrived)
+        bus.on("mail", parts.store.indexing.changed_elsewhere)
         bus.on("enqueued", self._enqueued_elsewhere)
         bus.on("failed login", lambda value: penalties.failed_elsewhere(*value))
         bus.on("ended", lambda number: election.look())
@@ -164,7 +168,9 @@ class Worker(MailServer):
             return
         to = None
         if not change.gone:
-            to = self._interests.of(change.user, bool(change.added or change.removed))
+            to = self._interests.of(change.user)
+            if (change.added or change.removed) and any(one not in to for one in self._interests.of_mail()):
+                self._mail.add(change.user, len(change.added), len(change.removed))
             if not to:
                 return
         change = evolve(change, by=None)
@@ -175,6 +181,9 @@ class Worker(MailServer):
             }
             data = pack("change", evolve(change, before=-1, **parts))
         self._bus.tell_packed(data, to)
+
+    def _tell_of_mail(self, some: Mail) -> None:
+        self._bus.tell_packed(pack("mail", some), self._interests.of_mail())
 
     def _enqueued_elsewhere(self, lanes: Sequence[Lane]) -> None:
         if self._leads and self._parts is not None:
@@ -189,6 +198,7 @@ class Worker(MailServer):
         if self._election is not None:
             self._election.stop()
         await super()._stop()
+        self._mail.stop()
         self._bus.stop()
 
 

@@ -28,13 +28,17 @@ class _Job:
 
 
 class HashPool:
-    """Reactor thread only. `pool`: a twisted ThreadPool or what a test puts in its place."""
+    """Reactor thread only. `pool`: a twisted ThreadPool or what a test puts in its place. `roam`: called in
+    the thread before each hash (`processes.cores`)."""
 
-    def __init__(self, reactor: Any, settings: Any, pool: Any = None) -> None:
+    def __init__(
+        self, reactor: Any, settings: Any, pool: Any = None, roam: Callable[[], None] = lambda: None
+    ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._threads = settings.now.auth.threads
         self._pool = pool if pool is not None else ThreadPool(0, self._threads, "auth")
+        self._roam = roam
         self._jobs = 0
         self._shared: dict[Hashable, _Job] = {}
         self._stopping = False
@@ -92,6 +96,7 @@ class HashPool:
 
     def _in_thread(self, job: _Job) -> None:
         """In a thread. Reading `waiting` and `_stopping` races with nothing worse than a needless hash."""
+        self._roam()
         result: Any = None
         if job.waiting and not self._stopping:
             try:

@@ -21,7 +21,7 @@ from mailserver.net.counter import ConnectionCounter
 _COLUMNS = 1 << 14
 _TOTAL, _TAKES, _NETWORKS = 0, 1, 2  # columns: connections, takes new ones, the first of the networks
 _ACCOUNTS = 1 << 14  # further columns: how much there is that wants news of an account
-_MAIL, _FIRST = 0, 1  # of these: is told of all mail that comes and goes; the first of the accounts
+_MAIL, _FIRST = 0, 1  # of these: wants to know of all mail; the first of the accounts
 _ROW = _COLUMNS + _ACCOUNTS
 _WIDTH = 4  # octets of a number
 
@@ -127,12 +127,15 @@ class Interests:
         self._memory[self._own + self._column(user)] += more
 
     def add_mail(self) -> None:
-        """From now on this worker wants to be told of all mail that comes and goes."""
+        """From now on this worker wants to know of all mail that comes and goes."""
         self._memory[self._own + _MAIL] = 1
 
-    def of(self, user: str, mail: bool) -> list[int]:
-        """The other workers that want to be told of something; `mail`: it came or went."""
+    def of(self, user: str) -> list[int]:
+        """The other workers that want to be told at once of what happens to an account."""
         memory, column = self._memory, self._column(user)
-        return [
-            number for number, row in self._others if memory[row + column] or (mail and memory[row + _MAIL])
-        ]
+        return [number for number, row in self._others if memory[row + column]]
+
+    def of_mail(self) -> list[int]:
+        """The other workers that want to know which accounts mail came to or went from."""
+        memory = self._memory
+        return [number for number, row in self._others if memory[row + _MAIL]]

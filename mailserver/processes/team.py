@@ -18,12 +18,14 @@ LOOK_SECONDS = 1.0
 
 @frozen
 class Team:
-    """number: of this process, from 1; 0 where it is alone. run: names this start of the server."""
+    """number: of this process, from 1; 0 where it is alone. run: names this start of the server. roam: called
+    in a thread that computes for long without the interpreter's lock (`cores`)."""
 
     number: int = 0
     run: str = field(factory=new_run)
     bus: Bus | None = None
     counter: ConnectionCounter = field(factory=ConnectionCounter)
+    roam: Callable[[], None] = lambda: None
 
     @property
     def part(self) -> str:

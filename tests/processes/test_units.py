@@ -21,8 +21,10 @@ from mailserver.auth.penalty import Penalties
 from mailserver.interfaces import Listener
 from mailserver.net.counter import ConnectionCounter
 from mailserver.net.listen import _Balance
+from mailserver.processes import cores as cores_of_workers
 from mailserver.processes import records
-from mailserver.processes.bus import LOST, Bus, make_pair, pack
+from mailserver.processes.bus import LARGEST, LOST, Bus, make_pair, pack
+from mailserver.processes.collected import MOMENT, SOME, Collected
 from mailserver.processes.instance import hand_over, hand_over_sockets
 from mailserver.processes.supervisor import LONGEST_PAUSE, STOP_SECONDS, Child, Supervisor
 from mailserver.processes.table import Interests, SharedCounter, Table
@@ -101,6 +103,50 @@ def test_what_makes_no_sense_does_not_end_the_reading(two: Two) -> None:
     assert two.heard == [None]
 
 
+def test_mail_of_many_accounts_is_told_in_few_pieces_and_soon() -> None:
+    clock, told = Clock(), []
+    collected = Collected(clock, told.append)
+    for number in range(450):
+        collected.add(f"user{number % 150}@example.org", 1, number % 2)
+    assert not told
+    clock.advance(MOMENT)
+    assert [len(piece) for piece in told] == [100, 50]
+    assert told[0]["user0@example.org"] == (3, 0) and told[1]["user149@example.org"] == (3, 3)
+    longest = {f"{'x' * 310}{number}": (9999, 9999) for number in range(SOME)}
+    assert len(pack("mail", longest)) < 2 * LARGEST  # which every socket takes
+    clock.advance(1)
+    assert len(told) == 2 and not clock.getDelayedCalls()
+    collected.add("alice@example.org", 1, 0)
+    collected.stop()
+    assert not clock.getDelayedCalls()
+
+
+# --- cores ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "count", "cores", "expected"),
+    [
+        (1, 2, {4, 6}, {4}),
+        (2, 2, {4, 6}, {6}),
+        (3, 3, {4, 6}, {4}),
+        (1, 2, {0, 1, 2}, None),
+        (2, 2, {5}, None),
+    ],
+)
+def test_workers_have_cores_of_their_own_where_there_are_as_many(
+    monkeypatch: pytest.MonkeyPatch, number: int, count: int, cores: set[int], expected: set[int] | None
+) -> None:
+    """Of the cores that the operator left to the server; and hashes may run on all of these."""
+    chosen: list[set[int]] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: cores)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cores: chosen.append(set(cores)))
+    roam = cores_of_workers.settle(number, count)
+    assert chosen == ([expected] if expected else [])
+    roam()
+    assert chosen == ([expected, cores] if expected else [])
+
+
 # --- numbers --------------------------------------------------------------------------------------
 
 
@@ -127,16 +173,16 @@ def test_who_has_a_use_for_the_news_of_an_account_is_told() -> None:
     one, two, three = (Interests(table, number, b"key") for number in (1, 2, 3))
     two.add("alice", 2)
     one.add("alice", 1)
-    assert one.of("alice", mail=True) == [2] and two.of("alice", mail=False) == [1]
-    assert one.of("bob", mail=True) == []
+    assert one.of("alice") == [2] and two.of("alice") == [1]
+    assert one.of("bob") == []
     two.add("alice", -1)
-    assert three.of("alice", mail=False) == [1, 2]
+    assert three.of("alice") == [1, 2]
     two.add("alice", -1)
-    assert three.of("alice", mail=False) == [1]
-    three.add_mail()  # whose it is does not matter, but what it is
-    assert one.of("bob", mail=True) == [3] and one.of("bob", mail=False) == []
+    assert three.of("alice") == [1]
+    three.add_mail()  # whose it is does not matter, nor has it to be at once
+    assert one.of_mail() == [3] and one.of("bob") == [] and three.of_mail() == []
     table.clear(3)
-    assert one.of("bob", mail=True) == []
+    assert one.of_mail() == []
     os.close(table.fd)
 
 
@@ -149,7 +195,7 @@ def test_connections_and_accounts_are_counted_apart() -> None:
         interests[1].add_mail()
     assert counters[0].total == 0 and not any(counters[1].of(f"user{number}") for number in range(5000))
     counters[1].add("192.0.2.1")
-    assert interests[0].of("192.0.2.1", mail=False) == []
+    assert interests[0].of("192.0.2.1") == []
     os.close(table.fd)
 
 

@@ -109,6 +109,16 @@ def test_connections_are_shared_out(server: Server) -> None:
         client.logout()
 
 
+def test_each_worker_has_a_core_of_its_own_where_there_are_as_many(server: Server) -> None:
+    """Its threads take turns, and those on another core would wait for each other."""
+    cores = os.sched_getaffinity(0)
+    used = [os.sched_getaffinity(pid) for pid in workers(server)]
+    if len(cores) == 2:
+        assert sorted(used, key=min) == [{core} for core in sorted(cores)]
+    elif len(cores) > 2:
+        assert used == [cores, cores]
+
+
 def test_a_quota_that_is_set_counts_in_every_worker(server: Server) -> None:
     """At once, and it stands in the users file, whose comments are still there."""
     admin, other = pair(server)

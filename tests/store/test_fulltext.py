@@ -89,6 +89,19 @@ def test_what_came_is_entered_some_time_later(office: Office) -> None:
     assert office.look("apples") == TextFound([1], [3])
 
 
+def test_what_another_process_took_is_entered_too(office: Office, tmp_path: Path) -> None:
+    office.fill()
+    other = make_store(tmp_path, reactor=office.clock)
+    other.indexing.fills = False
+    deliver(other, data=message(1, "apples"))
+    office.fill()
+    uids = list(office.open().uids)
+    assert office.look("apples") == TextFound([], uids)
+    office.store.indexing.changed_elsewhere({ALICE: (1, 0)})
+    office.fill()
+    assert office.look("apples") == TextFound(uids, [])
+
+
 def test_a_delivery_does_not_wait_for_it(office: Office) -> None:
     deliver(office.store, data=message(1, "apples"))
     assert not (office.path / FILE).exists()

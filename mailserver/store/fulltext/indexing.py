@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +121,15 @@ class Indexing:
                 state.removed = filling.REMOVED
         if change.added or change.gone or (state is not None and state.removed >= filling.REMOVED):
             self.touch(change.user)
+
+    def changed_elsewhere(self, mail: Mapping[str, tuple[int, int]]) -> None:
+        """So many messages of these accounts came, and went, in another process."""
+        for user, (added, removed) in mail.items():
+            state = self._states.get(user)
+            if state is not None:
+                state.removed += removed
+            if added or (state is not None and state.removed >= filling.REMOVED):
+                self.touch(user)
 
     def _wake(self) -> None:
         """Begin with what is due, or set the timer for it."""
