@@ -22,7 +22,7 @@ ENGINES = (
     "mailserver.smtp.commands",
     "mailserver.smtp.replies",
     "mailserver.smtp.engine",
-    "mailserver.smtp.client",
+    "mailserver.smtp.client.engine",
     "mailserver.pop3.commands",
     "mailserver.pop3.replies",
     "mailserver.pop3.engine",

@@ -19,7 +19,7 @@ from mailserver.config.schema import Config, Smarthost
 from mailserver.delivery.next_hop import NextHop
 from mailserver.dns.message import text_of
 from mailserver.dns.values import Answer, DnsFailure, Status
-from mailserver.smtp.answers import Reply, local_reply
+from mailserver.smtp.client.answers import Reply, local_reply
 
 MAX_ADDRESSES = 5
 MAX_NAMES = 16  # MX hosts looked at

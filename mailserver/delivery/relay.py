@@ -21,10 +21,10 @@ from mailserver.delivery.next_hop import NextHop, next_hop
 from mailserver.delivery.tls_policy import TlsPolicies, TlsPolicy
 from mailserver.errors import MailError
 from mailserver.interfaces import By, Clock, DeliverBy
-from mailserver.smtp.answers import Reply, local_reply
-from mailserver.smtp.client_values import ClientOptions, Mail, State, TlsUse
+from mailserver.smtp.client.answers import Reply, local_reply
+from mailserver.smtp.client.sender import Sender, SessionFailed, Source, connect
+from mailserver.smtp.client.values import ClientOptions, Mail, State, TlsUse
 from mailserver.smtp.parameters import loses_by
-from mailserver.smtp.sender import Sender, SessionFailed, Source, connect
 from mailserver.tls.client import client_context
 
 PER_TRANSACTION = 100  # recipients that every server must take (RFC 5321, 4.5.3.1.8)

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from mailserver.delivery.mx import MailHost
 from mailserver.delivery.next_hop import NextHop
-from mailserver.smtp.client_values import TlsUse
+from mailserver.smtp.client.values import TlsUse
 
 REMEMBER_SECONDS = 3600.0
 REMEMBERED = 1000

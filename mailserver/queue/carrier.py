@@ -21,7 +21,7 @@ from mailserver.queue.files import Poison
 from mailserver.queue.source import JobSource, QueuedBody, TextSource, checked_chunks
 from mailserver.queue.values import Job
 from mailserver.queue.verdicts import local_outcome, one_envelope
-from mailserver.smtp.client_values import Mail, Wishes
+from mailserver.smtp.client.values import Mail, Wishes
 from mailserver.wire.lines import size_on_wire
 
 

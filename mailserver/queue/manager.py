@@ -34,7 +34,7 @@ from mailserver.queue.reports import Reporter
 from mailserver.queue.spool import Spool
 from mailserver.queue.values import Job, Lane, State, Verdict
 from mailserver.queue.verdicts import judge
-from mailserver.smtp.answers import local_reply
+from mailserver.smtp.client.answers import local_reply
 
 LOCAL = ""  # the domain, and the destination, of recipients of this server
 LOCAL_LIMITS = Limits(connections=50)  # deliveries at once: they share commits

@@ -12,7 +12,7 @@ from mailserver.errors import MailError
 from mailserver.interfaces import Envelope, Recipient
 from mailserver.queue import schedule
 from mailserver.queue.values import QueuedRecipient, State, Verdict
-from mailserver.smtp.answers import local_reply
+from mailserver.smtp.client.answers import local_reply
 
 REASON = 1000  # characters of a reply that are kept
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 from attrs import frozen
 
 from mailserver.interfaces import By
-from mailserver.smtp.answers import Reply, local_reply
-from mailserver.smtp.client_values import Mail, Wishes
+from mailserver.smtp.client.answers import Reply, local_reply
+from mailserver.smtp.client.values import Mail, Wishes
 
 _LIMIT = re.compile(r"[1-9][0-9]{0,5}")
 _LIMIT_WORD = re.compile(r"[A-Za-z0-9_-]+(=[\x21-\x3a\x3c-\x7e]+)?")  # RFC 9422, 3

@@ -14,9 +14,9 @@ from mailserver.delivery.body import MemoryBody
 from mailserver.delivery.relay import Attempt, Parcel
 from mailserver.errors import MailError
 from mailserver.interfaces import Envelope, Peer, Target
-from mailserver.smtp.client_values import Mail
+from mailserver.smtp.client.values import Mail
 from tests.delivery.test_relay import RelayTestCase
-from tests.smtp.test_sender import Sliced, Whole
+from tests.smtp.client.test_sender import Sliced, Whole
 
 HEADER = b"Content-Type: image/png\r\nContent-Transfer-Encoding: binary\r\n\r\n"
 BINARY = HEADER + b"\0\n.\r\n.\r"

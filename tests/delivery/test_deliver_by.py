@@ -9,10 +9,10 @@ from twisted.internet import reactor
 from mailserver.config.schema import Smarthost
 from mailserver.delivery.relay import Outcome, Parcel, Relay
 from mailserver.interfaces import By, DeliverBy
-from mailserver.smtp.client_values import Mail, Wishes
+from mailserver.smtp.client.values import Mail, Wishes
 from tests.delivery.test_relay import RelayTestCase
 from tests.helpers.smtp_peer import Peer
-from tests.smtp.test_sender import Whole
+from tests.smtp.client.test_sender import Whole
 
 NOW = 1_700_000_000.0
 

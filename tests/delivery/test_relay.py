@@ -15,11 +15,11 @@ from twisted.trial.unittest import TestCase
 from mailserver.config.schema import Smarthost
 from mailserver.delivery.mx import MailHost, Unroutable
 from mailserver.delivery.relay import Attempt, Parcel, Relay
-from mailserver.smtp.answers import local_reply
-from mailserver.smtp.client_values import Mail
+from mailserver.smtp.client.answers import local_reply
+from mailserver.smtp.client.values import Mail
 from tests.helpers.settings import make_settings
 from tests.helpers.smtp_peer import DROP, SILENCE, Peer, ServerTls
-from tests.smtp.test_sender import Whole
+from tests.smtp.client.test_sender import Whole
 
 
 class Finder:

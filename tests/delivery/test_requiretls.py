@@ -14,12 +14,12 @@ from mailserver.delivery.mx import HostFinder, MailHost
 from mailserver.delivery.next_hop import NextHop
 from mailserver.delivery.relay import Attempt, Parcel, Relay
 from mailserver.dns.values import Answer, Status
-from mailserver.smtp.client_values import Mail
+from mailserver.smtp.client.values import Mail
 from mailserver.tls.client import client_context
 from tests.delivery.test_relay import RelayTestCase
 from tests.helpers.settings import make_settings
 from tests.helpers.smtp_peer import DROP, Peer, ServerTls
-from tests.smtp.test_sender import Whole
+from tests.smtp.client.test_sender import Whole
 
 PROMISES = ["PIPELINING", "REQUIRETLS"]
 

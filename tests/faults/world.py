@@ -25,7 +25,7 @@ from mailserver.pop3.factory import Pop3Factory
 from mailserver.queue.manager import QueueManager
 from mailserver.queue.reports import Reporter
 from mailserver.queue.spool import Spool as QueueSpool
-from mailserver.smtp.answers import Reply
+from mailserver.smtp.client.answers import Reply
 from mailserver.smtp.factory import SmtpFactory
 from mailserver.store.store import MailStore
 from tests.crash.messages import fault, number_of

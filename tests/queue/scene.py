@@ -18,7 +18,7 @@ from mailserver.queue.manager import QueueManager
 from mailserver.queue.reports import Reporter
 from mailserver.queue.spool import Spool
 from mailserver.queue.values import NewMessage
-from mailserver.smtp.answers import Reply, local_reply
+from mailserver.smtp.client.answers import Reply, local_reply
 from tests.helpers.settings import make_settings
 
 START = 1_700_000_000.0

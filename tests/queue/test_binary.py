@@ -15,7 +15,7 @@ from mailserver.interfaces import Envelope, Peer, Target
 from mailserver.queue.carrier import Carrier
 from mailserver.queue.files import WHOLE
 from mailserver.queue.values import Job, Place, QueuedMessage, QueuedRecipient
-from mailserver.smtp.answers import Reply
+from mailserver.smtp.client.answers import Reply
 from tests.queue.scene import OK, QueueTestCase, message
 from tests.queue.test_source import Pool, Reactor
 

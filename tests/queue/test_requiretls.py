@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailserver.delivery.relay import Outcome
-from mailserver.smtp.answers import local_reply
+from mailserver.smtp.client.answers import local_reply
 from tests.queue.scene import NO, OK, QueueTestCase, message
 
 REFUSED = Outcome(local_reply(550, "5.7.30", "REQUIRETLS support required"), "mx.far.example[192.0.2.1]")

@@ -23,7 +23,7 @@ from mailserver.delivery.relay import Relay
 from mailserver.queue.manager import QueueManager
 from mailserver.queue.reports import Reporter
 from mailserver.queue.spool import Spool
-from mailserver.smtp.sender import connect
+from mailserver.smtp.client.sender import connect
 from tests.helpers.settings import make_settings
 from tests.queue.scene import START, FakeAudit, FakeLocal, FakeRouter, message
 from tests.queue_life import tempers

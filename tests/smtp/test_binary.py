@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mailserver.smtp.client import ClientEngine
-from mailserver.smtp.client_values import ClientOptions, Mail, Ready, SendBody, TransactionDone
+from mailserver.smtp.client.engine import ClientEngine
+from mailserver.smtp.client.values import ClientOptions, Mail, Ready, SendBody, TransactionDone
 from tests.smtp.service import World
 from tests.smtp.talk import Talk, by_byte
 

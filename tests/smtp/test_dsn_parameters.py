@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailserver.smtp.client_values import Mail, Wishes
+from mailserver.smtp.client.values import Mail, Wishes
 from mailserver.smtp.events import MailOffered, RecipientOffered
 from mailserver.smtp.parameters import mail_command, rcpt_command
 from tests.smtp.talk import Talk

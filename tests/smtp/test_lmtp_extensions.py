@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from mailserver.smtp.answers import local_reply
-from mailserver.smtp.client_values import Mail, SendBody
+from mailserver.smtp.client.answers import local_reply
+from mailserver.smtp.client.values import Mail, SendBody
 from tests.helpers.server import Server
+from tests.smtp.client.test_lmtp import opened
 from tests.smtp.service import World
-from tests.smtp.test_client_lmtp import opened
 from tests.smtp.test_lmtp_server import ALICE, BOB, inbox
 
 OCTETS = bytes(range(256)) * 40 + b"\r\n.\r\n\n\r"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailserver.smtp.client_values import Mail
+from mailserver.smtp.client.values import Mail
 from mailserver.smtp.parameters import mail_command
 from tests.smtp.service import Client, World
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from mailserver.smtp.client import ClientEngine
-from mailserver.smtp.client_values import ClientOptions, Mail, Ready, TransactionDone
+from mailserver.smtp.client.engine import ClientEngine
+from mailserver.smtp.client.values import ClientOptions, Mail, Ready, TransactionDone
 from mailserver.smtp.parameters import Limits, read_limits
 from tests.smtp.service import Client, World
 from tests.smtp.talk import OPTIONS, Talk

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import re
 
-from mailserver.smtp.answers import MAX_LINE
-from mailserver.smtp.client import ClientEngine
-from mailserver.smtp.client_values import (
+from mailserver.smtp.client.answers import MAX_LINE
+from mailserver.smtp.client.engine import ClientEngine
+from mailserver.smtp.client.values import (
     ClientOptions,
     Event,
     Failed,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from mailserver.smtp.answers import local_reply
-from mailserver.smtp.client_values import ClientOptions, Failed, Mail, Ready, SendBody, State
-from tests.smtp.test_client import EHLO, Dialog
+from mailserver.smtp.client.answers import local_reply
+from mailserver.smtp.client.values import ClientOptions, Failed, Mail, Ready, SendBody, State
+from tests.smtp.client.test_engine import EHLO, Dialog
 
 OPTIONS = ClientOptions("relay.example.org", lmtp=True)
 MAIL = Mail("a@example.org", ("pat@foo.edu", "jones@foo.edu", "green@foo.edu"), size=100)

@@ -7,8 +7,8 @@ import re
 from abc import ABC, abstractmethod
 from collections import deque
 
-from mailserver.smtp.answers import Reply, ReplyParser, local_reply
-from mailserver.smtp.client_values import ClientOptions, Event, Ready, StartTls, State, TlsUse
+from mailserver.smtp.client.answers import Reply, ReplyParser, local_reply
+from mailserver.smtp.client.values import ClientOptions, Event, Ready, StartTls, State, TlsUse
 
 _KEYWORD_END = re.compile("[ =]")  # "AUTH=LOGIN" is older than RFC 4954
 

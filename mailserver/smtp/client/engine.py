@@ -17,8 +17,9 @@ from collections import deque
 
 from attrs import frozen
 
-from mailserver.smtp.answers import BadReply, Reply, local_reply
-from mailserver.smtp.client_values import (
+from mailserver.smtp.client.answers import BadReply, Reply, local_reply
+from mailserver.smtp.client.opening import Opening, unexpected
+from mailserver.smtp.client.values import (
     DATA_TIMEOUT,
     TIMEOUTS,
     ClientOptions,
@@ -30,7 +31,6 @@ from mailserver.smtp.client_values import (
     State,
     TransactionDone,
 )
-from mailserver.smtp.opening import Opening, unexpected
 from mailserver.smtp.parameters import mail_command, needs_utf8, rcpt_command, refuse_by
 
 

@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mailserver.smtp.client_values import ClientOptions, Mail, State, TlsUse
-from mailserver.smtp.sender import Sender, SessionFailed, connect
+from mailserver.smtp.client.sender import Sender, SessionFailed, connect
+from mailserver.smtp.client.values import ClientOptions, Mail, State, TlsUse
 from mailserver.tls.client import client_context
 from tests.helpers.smtp_peer import DROP, Peer, ServerTls
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.smtp.answers import MAX_LINE, BadReply, Reply, ReplyParser
+from mailserver.smtp.client.answers import MAX_LINE, BadReply, Reply, ReplyParser
 
 
 def parse(data: bytes, step: int = 0) -> list[Reply]:

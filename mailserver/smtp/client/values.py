@@ -8,7 +8,7 @@ from enum import Enum
 from attrs import evolve, field, frozen
 
 from mailserver.interfaces import By
-from mailserver.smtp.answers import Reply
+from mailserver.smtp.client.answers import Reply
 
 
 class State(Enum):

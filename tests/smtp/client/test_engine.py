@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.smtp.answers import Reply, local_reply
-from mailserver.smtp.client import ClientEngine
-from mailserver.smtp.client_values import (
+from mailserver.smtp.client.answers import Reply, local_reply
+from mailserver.smtp.client.engine import ClientEngine
+from mailserver.smtp.client.values import (
     TIMEOUTS,
     ClientOptions,
     Event,

@@ -19,9 +19,9 @@ from zope.interface import implementer
 
 from mailserver.net.eager import write_now
 from mailserver.net.timer import rearmed
-from mailserver.smtp.answers import Reply, local_reply
-from mailserver.smtp.client import ClientEngine
-from mailserver.smtp.client_values import (
+from mailserver.smtp.client.answers import Reply, local_reply
+from mailserver.smtp.client.engine import ClientEngine
+from mailserver.smtp.client.values import (
     ClientOptions,
     Failed,
     Finished,

@@ -1,0 +1,1 @@
+"""The client: what hands mail to other servers, by SMTP or LMTP."""
