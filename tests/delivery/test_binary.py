@@ -16,7 +16,7 @@ from mailserver.errors import MailError
 from mailserver.interfaces import Envelope, Peer, Target
 from mailserver.smtp.client.values import Mail
 from tests.delivery.test_relay import RelayTestCase
-from tests.smtp.client.test_sender import Sliced, Whole
+from tests.helpers.bodies import Sliced, Whole
 
 HEADER = b"Content-Type: image/png\r\nContent-Transfer-Encoding: binary\r\n\r\n"
 BINARY = HEADER + b"\0\n.\r\n.\r"

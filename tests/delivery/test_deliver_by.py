@@ -11,8 +11,8 @@ from mailserver.delivery.relay import Outcome, Parcel, Relay
 from mailserver.interfaces import By, DeliverBy
 from mailserver.smtp.client.values import Mail, Wishes
 from tests.delivery.test_relay import RelayTestCase
+from tests.helpers.bodies import Whole
 from tests.helpers.smtp_peer import Peer
-from tests.smtp.client.test_sender import Whole
 
 NOW = 1_700_000_000.0
 

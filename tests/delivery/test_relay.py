@@ -17,9 +17,9 @@ from mailserver.delivery.mx import MailHost, Unroutable
 from mailserver.delivery.relay import Attempt, Parcel, Relay
 from mailserver.smtp.client.answers import local_reply
 from mailserver.smtp.client.values import Mail
+from tests.helpers.bodies import Whole
 from tests.helpers.settings import make_settings
 from tests.helpers.smtp_peer import DROP, SILENCE, Peer, ServerTls
-from tests.smtp.client.test_sender import Whole
 
 
 class Finder:

@@ -17,9 +17,9 @@ from mailserver.dns.values import Answer, Status
 from mailserver.smtp.client.values import Mail
 from mailserver.tls.client import client_context
 from tests.delivery.test_relay import RelayTestCase
+from tests.helpers.bodies import Whole
 from tests.helpers.settings import make_settings
 from tests.helpers.smtp_peer import DROP, Peer, ServerTls
-from tests.smtp.client.test_sender import Whole
 
 PROMISES = ["PIPELINING", "REQUIRETLS"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -14,36 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from mailserver.smtp.client.sender import Sender, SessionFailed, connect
 from mailserver.smtp.client.values import ClientOptions, Mail, State, TlsUse
 from mailserver.tls.client import client_context
+from tests.helpers.bodies import Sliced, Whole
 from tests.helpers.smtp_peer import DROP, Peer, ServerTls
 
 OPTIONS = ClientOptions("relay.example.org")
 MAIL = Mail("a@example.org", ("b@example.net",))
-
-
-class Whole:
-    """A body in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self.whole: bytes | None = data
-        self.closed = False
-
-    def read(self) -> Deferred[bytes]:
-        raise AssertionError("it is whole")
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Sliced(Whole):
-    """A body that comes in slices."""
-
-    def __init__(self, data: bytes, step: int) -> None:
-        super().__init__(data)
-        self.whole = None
-        self.slices = [data[i : i + step] for i in range(0, len(data), step)]
-
-    def read(self) -> Deferred[bytes]:
-        return succeed(self.slices.pop(0) if self.slices else b"")
 
 
 class BodyTests(TestCase):
