@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -67,16 +67,17 @@ class Acceptor:
         self, envelope: Envelope, trace: bytes, body: IMessageBody
     ) -> Deferred[Sequence[MailError | None]]:
         """See IAcceptor."""
-        taken: Deferred[Sequence[MailError | None]] = self._accept_each(envelope, trace, body)
+        taken = Deferred.fromCoroutine(self._accept_each(envelope, trace, body))
         return taken.addBoth(_discard, body)
 
-    @inlineCallbacks
-    def _accept_each(self, envelope: Envelope, trace: bytes, body: IMessageBody) -> Any:
+    async def _accept_each(
+        self, envelope: Envelope, trace: bytes, body: IMessageBody
+    ) -> Sequence[MailError | None]:
         begun = self._reactor.seconds()
         recipients = [_within(recipient) for recipient in envelope.recipients]
         targets = [target for _, target in one_copy_each(recipients) if target.user]
         try:
-            outcomes = (yield self._local.deliver(envelope, trace, body, targets)) if targets else ()
+            outcomes = (await self._local.deliver(envelope, trace, body, targets)) if targets else ()
         except MailError as error:
             outcomes = [error] * len(targets)
         known = {_key(target): outcome for target, outcome in zip(targets, outcomes, strict=True)}
@@ -85,7 +86,7 @@ class Acceptor:
         failure = None
         if rest:
             try:
-                yield self._enqueue(envelope, trace, body, one_copy_each_of(rest))
+                await self._enqueue(envelope, trace, body, one_copy_each_of(rest))
             except MailError as error:
                 failure = error
         answers = [failure if end.rest and failure is not None else end.error for end in ends]
@@ -99,18 +100,18 @@ class Acceptor:
             ours = evolve(envelope, recipients=tuple(taken))
             self._tell(None, ours, body.size, delivered, self._reactor.seconds() - begun)
             head = _quoted(trace, body)
-            yield self._report_each(ours, head, taken)
+            await self._report_each(ours, head, taken)
         return answers
 
-    @inlineCallbacks
-    def _report_each(self, envelope: Envelope, head: bytes, taken: Sequence[Recipient]) -> Any:
+    async def _report_each(self, envelope: Envelope, head: bytes, taken: Sequence[Recipient]) -> None:
         """Reports of success, where it was asked for; of what was queued the queue tells."""
         wanted = [recipient for recipient in taken if "SUCCESS" in recipient.notify]
         lists = [recipient for recipient in wanted if _expands(recipient)]
         done = [r for r in wanted if not _expands(r) and all(target.user for target in r.targets)]
         for some, action in ((lists, "expanded"), (done, "delivered")):
-            if some:
-                yield self._report_lists(envelope, head, some, action)
+            told = self._report_lists(envelope, head, some, action) if some else None
+            if told is not None:
+                await told
 
     def _report_lists(
         self, envelope: Envelope, head: bytes, lists: Sequence[Recipient], action: str = "expanded"
