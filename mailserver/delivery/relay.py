@@ -77,8 +77,7 @@ class _Kept:
 class Relay:
     """Deliveries to other servers.
 
-    finder: delivery.mx.HostFinder. connecting: stands for smtp.sender.connect in tests. clock: seconds since
-    the epoch.
+    connecting: stands for smtp.client.sender.connect in tests. clock: seconds since the epoch.
     """
 
     def __init__(

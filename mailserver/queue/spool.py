@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -216,7 +217,7 @@ class Spool:
     def postpone(self, lanes: Sequence[Lane], verdict: Verdict) -> Deferred[list[Lane]]:
         """Put off what is due in these lanes to `verdict.next_try`, with its reason: some of it, so that
         nobody waits for long. The lanes in which there may be more."""
-        write = lambda: database.postpone(self._database, lanes, verdict, POSTPONED)  # noqa: E731
+        write = partial(database.postpone, self._database, lanes, verdict, POSTPONED)
         return self._submit(_Operation(write=write))
 
     def waiting(self) -> Deferred[list[tuple[Lane, float]]]:
