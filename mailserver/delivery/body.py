@@ -4,11 +4,16 @@ Line ends become LF as the bytes come, the one form in which messages are kept. 
 a thread; while the disk lags behind by more than `BACKLOG`, `full` is true and the producer stops. Nothing
 here is durable: who accepts the message writes it to its final place and syncs it there. Files that a
 crash leaves behind carry no promise and are removed at the next start (`Spool.clean`).
+
+All bodies of a process together have bounds as well, or hundreds of clients with a megabyte each would have
+all memory (CASES E13). Beyond `CROWDED` each body keeps to `FEW` octets: it goes into its file as soon as its
+header is there, and stops its producer sooner. Beyond `TOO_MUCH` what still comes is refused for the moment.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,8 +30,12 @@ from mailserver.wire.lines import size_on_wire, to_kept
 MEMORY = 1024 * 1024  # octets of a message that stay in memory
 BACKLOG = 1024 * 1024  # octets that may wait for the disk before the producer must stop
 KEPT_HEAD = 256 * 1024  # octets of a spooled message that stay in memory for `head`
+FEW = 64 * 1024  # octets for which a body is not disturbed, however crowded it is
+CROWDED = 64 * 1024 * 1024  # octets in memory of all bodies
+TOO_MUCH = 2 * CROWDED
 _SLICE = 256 * 1024  # octets that one job of a thread writes, or more
 _READ = 1024 * 1024
+_HEADER_END = re.compile(rb"\n\r?\n")
 
 
 class Pool(Protocol):
@@ -57,13 +66,18 @@ class MemoryBody:
 
 
 class Spool:
-    """The folder for messages that are too large for the memory."""
+    """The folder for messages that are too large for the memory, and what all bodies hold there (`held`)."""
 
     def __init__(self, directory: Path, pool: Pool, memory: int = MEMORY) -> None:
         self.directory = directory
         self.pool = pool
         self.memory = memory
+        self.held = 0
         self._number = 0
+
+    @property
+    def crowded(self) -> bool:
+        return self.held > CROWDED
 
     def clean(self) -> None:
         """[disk] Make the folder, and remove what an earlier process left, also in those of single workers.
@@ -129,12 +143,32 @@ class Body:
         self._unwritten = 0
         self._error: Exception | None = None
         self._discarded = False
+        self._held = 0
+        self._header: bytes | None = b"\n"  # its last octets, until it is over
+
+    def __del__(self) -> None:
+        """Nobody discarded it: what it held is free all the same."""
+        self._spool.held -= self._held
+
+    def _hold(self, octets: int) -> None:
+        """All that is in memory, with what a thread is still to write."""
+        self._spool.held += octets - self._held
+        self._held = octets
+
+    def _drop_pieces(self) -> None:
+        self._unwritten -= self._gathered
+        self._pieces, self._gathered = [], 0
+        self._hold(len(self._head) + self._unwritten)
 
     # --- filling ----------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
         """Append octets with CRLF (or LF) line ends. After a failure they are dropped."""
         if self._error is not None or self._discarded:
+            return
+        if self._spool.held > TOO_MUCH:
+            self._error = TemporaryFailure("Too many messages at once", code=452, enhanced="4.3.1")
+            self._drop_pieces()
             return
         if self._cr:
             data = b"\r" + data
@@ -147,8 +181,18 @@ class Body:
             return
         self._pieces.append(data)
         self._received += len(data)
-        if self._received > self._memory:
+        self._hold(self._received)
+        if self._header is not None:
+            self._look_for_end(self._header + data)
+        if self._received > self._memory or (self._spool.crowded and self._may_go()):
             self._spill()
+
+    def _look_for_end(self, data: bytes) -> None:
+        self._header = data[-3:] if _HEADER_END.search(data) is None else None
+
+    def _may_go(self) -> bool:
+        """Is there enough for `edit`?"""
+        return self._received > (FEW if self._header is None else 2 * KEPT_HEAD)
 
     def _as_kept(self, data: bytes) -> tuple[bytes, int]:
         """And how many octets they are on the wire."""
@@ -170,10 +214,17 @@ class Body:
             data, size = self._take_pieces()
         except MailError as error:
             self._error = error
+            self._hold(0)
             return
-        self._head = data[:KEPT_HEAD]
+        self._head = self._begin_of(data)
         self.path = self._spool.new_path()
         self._to_file(data, size)
+
+    def _begin_of(self, data: bytes) -> bytes:
+        """What `head` will tell of: the header at least."""
+        if self._spool.crowded and (end := _HEADER_END.search(data, 0, KEPT_HEAD)) is not None:
+            return data[: max(end.end(), FEW // 4)]
+        return data[:KEPT_HEAD]
 
     def _to_file(self, data: bytes, on_wire: int) -> None:
         self.size += len(data)
@@ -181,8 +232,10 @@ class Body:
         self._pieces.append(data)
         self._gathered += len(data)
         self._unwritten += len(data)
-        self.full = self._unwritten > BACKLOG
-        if self._gathered >= _SLICE:
+        self._hold(len(self._head) + self._unwritten)
+        crowded = self._spool.crowded
+        self.full = self._unwritten > (FEW if crowded else BACKLOG)
+        if self.full or self._gathered >= (FEW if crowded else _SLICE):
             self._write_out()
 
     def _write_out(self) -> None:
@@ -190,7 +243,8 @@ class Body:
         data = b"".join(self._pieces)
         self._pieces, self._gathered = [], 0
         written = self._spool.pool.run(self, self._write, data)
-        written.addCallbacks(self._written, self._failed, callbackArgs=(len(data),))
+        written.addErrback(self._failed)
+        written.addCallback(self._written, len(data))
 
     def _write(self, data: bytes) -> None:
         """[thread]"""
@@ -204,7 +258,8 @@ class Body:
 
     def _written(self, result: object, size: int) -> None:
         self._unwritten -= size
-        if self.full and self._unwritten <= BACKLOG // 2:
+        self._hold(len(self._head) + self._unwritten)
+        if self.full and self._unwritten <= (FEW if self._spool.crowded else BACKLOG) // 2:
             self._drained()
 
     def _failed(self, failure: Failure) -> None:
@@ -236,6 +291,7 @@ class Body:
         if self.path is None:
             self._data, self.wire_size = self._take_pieces()
             self.size = len(self._data)
+            self._hold(self.size)
             return None
         self._write_out()
         closed = self._spool.pool.run(self, self._close)
@@ -270,9 +326,9 @@ class Body:
             return
         self._discarded = True
         self.full = False
-        self._pieces = []
         self._head = b""
         self._data = None
+        self._drop_pieces()
         if self.path is not None:
             self._spool.pool.run(self, self._remove).addErrback(lambda failure: None)
 

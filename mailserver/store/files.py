@@ -18,8 +18,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from attrs import evolve, frozen
 
@@ -37,6 +38,8 @@ _LARGEST = 1 << 20  # octets of a small file that is read
 _ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG))
 _CHUNK = 1 << 18
 _SUBS = ("cur", "new", "tmp")
+_LARGE = 4 << 20
+_one_large = threading.Lock()
 
 
 @frozen
@@ -229,6 +232,18 @@ def open_message(path: str) -> int:
         os.close(fd)
         raise FileNotFoundError(path)
     return fd
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """[thread] While somebody has so much of a message in memory. Large ones come one at a time: what is done
+    with them keeps the interpreter busy, so that several would be no quicker, and a few of them would take as
+    much memory as all else (CASES E13)."""
+    if size <= _LARGE:
+        yield
+        return
+    with _one_large:
+        yield
 
 
 def chunks_of(fd: int) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from twisted.logger import Logger
 
@@ -27,6 +28,7 @@ _LARGEST = 64 << 20  # of a larger message only the head is looked at
 _HEAD = 1 << 20  # of a message that is previewed
 _FIRST = 16 << 10  # octets of a file that hold most headers
 _log = Logger()
+T = TypeVar("T")
 
 Values = dict[str, dict[int, bytes]]
 """By item and UID."""
@@ -90,13 +92,12 @@ class _Maker:
             return self._envelopes(uids)
         values: Values = {"PREVIEW": {}} if item == "PREVIEW" else {"BODY": {}, "BODYSTRUCTURE": {}}
         for uid, name in self._names(uids):
-            raw = _read(self._path, name, _HEAD if item == "PREVIEW" else _LARGEST)
-            if raw is None:
-                continue
             if item == "PREVIEW":
-                values[item][uid] = string(preview(raw).encode("utf-8"))
-            else:
-                values["BODY"][uid], values["BODYSTRUCTURE"][uid] = render_structure(raw)
+                raw = _read(self._path, name, _HEAD)
+                if raw is not None:
+                    values[item][uid] = string(preview(raw).encode("utf-8"))
+            elif (made := _opened(self._path, name, _structure)) is not None:
+                values["BODY"][uid], values["BODYSTRUCTURE"][uid] = made
         return values
 
     def _headers(self, uids: Sequence[int]) -> dict[int, bytes]:
@@ -141,6 +142,24 @@ def _read_header(path: str, name: str) -> bytes | None:
 
 def _read(path: str, name: str, limit: int) -> bytes | None:
     """A message, or so much of it."""
+    return _opened(path, name, lambda fd: _octets(fd, min(os.fstat(fd).st_size, limit)))
+
+
+def _structure(fd: int) -> tuple[bytes, bytes]:
+    size = min(os.fstat(fd).st_size, _LARGEST)
+    with files.room_for(size):
+        return render_structure(_octets(fd, size))
+
+
+def _octets(fd: int, length: int) -> bytes:
+    data = os.read(fd, length)
+    while len(data) < length and (more := os.read(fd, length - len(data))):
+        data += more
+    return data
+
+
+def _opened(path: str, name: str, use: Callable[[int], T]) -> T | None:
+    """What `use` makes of a message's descriptor; None where it cannot be read."""
     try:
         fd = _open(path, name)
     except OSError:
@@ -148,11 +167,7 @@ def _read(path: str, name: str, limit: int) -> bytes | None:
     if fd is None:
         return None
     try:
-        length = min(os.fstat(fd).st_size, limit)
-        data = os.read(fd, length)
-        while len(data) < length and (more := os.read(fd, length - len(data))):
-            data += more
-        return data
+        return use(fd)
     except OSError as error:
         _log.warn("{path} cannot be read: {error}", path=path, error=error)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,16 @@ from twisted.internet.defer import Deferred, execute
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mailserver.delivery.body import BACKLOG, Body, MemoryBody, Spool
+from mailserver.delivery.body import (
+    BACKLOG,
+    CROWDED,
+    FEW,
+    KEPT_HEAD,
+    TOO_MUCH,
+    Body,
+    MemoryBody,
+    Spool,
+)
 from mailserver.disk import durable
 from mailserver.errors import MailError, NoSpace, TemporaryFailure
 from mailserver.interfaces import IMessageBody
@@ -110,6 +120,85 @@ class BodyTests(SynchronousTestCase):
         while self.pool.jobs:
             self.pool.step()
 
+        self.assertEqual(told, [False])
+
+    def test_E13_many_at_once(self) -> None:
+        """Together they hold little more than CROWDED: those that have more than a few octets go to the disk
+        as soon as their header is there, and each piece of them is written before more is taken."""
+        spool = Spool(self.directory, self.pool)
+        header = b"Subject: x\r\n\r\n"
+        bodies = [spool.body() for _ in range(500)]
+        for body in bodies:
+            body.write(header)
+        for _ in range(20):
+            for body in bodies:
+                body.write(b"x" * 40_000)
+        self.assertGreater(spool.held, CROWDED // 2)
+        self.assertLess(spool.held, CROWDED + 500 * (FEW + FEW // 4))
+        for body in bodies:
+            finished = body.finish()
+            if finished is not None:
+                self.successResultOf(finished)
+            self.assertEqual(b"".join(body.chunks()), b"Subject: x\n\n" + b"x" * 800_000)
+            self.assertEqual(body.head(12), b"Subject: x\n\n")
+            body.discard()
+        self.assertEqual((spool.held, self.files()), (0, []))
+
+    def test_E13_a_header_is_waited_for(self) -> None:
+        """What policies look at is never cut."""
+        spool = Spool(self.directory, self.pool)
+        spool.held = CROWDED + 1
+        seen: list[bytes] = []
+
+        def edit(data: bytes) -> bytes:
+            seen.append(data)
+            return data
+
+        body = spool.body(edit)
+        body.write(b"X: " + b"x" * (2 * FEW) + b"\r\n\r")
+        self.assertEqual(seen, [])
+        body.write(b"\ntext")
+        self.assertEqual(seen, [b"X: " + b"x" * (2 * FEW) + b"\n\ntext"])
+        self.assertEqual(body.head(KEPT_HEAD), seen[0][:-4])
+
+    def test_E13_too_many_at_once(self) -> None:
+        """The disk lags behind so far that nothing more can be held: 452, and there is room again later."""
+        self.pool.held = True
+        spool = Spool(self.directory, self.pool)
+        bodies = [spool.body() for _ in range(2000)]
+        for body in bodies:
+            body.write(b"Subject: x\r\n\r\n")
+            body.write(b"x" * 100_000)
+        self.assertLess(spool.held, TOO_MUCH + 200_000)
+        error = self.assertRaises(TemporaryFailure, bodies[-1].finish)
+        self.assertEqual((error.code, error.enhanced), (452, "4.3.1"))
+        for body in bodies:
+            body.discard()
+        while self.pool.jobs:
+            self.pool.step()
+        self.assertEqual((spool.held, self.files()), (0, []))
+
+    def test_E13_a_body_that_is_forgotten(self) -> None:
+        spool = Spool(self.directory, self.pool)
+        body = spool.body()
+        body.write(b"x" * 1000)
+        self.assertEqual(spool.held, 1000)
+        del body
+        gc.collect()
+        self.assertEqual(spool.held, 0)
+
+    def test_E13_the_disk_that_lagged_behind_comes_back(self) -> None:
+        """Who was stopped while it was crowded goes on, whatever had gathered."""
+        self.pool.held = True
+        spool = Spool(self.directory, self.pool)
+        spool.held = CROWDED + 1
+        told: list[bool] = []
+        body = spool.body(None, lambda: told.append(body.full))
+        body.write(b"Subject: x\r\n\r\n")
+        while not body.full:
+            body.write(b"x" * 50_000)
+        while self.pool.jobs:
+            self.pool.step()
         self.assertEqual(told, [False])
 
     def test_F9_a_full_disk(self) -> None:

@@ -418,13 +418,13 @@ def test_I17_a_folder_that_may_not_be_written(store: MailStore, monkeypatch: pyt
 
 def test_rendered_is_made_once(store: MailStore, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    reading = rendering._read
+    reading = rendering._octets
 
-    def counting(path: str, name: str, limit: int) -> bytes | None:
-        read.append(limit)
-        return reading(path, name, limit)
+    def counting(fd: int, length: int) -> bytes:
+        read.append(length)
+        return reading(fd, length)
 
-    monkeypatch.setattr(rendering, "_read", counting)
+    monkeypatch.setattr(rendering, "_octets", counting)
     deliver(store, data=b"Subject: one\n\n1\n")
     deliver(store, data=b"Subject: two\nX: " + b"y" * 70000 + b"\n\n2\n")
     mailbox, _ = opened(store)

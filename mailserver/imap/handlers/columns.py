@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from mailserver.errors import MessageGone
 from mailserver.imap.fetch import END, Plan, date_times, modseq_column, prefixes_of
 from mailserver.imap.handlers.batches import Batch, take
-from mailserver.imap.handlers.large import read_whole
+from mailserver.imap.handlers.large import read_header
 from mailserver.imap.handlers.stored import Stored
 from mailserver.imap.selected import Selected
-from mailserver.message.structure import body_start
 from mailserver.message.threads import thread_id
 
 
@@ -122,9 +121,6 @@ class RowColumns:
         except MessageGone:
             return None
         try:
-            data = file.read_all()
-            if data is None:
-                data = await read_whole(file)
+            return await read_header(file)
         finally:
             file.close()
-        return data[: body_start(data)]

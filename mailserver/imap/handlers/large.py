@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, DeferredLock
 
 from mailserver.imap.fetch import END, Content, Plan, encoding_of_part, span
 from mailserver.imap.handlers.binary import LargePart, send_binary
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.interfaces import IMessageFile
-from mailserver.message.structure import Part, scan
+from mailserver.message.structure import Part, body_start, scan
 from mailserver.message.transfer import decoder
 
 SMALL = 1024 * 1024  # a message up to this size is taken whole
+_SCANNING = DeferredLock()  # a message is in memory as a whole then: one at a time (CASES E13)
 
 
 class LargeMessages:
@@ -77,23 +81,43 @@ class LargeMessages:
         known = self._view.scanned
         if known is not None and known[0] == uid:
             return known[1]
-        data = await read_whole(file)
-        root = await self._session.in_thread(lambda: scan(data))
+        root = await scan_whole(self._session, file)
         self._view.scanned = (uid, root)
         return root
 
 
-async def read_whole(file: IMessageFile) -> bytes:
-    """All of a message that `read_all` did not give."""
-    slices: list[bytes] = []
-    at = 0
-    while at < file.size:
-        data = await file.read(at, SMALL)
+async def scan_whole(session: Session, file: IMessageFile) -> Part:
+    """The structure of a message that `read_all` did not give."""
+
+    async def scanned() -> Part:
+        data = await _read_whole(file)
+        return await session.in_thread(lambda: scan(data))
+
+    found: Part = await _SCANNING.run(lambda: Deferred.fromCoroutine(scanned()))
+    return found
+
+
+async def _read_whole(file: IMessageFile, until: bytes = b"") -> bytes:
+    """until: no further than a slice that has this in it."""
+    gathered = io.BytesIO()  # which gives what it has without a second copy
+    tail = b""
+    while gathered.tell() < file.size:
+        data = await file.read(gathered.tell(), SMALL)
         if not data:
             break
-        slices.append(data)
-        at += len(data)
-    return b"".join(slices)
+        gathered.write(data)
+        if until and until in tail + data:
+            break
+        tail = data[1 - len(until) :]
+    return gathered.getvalue()
+
+
+async def read_header(file: IMessageFile) -> bytes:
+    """The header block; no more of a large message is read than it takes."""
+    data = file.read_all()
+    if data is None:
+        data = await _read_whole(file, b"\r\n\r\n")
+    return data[: body_start(data)]
 
 
 def partial_span(content: Content, start: int, end: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from mailserver.errors import LimitReached, MessageGone
 from mailserver.imap.handlers.batches import Batch, batch
-from mailserver.imap.handlers.large import read_whole
+from mailserver.imap.handlers.large import read_header
 from mailserver.imap.progress import Progress
 from mailserver.imap.search import thread
 from mailserver.imap.search.columns import columns_of
@@ -18,7 +18,6 @@ from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.imap.values import SearchSet, SearchText, SortKey
 from mailserver.message.digest import NOTHING
-from mailserver.message.structure import body_start
 
 WORTH = 8  # digests that may be made for each that is asked for
 BY_DATE = (SortKey("DATE"),)
@@ -177,18 +176,16 @@ class MailboxSource:
         found = list(await self._view.mailbox.rendered("HEADER", uids))
         for index, header in enumerate(found):
             if header is None:  # gone, or longer than is kept
-                wire = await self.message(rows[index])
-                found[index] = None if wire is None else wire[: body_start(wire)]
+                found[index] = await self._header(rows[index])
         return found
 
-    async def message(self, row: int) -> bytes | None:
+    async def _header(self, row: int) -> bytes | None:
         try:
             file = self._view.mailbox.open_message(self.uids[row])
         except MessageGone:
             return None
         try:
-            data = file.read_all()
-            return await read_whole(file) if data is None else data
+            return await read_header(file)
         finally:
             file.close()
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from mailserver.errors import MailError, MessageGone, NoSuchMailbox
 from mailserver.imap.fetch import Content, content_of, extract, span
-from mailserver.imap.handlers.large import SMALL, partial_span, read_whole
+from mailserver.imap.handlers.large import SMALL, partial_span, scan_whole
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.imap.urls import BadUrl, MessageUrl, parse_url
@@ -73,8 +73,7 @@ async def _copy(session: Session, file: IMessageFile, content: Content, to: Rece
         return found is not None
     root = None
     if not content.whole:
-        whole = await read_whole(file)
-        root = await session.in_thread(lambda: scan(whole))
+        root = await scan_whole(session, file)
     place = (0, file.size) if root is None else span(content, root)
     if place is None:
         return False

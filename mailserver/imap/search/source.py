@@ -45,9 +45,6 @@ class Source(Protocol):
     async def headers(self, rows: Sequence[int]) -> Sequence[bytes | None]:
         """Header blocks (CRLF, with the empty line) of at most `SLICE` messages; None where one is gone."""
 
-    async def message(self, row: int) -> bytes | None:
-        """The message (CRLF), None where it is gone."""
-
     async def indexed(self, key: SearchText, rows: Rows) -> tuple[Rows, Rows]:
         """Messages that have a text, and those that must be read to know; without a look at any."""
 

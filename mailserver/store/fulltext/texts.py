@@ -6,6 +6,7 @@ message that cannot be read has no text for a search, and is not in the index.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
@@ -16,8 +17,6 @@ from mailserver.store import files, maildir
 from mailserver.store.fulltext.database import Entry
 
 LARGEST = 8 << 20  # octets of a file that is indexed; a larger one is read by each search
-
-_PIECE = 1 << 20
 
 Named = tuple[int, str]
 """UID and file name ("cur/…") of a message."""
@@ -41,7 +40,7 @@ def entry_of(uid: int, path: str, knows: Callable[[bytes], bool]) -> Entry | Non
     digest = blake2b(data, digest_size=16).digest()
     if knows(digest):
         return Entry(uid, digest)
-    words = words_of(_wire(data))
+    words = words_of(files.to_wire(data))
     return Entry(uid) if words is None else Entry(uid, digest, words)
 
 
@@ -53,45 +52,50 @@ def containing(
 ) -> list[int]:
     """UIDs of those that have the text. again: the names that messages have now, for those that were renamed
     since `messages` was made."""
-    return [uid for uid, wire in _wires(folder, messages, again) if matcher.fits(wire)]
+    return [uid for uid, fits in _looked_at(folder, messages, again, matcher) if fits]
 
 
-def _wires(
-    folder: str, messages: Sequence[Named], again: Callable[[Sequence[int]], Sequence[Named]]
-) -> Iterator[tuple[int, bytes]]:
+def _looked_at(
+    folder: str,
+    messages: Sequence[Named],
+    again: Callable[[Sequence[int]], Sequence[Named]],
+    matcher: Matcher,
+) -> Iterator[tuple[int, bool]]:
     lost: list[int] = []
     for uid, name in messages:
-        data = _content(f"{folder}/{name}")
-        if data is None:
+        fits = _fits(f"{folder}/{name}", matcher)
+        if fits is None:
             lost.append(uid)
         else:
-            yield uid, _wire(data)
+            yield uid, fits
     if not lost:
         return
     foreign: list[Named] = []
     for uid, name in again(lost):  # renamed by us
-        data = _content(f"{folder}/{name}")
-        if data is None:
+        fits = _fits(f"{folder}/{name}", matcher)
+        if fits is None:
             foreign.append((uid, name))
         else:
-            yield uid, _wire(data)
+            yield uid, fits
     if foreign:  # by another program
         here = files.message_names(folder, "new") | files.message_names(folder, "cur")
         names = {maildir.base_of(name): name for name in here}
         for uid, name in foreign:
             found = names.get(maildir.base_of(name))
-            data = None if found is None else _content(f"{folder}/{found}")
-            if data is not None:
-                yield uid, _wire(data)
+            fits = None if found is None else _fits(f"{folder}/{found}", matcher)
+            if fits is not None:
+                yield uid, fits
 
 
-def _content(path: str) -> bytes | None:
+def _fits(path: str, matcher: Matcher) -> bool | None:
+    """None where the message cannot be read."""
     try:
         fd = files.open_message(path)
     except OSError:
         return None
     try:
-        return _read(fd)
+        with files.room_for(os.fstat(fd).st_size):
+            return matcher.fits(_wire(fd))
     except OSError:
         return None
     finally:
@@ -102,13 +106,12 @@ def _read(fd: int) -> bytes:
     return b"".join(files.chunks_of(fd))
 
 
-def _wire(data: bytes) -> bytes:
-    """The wire form. In pieces, for no other thread runs while octets are replaced."""
-    if len(data) <= _PIECE:
-        return files.to_wire(data)
-    view = memoryview(data)
-    pieces = []
-    for start in range(0, len(data), _PIECE):
-        after_cr = start > 0 and data[start - 1] == 13
-        pieces.append(files.to_wire(bytes(view[start : start + _PIECE]), after_cr))
-    return b"".join(pieces)
+def _wire(fd: int) -> bytes:
+    """The wire form. In pieces, for no other thread runs while octets are replaced, and no second copy of a
+    large message is made."""
+    gathered = io.BytesIO()
+    after_cr = False
+    for chunk in files.chunks_of(fd):
+        gathered.write(files.to_wire(chunk, after_cr))
+        after_cr = chunk.endswith(b"\r")
+    return gathered.getvalue()
