@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterable
 
 import pytest
 
 from tests.clients.support import Account, Programs, lines, message
+from tests.helpers.server import eventually
 
 FOLDERS = ("INBOX", "Archive", "Sent", "Work", "Work/Inner & Ä")
 
@@ -25,7 +27,7 @@ class Pair:
     def __init__(self, programs: Programs, near: Account, far: Account) -> None:
         self.near, self.far = near, far
         self._programs = programs
-        self._config = programs.write("interimap.conf", lines(
+        self.config = programs.write("interimap.conf", lines(
             f"database = {programs.home}/state.db", "",
             "[local]", *self._server(near), "compress = NO", "",
             "[remote]", *self._server(far), "compress = YES",
@@ -38,7 +40,7 @@ class Pair:
         yield f"SSL_CAfile = {account.authority}"
 
     def sync(self) -> str:
-        return self._programs.run("interimap", f"--config={self._config}")
+        return self._programs.run("interimap", f"--config={self.config}")
 
     def differences(self) -> list[object]:
         """Messages that are in one account only, by folder, subject and flags."""
@@ -55,7 +57,7 @@ class Pair:
     def delete(self, folder: str) -> None:
         """On the remote side, and from what InterIMAP remembers."""
         targets = ("--target=remote", "--target=database")
-        self._programs.run("interimap", f"--config={self._config}", *targets, "--delete", folder)
+        self._programs.run("interimap", f"--config={self.config}", *targets, "--delete", folder)
 
 
 @pytest.fixture
@@ -98,6 +100,29 @@ def test_renamed_and_deleted_folders(pair: Pair) -> None:
     far.logout()
     assert b"Other" in listed
     assert b"Inner" not in listed
+
+
+def test_what_happens_is_told_to_one_that_watches(pair: Pair, programs: Programs) -> None:
+    """NOTIFY on both sides; nothing is asked for."""
+    words = (programs.path("interimap"), f"--config={pair.config}", "--watch=900", "--notify")
+    with (
+        open(programs.home / "watch.log", "wb") as log,
+        subprocess.Popen(words, env=programs.environment, stdout=log, stderr=subprocess.STDOUT) as watching,
+    ):
+        try:
+            pair.near.deliver(message("news"))
+            eventually(lambda: "news" in pair.far.subjects())
+            far = pair.far.imap()
+            far.select("INBOX")
+            far.store("2", "+FLAGS", "(\\Flagged)")
+            [subject] = [name for name, flags in pair.far.flags().items() if "\\Flagged" in flags]
+            eventually(lambda: "\\Flagged" in pair.near.flags()[subject])
+            far.append(quoted("Work"), "", "", message("filed").as_bytes())
+            eventually(lambda: pair.near.subjects(quoted("Work")) == ["filed"])
+            far.logout()
+            assert watching.poll() is None, (programs.home / "watch.log").read_text()
+        finally:
+            watching.terminate()
 
 
 @pytest.mark.parametrize("seed", range(2))
