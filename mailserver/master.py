@@ -26,6 +26,7 @@ from mailserver.net.listen import close, hold
 from mailserver.processes.assignment import Assignment, Inherited
 from mailserver.processes.bus import make_pair, pack
 from mailserver.processes.instance import NAME, InstanceLock, hand_over, hand_over_sockets, new_run
+from mailserver.processes.signals import already_stopping
 from mailserver.processes.supervisor import Child, Supervisor
 from mailserver.processes.table import Table
 from mailserver.processes.team import Team
@@ -95,6 +96,7 @@ class Master(Service):
     def stopService(self) -> Deferred[None]:
         """Fires when all workers have ended, each as a server that is alone."""
         super().stopService()  # type: ignore[no-untyped-call]
+        already_stopping(self.reactor)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

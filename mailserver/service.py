@@ -59,6 +59,7 @@ from mailserver.net.polling import quicken
 from mailserver.pop3.factory import Pop3Factory
 from mailserver.processes.collector import calm
 from mailserver.processes.instance import NAME, InstanceLock, hand_over, hand_over_sockets
+from mailserver.processes.signals import already_stopping
 from mailserver.processes.team import Team
 from mailserver.queue.manager import QueueManager
 from mailserver.queue.reports import Reporter
@@ -260,6 +261,7 @@ class MailServer(Service):
     def stopService(self) -> Deferred[None]:
         """No new connections; open transactions end; what was accepted is on the disk before we go."""
         super().stopService()  # type: ignore[no-untyped-call]
+        already_stopping(self.reactor)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

@@ -323,7 +323,7 @@ class Connection(Protocol):
         waiting, self._drained = self._drained, []
         for deferred in waiting:
             deferred.callback(None)
-        self.output_drained()
+        self._safely(self.output_drained)
 
     def _read_again(self) -> None:
         disarm(self._unread)

@@ -129,6 +129,16 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(self.connection.log_of_events, ["drained"])
         self.assertEqual(self.transport.producerState, "producing")
 
+    def test_E6_a_fault_while_production_goes_on_costs_this_connection_only(self) -> None:
+        def broken() -> None:
+            raise RuntimeError("broken")
+
+        self.patch(self.connection, "output_drained", broken)
+        self.connection.pauseProducing()
+        self.connection.resumeProducing()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertTrue(self.transport.aborted)
+
     def test_closing_a_client_that_does_not_read_ends_in_an_abort(self) -> None:
         """`close` gives the client a bounded time to take what was sent."""
         self.connection.close()

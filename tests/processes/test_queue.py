@@ -85,6 +85,9 @@ def test_F13_deliveries_under_way_come_to_their_end(tmp_path: Path) -> None:
         def answer() -> None:
             eventually(lambda: "Received SIGTERM" in server.log(), 10, "it has heard")
             begun.append(len(gate.begun))
+            assert server.process is not None
+            server.process.terminate()  # again, as somebody who waits
+            eventually(lambda: "stopping already" in server.log(), 10, "it has heard that as well")
             gate.open.set()
 
         answering = threading.Thread(target=answer)
