@@ -15,6 +15,7 @@ import signal
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ from mailserver.delivery.accept import Acceptor
 from mailserver.delivery.binary import TextDelivery
 from mailserver.delivery.body import Spool as BodySpool
 from mailserver.delivery.local import LocalDelivery
-from mailserver.delivery.mx import HostFinder, names_of_hosts_file
+from mailserver.delivery.mx import HostFinder, has_null_mx, names_of_hosts_file
 from mailserver.delivery.relay import Relay
 from mailserver.delivery.routes import Router
 from mailserver.disk import durable
@@ -67,6 +68,7 @@ from mailserver.queue.spool import Spool as QueueSpool
 from mailserver.smtp.factory import SmtpFactory
 from mailserver.smtp.policy import Policy
 from mailserver.smtp.room import QueueRoom
+from mailserver.smtp.senders import NoNullMx
 from mailserver.store.store import MailStore
 from mailserver.tls.client import verified_context
 from mailserver.tls.server import TlsContexts
@@ -119,12 +121,14 @@ class Parts:
             find_extension(name)(self)
         settings, reactor = self.settings, self.reactor
         reporter = Reporter(settings, self.router)
+        self.resolver = self._resolver()
+        hosts = HostFinder(self.resolver.query, lambda: settings.now, local_names=names_of_hosts_file)
         local = TextDelivery(self.local, self.threads)
         self.acceptor = Acceptor(local, self.queue, reporter, self.audit, reactor)
         self.manager = QueueManager(
             settings,
             self.queue,
-            relay=Relay(settings, reactor, self._host_finder()),
+            relay=Relay(settings, reactor, hosts),
             local=local,
             reporter=reporter,
             audit=self.audit,
@@ -146,15 +150,14 @@ class Parts:
     def _at_turn_end(self, call: Callable[[], None]) -> None:
         self.reactor.callLater(0, call)
 
-    def _host_finder(self) -> HostFinder:
+    def _resolver(self) -> Resolver:
         system = SystemServers()
 
         def servers() -> list[tuple[str, int]]:
             configured = self.settings.now.relay.resolver
             return [parse_server(configured)] if configured else system()
 
-        resolver = Resolver(self.reactor, servers)
-        return HostFinder(resolver.query, lambda: self.settings.now, local_names=names_of_hosts_file)
+        return Resolver(self.reactor, servers)
 
 
 def audit_path(configured: Path | None, data_dir: Path) -> Path | None:
@@ -340,12 +343,14 @@ def make_factory(service: str, parts: Parts, tls: TlsContexts) -> ConnectionFact
         return ImapFactory(spool=parts.bodies, **common)
     if service in ("pop3", "pop3s"):
         return Pop3Factory(**common)
+    null_mx = partial(has_null_mx, parts.resolver.query)
+    own = (NoNullMx(parts.settings, parts.router, null_mx, parts.reactor),) if service == "smtp" else ()
     return SmtpFactory(
         router=parts.router,
         acceptor=parts.acceptor,
         spool=parts.bodies,
         quota=parts.store.quota,
-        filters=(QueueRoom(parts.settings, parts.queue.count), *parts.filters),
+        filters=(QueueRoom(parts.settings, parts.queue.count), *own, *parts.filters),
         **common,
     )
 

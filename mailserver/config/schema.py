@@ -152,6 +152,7 @@ class Limits:
     metadata_entries: int = 50  # annotations of one mailbox
     mailboxes: int = 10_000  # folders of one account
     queued_messages: int = 10_000  # of one sender waiting for other servers; 0: any number
+    refuse_null_mx: bool = False  # mail from domains that take none, on port 25 (RFC 7505)
     min_free: int = 64 * MIB  # free disk space below which mail is deferred
 
 

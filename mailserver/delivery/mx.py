@@ -152,8 +152,8 @@ class HostFinder:
             raise Unroutable(local_reply(550, "5.1.2", f"Domain {domain} does not exist"))
         if answer.status is Status.NODATA:
             return [_Exchange(0, answer.name)], answer.secure or answer.name == domain.rstrip(".").lower()
-        exchanges = [_Exchange(record.preference, text_of(record.exchange)) for record in answer.records]
-        if all(exchange.name == "" for exchange in exchanges):  # RFC 7505, 3
+        exchanges = _exchanges_of(answer)
+        if _is_null(exchanges):
             raise Unroutable(local_reply(556, "5.1.10", f"Domain {domain} does not accept mail"))
         exchanges = [exchange for exchange in exchanges if exchange.name]
         exchanges.sort(key=lambda exchange: exchange.preference)
@@ -210,6 +210,20 @@ class HostFinder:
 
     def _avoid(self, ip: str) -> bool:
         return not self._config().relay.allow_loopback and self._is_own(ip)
+
+
+def _exchanges_of(answer: Answer) -> list[_Exchange]:
+    return [_Exchange(record.preference, text_of(record.exchange)) for record in answer.records]
+
+
+def _is_null(exchanges: list[_Exchange]) -> bool:
+    """RFC 7505, 3: the domain takes no mail."""
+    return bool(exchanges) and all(exchange.name == "" for exchange in exchanges)
+
+
+def has_null_mx(query: Callable[[str, str], Deferred[Answer]], domain: str) -> Deferred[bool]:
+    """Fails with DnsFailure."""
+    return query(domain, "MX").addCallback(lambda answer: _is_null(_exchanges_of(answer)))
 
 
 _LOOP = local_reply(554, "5.4.6", "Mail for this domain loops back to this server")

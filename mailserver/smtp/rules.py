@@ -10,6 +10,7 @@ from attrs import Factory, field, frozen
 from mailserver.interfaces import IRouter, QuotaUsage
 from mailserver.message.addresses import parse_addresses
 from mailserver.smtp.dialects import LMTP, SMTP, Dialect
+from mailserver.smtp.forwarding import Forwarding
 from mailserver.smtp.policy import (
     Complete,
     FreeSpace,
@@ -57,14 +58,14 @@ def service(
 ) -> Service:
     """The service of that name. "smtp": mail from anyone for local users; "lmtp": the same from a queue next
     door (RFC 2033); any other is a submission, mail from users for anyone."""
-    space, limits, room = FreeSpace(settings, clock), Limits(settings), Quota(quota)
+    space, limits, room = FreeSpace(settings, clock), (Limits(settings), Forwarding()), Quota(quota)
     if name == "smtp":
-        return Service(False, (space, NoRelay(router), limits, room, *filters))
+        return Service(False, (space, NoRelay(router), *limits, room, *filters))
     if name == "lmtp":
-        return Service(False, (space, LocalOnly(router), limits, room, *filters), LMTP)
+        return Service(False, (space, LocalOnly(router), *limits, room, *filters), LMTP)
     first = LogInFirst(), OwnSender(), Hold(settings)
     complete = Complete(settings, addresses_of)
-    return Service(True, (*first, space, NoRelay(router), limits, room, complete, *filters))
+    return Service(True, (*first, space, NoRelay(router), *limits, room, complete, *filters))
 
 
 def addresses_of(value: bytes) -> list[str] | None:

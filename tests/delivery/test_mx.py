@@ -8,7 +8,13 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailserver.config.schema import Smarthost
-from mailserver.delivery.mx import HostFinder, Unroutable, is_own_address, names_of_hosts_file
+from mailserver.delivery.mx import (
+    HostFinder,
+    Unroutable,
+    has_null_mx,
+    is_own_address,
+    names_of_hosts_file,
+)
 from mailserver.delivery.next_hop import NextHop, next_hop
 from mailserver.dns.message import make_question, read_answer
 from mailserver.dns.values import Answer, DnsFailure
@@ -114,6 +120,20 @@ class ExchangeTests(FinderTestCase):
             (556, "5.1.10"),
         )
         self.assertEqual(self.asked, [("far.example", "MX")], "no address is looked up")
+
+    def test_G9_whether_a_domain_has_a_null_mx(self) -> None:
+        """RFC 7505, 3; a domain without MX records, and one that is not there, have none."""
+        self.asked = []
+        self.zone = Zone({"null.example MX": ["0 ."], "only.example A": ["192.0.2.1"], **FAR})
+        for domain, expected in (
+            ("null.example", True),
+            ("far.example", False),
+            ("only.example", False),
+            ("nowhere.example", False),
+        ):
+            self.assertIs(self.successResultOf(has_null_mx(self.query, domain)), expected, domain)
+        self.zone = Zone({"sick.example": "SERVFAIL"})
+        self.failureResultOf(has_null_mx(self.query, "sick.example"), DnsFailure)
 
     def test_G11_many_records(self) -> None:
         table: dict[str, Any] = {"far.example MX": [f"{n} mx{n}.far.example." for n in range(1000)]}

@@ -131,6 +131,41 @@ class MxTests(SynchronousTestCase):
         (event,) = world.audit.named("rejected")
         self.assertEqual(event["code"], "554 5.4.6")
 
+    def test_G15_what_an_alias_forwards_comes_around_once(self) -> None:
+        """RFC 5321, 6.3: the forwarder says for whom it was, and knows it again, in any case."""
+        world = World(aliases={"out@example.org": ["x@remote.example"]})
+        client = world.connect().hello()
+        self.assertEqual(client.send("a@b.example", ["Out@example.org"], TEXT)[:4], "250 ")
+        (forwarded,) = world.acceptor.texts
+        self.assertTrue(forwarded.startswith(b"Delivered-To: Out@example.org\nSubject:"), forwarded)
+        back = forwarded.replace(b"\n", b"\r\n")
+        self.assertEqual(client.send("a@b.example", ["out@EXAMPLE.org"], back)[:10], "554 5.4.6 ")
+        self.assertEqual(client.send("a@b.example", ["alice@example.org"], back)[:4], "250 ")
+
+    def test_G15_only_forwarders_mark(self) -> None:
+        """Not what stays here, nor what several get: one's address is nothing to the others. Nor is any of
+        them refused for another's loop."""
+        world = World(
+            aliases={"out@example.org": ["x@remote.example"], "in@example.org": ["bob@example.org"]}
+        )
+        client = world.connect().hello()
+        around = b"Delivered-To: out@example.org\r\n" + TEXT
+        for recipients, text, count in (
+            (["alice@example.org"], TEXT, 0),
+            (["in@example.org"], TEXT, 0),
+            (["in@example.org"], b"Delivered-To: in@example.org\r\n" + TEXT, 1),
+            (["alice@example.org", "out@example.org"], TEXT, 0),
+            (["alice@example.org", "out@example.org"], around, 1),
+        ):
+            self.assertEqual(client.send("a@b.example", recipients, text)[:4], "250 ")
+            self.assertEqual(world.acceptor.texts[-1].count(b"Delivered-To:"), count)
+
+    def test_G15_a_hostile_address_is_one_line(self) -> None:
+        world = World(aliases={'"a b"@example.org': ["x@remote.example"]})
+        client = world.connect().hello()
+        self.assertEqual(client.send("", ['"a b"@example.org'], TEXT)[:4], "250 ")
+        self.assertTrue(world.acceptor.texts[0].startswith(b'Delivered-To: "a?b"@example.org\nSubject:'))
+
     def test_C16_header_blocks(self) -> None:
         one = b"X: " + b"\r\n ".join([b"y" * 70] * 14_000) + b"\r\n\r\n"
         many = b"A:\r\n" * 100_000 + b"\r\n"
