@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from bench import messages
+from bench.large import settled
 from bench.servers import DOMAIN, PASSWORD, USERS, process_tree
 from bench.wire import Imap, Smtp, WireError
 from bench.workloads import Meter, Plan, Result, in_parallel
@@ -29,6 +30,8 @@ def mixed(server: Any, plan: Plan) -> Iterator[Result]:
             messages.fill(server.maildir(USERS[k], "Work"), EACH, plan.cache)
             server.adopt(USERS[k])
         _a_day(Imap(server.imap, USERS[k], PASSWORD), random.Random(k), 20)
+
+    settled(server)  # files that were put there are taken in: some at once, others later
 
     def work(k: int, ready: Callable[[], None]) -> None:
         client = Imap(server.imap, USERS[k], PASSWORD)

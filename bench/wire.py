@@ -30,7 +30,7 @@ class Conn:
         self.send = self.sock.sendall
 
     def more(self) -> bytes:
-        data = self.sock.recv(1 << 18)
+        data = self.sock.recv(1 << 16)
         if not data:
             raise WireError(f"connection closed, left over: {self.data[-200:]!r}")
         return data
