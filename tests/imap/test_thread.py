@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import random
+import time
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.imap.search.thread import Messages, Tree, references, response
+from mailserver.imap.search import thread
+from mailserver.imap.search.thread import Messages, Tree, Work, references, response
 from tests.helpers.cost import cheaper_than
 from tests.helpers.fake_store import FakeAccount
 from tests.helpers.imap_session import SelectedClient
@@ -280,8 +284,9 @@ NAMES = st.sampled_from("abcdefg")
         max_size=9,
     ),
     st.randoms(use_true_random=False),
+    st.sampled_from([1, thread.SLICE]),
 )
-def test_as_the_steps_say(rows: list[tuple[str, list[str], str, bool]], rng: object) -> None:
+def test_as_the_steps_say(rows: list[tuple[str, list[str], str, bool]], rng: object, piece: int) -> None:
     order = list(range(len(rows)))
     rng.shuffle(order)  # type: ignore[attr-defined]
     messages = Messages(
@@ -291,7 +296,9 @@ def test_as_the_steps_say(rows: list[tuple[str, list[str], str, bool]], rng: obj
         ["\n".join([own, *refs]) for own, refs, _, _ in rows],
     )
     numbers = range(1, len(rows) + 1)
-    found = b"".join(response(finished(messages), numbers)).decode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thread, "SLICE", piece)
+        found = b"".join(response(finished(messages), numbers)).decode()
     assert found.removeprefix("* THREAD").strip() == by_the_letter(messages)
 
 
@@ -312,3 +319,34 @@ def test_E10_large_and_deep_threads(kind: str) -> None:
     assert sorted(int(n) for n in text.replace(b"(", b" ").replace(b")", b" ").split()[2:]) == list(
         range(1, count + 1)
     )
+
+
+@pytest.mark.parametrize("kind", ["no parents", "one parent", "parents that are not there"])
+def test_E10_other_clients_have_their_turn_while_large_threads_are_made(kind: str) -> None:
+    """No step takes much of the time of all, whatever the order of the dates."""
+    count = 60_000
+    ids = {
+        "no parents": [f"{n}" for n in range(count)],
+        "one parent": [f"{n}\nroot" for n in range(count)],
+        "parents that are not there": [f"{n}\nx{n}" for n in range(count)],
+    }[kind]
+    order = list(range(count))
+    random.Random(1).shuffle(order)
+    messages = Messages([str(n) for n in range(count)], order, [False] * count, ids)
+    steps = [min(times) for times in zip(*[durations(references(messages)) for _ in range(4)], strict=True)]
+    assert max(steps) < sum(steps) / 8
+
+
+def durations(work: Work) -> list[float]:
+    """CPU seconds of each step. The least of several runs is what it costs, whatever else is going on."""
+    found: list[float] = []
+    gc.disable()
+    try:
+        began = time.thread_time()
+        for _ in work:
+            now = time.thread_time()
+            found.append(now - began)
+            began = now
+    finally:
+        gc.enable()
+    return found

@@ -8,7 +8,7 @@ and a walk of at most `DEEP` steps where a link could make a loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from attrs import Factory, frozen
 
@@ -65,7 +65,8 @@ def references(messages: Messages) -> Work:
     ranks = [0] * count
     for rank, row in enumerate(messages.order):
         ranks[row] = rank
-    yield
+        if not rank % SLICE:
+            yield
     roots, children = yield from _pruned(parents, count, ranks)
     gathering = _Gathering(messages, ranks, children)
     return (yield from gathering.run(roots))
@@ -121,6 +122,37 @@ def _loops(parents: Sequence[int], has_child: bytearray, parent: int, child: int
     return True
 
 
+# --- orders ----------------------------------------------------------------------------------------
+
+
+def _sort_all(families: Iterable[list[int]], ranks: Sequence[int]) -> Generator[None, None, None]:
+    """Each by rank, in place."""
+    for count, family in enumerate(families):
+        if len(family) > SLICE:
+            family[:] = yield from _by_rank(family, ranks.__getitem__, len(ranks))
+        elif len(family) > 1:
+            family.sort(key=ranks.__getitem__)
+        if not count % SLICE:
+            yield
+
+
+def _by_rank(
+    nodes: Sequence[int], rank_of: Callable[[int], int], ranks: int
+) -> Generator[None, None, list[int]]:
+    """Sorted by ranks, which are different and below `ranks`: each is put where it belongs, for `sort` could
+    not be interrupted."""
+    places: list[int | None] = [None] * ranks
+    for count, node in enumerate(nodes):
+        places[rank_of(node)] = node
+        if not count % SLICE:
+            yield
+    found: list[int] = []
+    for start in range(0, ranks, 4 * SLICE):
+        found += [node for node in places[start : start + 4 * SLICE] if node is not None]
+        yield
+    return found
+
+
 # --- steps (2), (3): dummies go --------------------------------------------------------------------
 
 
@@ -141,16 +173,14 @@ def _pruned(
             children.setdefault(above if above < count else ~above, []).append(row)
         if not row % SLICE:
             yield
-    for count_sorted, kids in enumerate(children.values()):
-        if len(kids) > 1:
-            kids.sort(key=ranks.__getitem__)
-        if not count_sorted % SLICE:
-            yield
-    for dummy in [node for node in children if node < 0]:
+    yield from _sort_all(list(children.values()), ranks)
+    for count_dummies, dummy in enumerate([node for node in children if node < 0]):
         if len(children[dummy]) == 1:
             roots += children.pop(dummy)
         else:
             roots.append(dummy)
+        if not count_dummies % SLICE:
+            yield
     return roots, children
 
 
@@ -188,8 +218,7 @@ class _Gathering:
         return self._ranks[self._first(root)]
 
     def run(self, roots: list[int]) -> Work:
-        roots.sort(key=self._rank)  # (4)
-        yield
+        roots = yield from _by_rank(roots, self._rank, len(self._ranks))  # (4)
         table = yield from self._table(roots)
         made: list[int] = []
         for count, root in enumerate(roots):
@@ -201,11 +230,11 @@ class _Gathering:
                     made.append(dummy)
             if not count % SLICE:
                 yield
-        for parent in self._grown:
-            self._children[parent].sort(key=self._ranks.__getitem__)
+        yield from _sort_all([self._children[parent] for parent in self._grown], self._ranks)
+        standing = [root for root in roots if root not in self._within]
         yield
-        standing = [root for root in [*roots, *made] if root not in self._within]
-        standing.sort(key=self._rank)  # (6)
+        standing += [root for root in made if root not in self._within]
+        standing = yield from _by_rank(standing, self._rank, len(self._ranks))  # (6)
         return Tree(standing, self._children)
 
     def _table(self, roots: Sequence[int]) -> Generator[None, None, dict[str, int]]:
