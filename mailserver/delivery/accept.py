@@ -14,11 +14,12 @@ mailboxes that failed where the alias has reached others already.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -27,6 +28,7 @@ from mailserver.errors import MailError, TemporaryFailure
 from mailserver.interfaces import Envelope, IAcceptor, IMessageBody, Recipient, Target
 
 LOGGED_RECIPIENTS = 100
+_LINE_END = re.compile(r"[\x00\r\n]")
 HEAD = 64 * 1024  # octets of a message that a report may quote from
 Pair = tuple[Recipient, Target]
 
@@ -50,6 +52,9 @@ class Acceptor:
 
     def accept(self, envelope: Envelope, trace: bytes, body: IMessageBody) -> Deferred[None]:
         """See IAcceptor."""
+        if _is_forged(envelope):
+            body.discard()
+            return fail(_forged())
         lists = [recipient for recipient in envelope.recipients if _expands(recipient)]
         pairs = one_copy_each([_within(recipient) for recipient in envelope.recipients])
         later = envelope.release_at > envelope.received_at or _became_late(envelope)
@@ -67,6 +72,9 @@ class Acceptor:
         self, envelope: Envelope, trace: bytes, body: IMessageBody
     ) -> Deferred[Sequence[MailError | None]]:
         """See IAcceptor."""
+        if _is_forged(envelope):
+            body.discard()
+            return fail(_forged())
         taken = Deferred.fromCoroutine(self._accept_each(envelope, trace, body))
         return taken.addBoth(_discard, body)
 
@@ -179,6 +187,20 @@ class Acceptor:
                 )
         except Exception:
             self.log.failure("the event log failed")
+
+
+def _is_forged(envelope: Envelope) -> bool:
+    """Something of it would be more than one line in a header, a report or a command to the next host. SMTP
+    lets no such thing in; who else hands in messages (an extension) is not to either (CASES G23)."""
+    texts = [envelope.reverse_path, envelope.envid]
+    for recipient in envelope.recipients:
+        texts += [recipient.address, recipient.orcpt]
+        texts += [target.address for target in recipient.targets]
+    return _LINE_END.search("".join(texts)) is not None
+
+
+def _forged() -> MailError:
+    return MailError("Line end or NUL in the envelope", code=553, enhanced="5.1.7")
 
 
 def _became_late(envelope: Envelope) -> bool:

@@ -109,11 +109,17 @@ class SmtpEngine(Authenticating):
         if self.state is State.AUTH:
             return self._sasl_line(line)
         try:
-            command = self._parse(line)
-            return self._execute(command)
+            if line[:5].upper().rstrip() == b"MAIL":
+                self._count_mail()
+            return self._execute(self._parse(line))
         except MailError as error:
             self._failed(error)
             return None
+
+    def _count_mail(self) -> None:
+        if 0 < self.options.transactions <= self._transactions:  # RFC 9422, 4.1: even with bad syntax
+            raise LimitReached("Too many messages in one session", code=421, enhanced="4.5.3")
+        self._transactions += 1
 
     def _parse(self, line: bytes) -> Command:
         if len(line) > MAX_COMMAND - 2 and line[:5].upper() != b"AUTH ":
@@ -181,9 +187,6 @@ class SmtpEngine(Authenticating):
         self._count_junk()
 
     def _mail(self, command: commands.Mail) -> Event:
-        if 0 < self.options.transactions <= self._transactions:  # RFC 9422, 4.1; RFC 5321, 3.8
-            raise LimitReached("Too many messages in one session", code=421, enhanced="4.5.3")
-        self._transactions += 1  # whether it succeeds or fails
         if command.size is not None and command.size > self.options.max_size:
             raise MessageTooLarge
         if command.hold_until is not None and command.hold_until > self.options.hold_until:  # RFC 4865, 4.2

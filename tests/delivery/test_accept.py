@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -97,6 +98,23 @@ class AcceptorTests(Scene):
         self.assertEqual(told, [("received", "a@b,c@b"), ("delivered", "a@b"), ("delivered", "c@b")])
         self.assertEqual({fields["id"] for _, fields in self.audit.events}, {"id1"})
         self.assert_discarded()
+
+    def test_G23_an_envelope_with_more_than_a_line_in_it(self) -> None:
+        """Submission is by SMTP only; what hands in such a message here is refused, and nothing is kept."""
+        here = (local("a@b"),)
+        good = Envelope("id1", "s@example.com", (Recipient("a@b", here),), Peer("192.0.2.1"))
+        for bad in ("a\n@b", "a\r@b", "a\0@b"):
+            for envelope in (
+                evolve(good, reverse_path=bad),
+                evolve(good, envid=bad),
+                evolve(good, recipients=(Recipient(bad, here),)),
+                evolve(good, recipients=(Recipient("a@b", (remote(bad),)),)),
+                evolve(good, recipients=(Recipient("a@b", here, orcpt=bad),)),
+            ):
+                for accept in (self.acceptor.accept, self.acceptor.accept_each):
+                    error = self.failureResultOf(accept(envelope, b"", MemoryBody(b"text\n"))).value
+                    self.assertEqual((error.code, error.enhanced), (553, "5.1.7"))
+        self.assertEqual((self.local.delivered, self.queue.queued, self.audit.events), ([], [], []))
 
     def test_C15_one_copy_for_each_mailbox(self) -> None:
         self.successResultOf(self.accept(local("a@b"), local("a@b"), local("a@b")))

@@ -142,6 +142,15 @@ def test_every_MAIL_counts() -> None:
     assert talk.line("MAIL FROM:<a@b.example>")[:10] == "421 4.5.3 "
 
 
+@pytest.mark.parametrize("line", ["MAIL FROM:<a@@b>", "mail", "MAIL FROM:<a@b.example> BODY=9BIT"])
+def test_a_MAIL_that_is_no_command_counts(line: str) -> None:
+    """RFC 9422, 4.1, as it stands: all MAIL commands."""
+    talk = Talk(evolve(OPTIONS, transactions=2)).hello()
+    assert talk.line(line)[:1] == "5"
+    assert talk.line("MAIL FROM:<a@b.example>")[:4] == "250 "
+    assert talk.line("MAIL FROM:<a@b.example>")[:10] == "421 4.5.3 "
+
+
 def test_limits_that_are_broken() -> None:
     """RFC 9422, 3.7: one that makes no sense alone, bad syntax with all others."""
     assert read_limits("MAILMAX=0 RCPTMAX=20 NEW OTHER=x/y") == Limits(0, 20, 0)

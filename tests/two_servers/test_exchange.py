@@ -165,6 +165,23 @@ def test_G15_a_loop_between_two_servers_ends_with_one_report(a: Server, b: Serve
     assert len([m for m in inbox(a, "carol") if "loop@" in status_of(m).get("final-recipient", "")]) == 1
 
 
+def test_G16_nothing_here_answers_by_itself(a: Server, b: Server) -> None:
+    """RFC 3834: there are no automatic replies but reports of failure (CASES G13); whatever is delivered, a
+    message of a list or of another robot, makes none."""
+    before = len(inbox(b, "bob"))
+    for number, field in enumerate(
+        ("Auto-Submitted: auto-replied", "List-Id: <x.b.example>", "Precedence: bulk")
+    ):
+        for sender in ("bob@b.example", ""):
+            subject = f"robot {number} {sender or 'null'}"
+            with smtplib.SMTP(A, a.ports["smtp"], timeout=30) as client:
+                text = f"From: bob@b.example\r\nSubject: {subject}\r\n{field}\r\n\r\nx\r\n"
+                client.sendmail(sender, ["alice@a.example"], text)
+            arrived(a, "alice", subject)
+    eventually(lambda: queue_is_empty(a))
+    assert len(inbox(b, "bob")) == before
+
+
 @pytest.mark.parametrize("way", ["stop", "kill"])
 def test_G1_a_peer_that_is_down_and_comes_back_after_a_restart_of_ours(world: World, way: str) -> None:
     """What was accepted is still known after the restart, and arrives once."""
