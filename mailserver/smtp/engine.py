@@ -69,9 +69,8 @@ class SmtpEngine(Authenticating):
 
     def greet(self) -> None:
         """The greeting (RFC 5321, 4.3.1)."""
-        self._out.append(
-            replies.encode(220, "", f"{self.options.hostname} {self.options.dialect.greeting} ready")
-        )
+        options = self.options
+        self._out.append(replies.encode(220, "", f"{options.hostname} {options.dialect.greeting} ready"))
 
     def next_event(self) -> Event | None:
         """The next event, or None where bytes or an answer are needed first."""
@@ -137,10 +136,7 @@ class SmtpEngine(Authenticating):
             self._close(CommandError("Line too long"), "line too long")
 
     def _bad_line(self, error: CommandError) -> None:
-        if self.state is State.AUTH:
-            self._cancel(error)
-        else:
-            self._failed(error)
+        (self._cancel if self.state is State.AUTH else self._failed)(error)
 
     def _failed(self, error: MailError) -> None:
         """A command that the engine refuses itself."""

@@ -19,6 +19,7 @@ from tests.crash.messages import fault, message, number_of
 from tests.crash.record import Record
 from tests.helpers.server import PASSWORD, Server
 
+imaplib._MAXLINE = 1 << 30  # the longest campaigns leave more than 100,000 messages in a mailbox
 _UID = re.compile(r",I=([0-9]+)-([0-9]+)")
 
 

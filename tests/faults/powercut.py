@@ -200,6 +200,7 @@ def _imap(*commands: bytes, user: str = "alice", folder: bytes = b"INBOX") -> Co
         client = session(world, folder, user)
         for command in commands:
             client.imap(command)
+        client.close()
 
     return act
 
@@ -253,6 +254,7 @@ def _batch(*numbers: int) -> Command:
         world.writer.flush()
         for client in clients:
             client.smtp(b"")
+            client.close()
 
     return act
 

@@ -24,10 +24,15 @@ def deliver(world: World, number: int, *to: str, chunks: int = 0) -> None:
     for name in to:
         client.smtp(f"RCPT TO:<{name if '@' in name else name + '@example.org'}>\r\n".encode())
     data = _wire(number)
-    if not chunks:
+    if chunks:
+        _send_chunks(client, data, chunks)
+    else:
         client.smtp(b"DATA\r\n")
         client.smtp(data.replace(b"\r\n.", b"\r\n..") + b".\r\n")
-        return
+    client.close()
+
+
+def _send_chunks(client: Client, data: bytes, chunks: int) -> None:
     step = len(data) // chunks
     for at in range(chunks):
         last = at == chunks - 1

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
@@ -333,6 +334,10 @@ class Client:
         self.connection.makeConnection(self.transport)
         self.tag = 0
         self.read(lambda data: data.endswith(b"\r\n"))
+
+    def close(self) -> None:
+        """The client is gone."""
+        self.connection.connectionLost(Failure(ConnectionDone()))
 
     def read(self, enough: Callable[[bytes], bool]) -> bytes:
         for seconds in (0.0, 1.0, 10.0, 60.0):
