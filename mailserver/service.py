@@ -102,7 +102,11 @@ class Parts:
             settings, reactor, self.threads, self.writer, inbox, run=team.run, part=team.part
         )
         self.router: IRouter = Router(settings)
-        self.bodies = BodySpool(now.queue_dir / "bodies" / team.part, self.threads)
+        self.bodies = BodySpool(
+            now.queue_dir / "bodies" / team.part,
+            self.threads,
+            together=lambda: int(settings.now.limits.message_memory),
+        )
         self.queue = QueueSpool(now.queue_dir, reactor)
         self.hashing = HashPool(reactor, settings, roam=team.roam)
         self.local: ILocalDelivery = LocalDelivery(self.store)

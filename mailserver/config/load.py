@@ -78,6 +78,7 @@ _LIMITS: dict[str, Reader[Any]] = {
     "before_login": size(80 * 1024),  # a refused literal may have 64 KiB
     "commands": count(1000),
     "min_free": size(),
+    "message_memory": size(1024 * 1024),
     "queued_messages": count(0),
     "metadata_size": size(1024),  # RFC 5464, 4.1
     "metadata_entries": count(10),

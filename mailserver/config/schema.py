@@ -154,6 +154,7 @@ class Limits:
     queued_messages: int = 10_000  # of one sender waiting for other servers; 0: any number
     refuse_null_mx: bool = False  # mail from domains that take none, on port 25 (RFC 7505)
     min_free: int = 64 * MIB  # free disk space below which mail is deferred
+    message_memory: int = 64 * MIB  # for all messages on their way in, in each process
 
 
 @frozen

@@ -6,8 +6,9 @@ here is durable: who accepts the message writes it to its final place and syncs 
 crash leaves behind carry no promise and are removed at the next start (`Spool.clean`).
 
 All bodies of a process together have bounds as well, or hundreds of clients with a megabyte each would have
-all memory (CASES E13). Beyond `CROWDED` each body keeps to `FEW` octets: it goes into its file as soon as its
-header is there, and stops its producer sooner. Beyond `TOO_MUCH` what still comes is refused for the moment.
+all memory (CASES E13). Beyond `limits.message_memory` each body keeps to `FEW` octets: it goes into its file
+as soon as its header is there, and stops its producer sooner. Beyond twice as much, what still comes is
+refused for the moment.
 """
 
 from __future__ import annotations
@@ -31,8 +32,7 @@ MEMORY = 1024 * 1024  # octets of a message that stay in memory
 BACKLOG = 1024 * 1024  # octets that may wait for the disk before the producer must stop
 KEPT_HEAD = 256 * 1024  # octets of a spooled message that stay in memory for `head`
 FEW = 64 * 1024  # octets for which a body is not disturbed, however crowded it is
-CROWDED = 64 * 1024 * 1024  # octets in memory of all bodies
-TOO_MUCH = 2 * CROWDED
+TOGETHER = 64 * 1024 * 1024  # octets in memory of all bodies, where no configuration says so
 _SLICE = 256 * 1024  # octets that one job of a thread writes, or more
 _READ = 1024 * 1024
 _HEADER_END = re.compile(rb"\n\r?\n")
@@ -66,18 +66,30 @@ class MemoryBody:
 
 
 class Spool:
-    """The folder for messages that are too large for the memory, and what all bodies hold there (`held`)."""
+    """The folder for messages that are too large for the memory, and what all bodies hold there (`held`).
+    `together`: how much that should be at the most."""
 
-    def __init__(self, directory: Path, pool: Pool, memory: int = MEMORY) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        pool: Pool,
+        memory: int = MEMORY,
+        together: Callable[[], int] = lambda: TOGETHER,
+    ) -> None:
         self.directory = directory
         self.pool = pool
         self.memory = memory
         self.held = 0
+        self._together = together
         self._number = 0
 
     @property
     def crowded(self) -> bool:
-        return self.held > CROWDED
+        return self.held > self._together()
+
+    @property
+    def overfull(self) -> bool:
+        return self.held > 2 * self._together()
 
     def clean(self) -> None:
         """[disk] Make the folder, and remove what an earlier process left, also in those of single workers.
@@ -166,7 +178,7 @@ class Body:
         """Append octets with CRLF (or LF) line ends. After a failure they are dropped."""
         if self._error is not None or self._discarded:
             return
-        if self._spool.held > TOO_MUCH:
+        if self._spool.overfull:
             self._error = TemporaryFailure("Too many messages at once", code=452, enhanced="4.3.1")
             self._drop_pieces()
             return

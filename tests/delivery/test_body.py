@@ -14,10 +14,9 @@ from zope.interface.verify import verifyObject
 
 from mailserver.delivery.body import (
     BACKLOG,
-    CROWDED,
     FEW,
     KEPT_HEAD,
-    TOO_MUCH,
+    TOGETHER,
     Body,
     MemoryBody,
     Spool,
@@ -123,7 +122,7 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual(told, [False])
 
     def test_E13_many_at_once(self) -> None:
-        """Together they hold little more than CROWDED: those that have more than a few octets go to the disk
+        """Together they hold little more than TOGETHER: those that have more than a few octets go to the disk
         as soon as their header is there, and each piece of them is written before more is taken."""
         spool = Spool(self.directory, self.pool)
         header = b"Subject: x\r\n\r\n"
@@ -133,8 +132,8 @@ class BodyTests(SynchronousTestCase):
         for _ in range(20):
             for body in bodies:
                 body.write(b"x" * 40_000)
-        self.assertGreater(spool.held, CROWDED // 2)
-        self.assertLess(spool.held, CROWDED + 500 * (FEW + FEW // 4))
+        self.assertGreater(spool.held, TOGETHER // 2)
+        self.assertLess(spool.held, TOGETHER + 500 * (FEW + FEW // 4))
         for body in bodies:
             finished = body.finish()
             if finished is not None:
@@ -147,7 +146,7 @@ class BodyTests(SynchronousTestCase):
     def test_E13_a_header_is_waited_for(self) -> None:
         """What policies look at is never cut."""
         spool = Spool(self.directory, self.pool)
-        spool.held = CROWDED + 1
+        spool.held = TOGETHER + 1
         seen: list[bytes] = []
 
         def edit(data: bytes) -> bytes:
@@ -169,7 +168,7 @@ class BodyTests(SynchronousTestCase):
         for body in bodies:
             body.write(b"Subject: x\r\n\r\n")
             body.write(b"x" * 100_000)
-        self.assertLess(spool.held, TOO_MUCH + 200_000)
+        self.assertLess(spool.held, 2 * TOGETHER + 200_000)
         error = self.assertRaises(TemporaryFailure, bodies[-1].finish)
         self.assertEqual((error.code, error.enhanced), (452, "4.3.1"))
         for body in bodies:
@@ -177,6 +176,17 @@ class BodyTests(SynchronousTestCase):
         while self.pool.jobs:
             self.pool.step()
         self.assertEqual((spool.held, self.files()), (0, []))
+
+    def test_E13_the_bound_is_the_administrators(self) -> None:
+        bound = 200_000
+        spool = Spool(self.directory, self.pool, together=lambda: bound)
+        first, second = spool.body(), spool.body()
+        for body in (first, second):
+            body.write(b"Subject: x\r\n\r\n" + b"x" * 90_000)
+        self.assertEqual(self.files(), [])
+        bound = 100_000
+        second.write(b"x" * 10_000)
+        self.assertEqual(len(self.files()), 1)
 
     def test_E13_a_body_that_is_forgotten(self) -> None:
         spool = Spool(self.directory, self.pool)
@@ -191,7 +201,7 @@ class BodyTests(SynchronousTestCase):
         """Who was stopped while it was crowded goes on, whatever had gathered."""
         self.pool.held = True
         spool = Spool(self.directory, self.pool)
-        spool.held = CROWDED + 1
+        spool.held = TOGETHER + 1
         told: list[bool] = []
         body = spool.body(None, lambda: told.append(body.full))
         body.write(b"Subject: x\r\n\r\n")
