@@ -19,9 +19,7 @@ from mailserver.message.headers import Headers
 from mailserver.smtp.policy import Policy
 from mailserver.smtp.transaction import Transaction
 
-_UNSAFE = re.compile(
-    r"[\x00-\x20\x7f]"
-)  # a quoted local part may have spaces, a field's value would fold there
+_UNSAFE = re.compile(r"[\x00-\x20\x7f]")  # blanks of a quoted local part would let the field be folded
 
 
 class Forwarding(Policy):
