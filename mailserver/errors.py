@@ -60,6 +60,12 @@ class TemporaryFailure(MailError):
     text = "Temporary failure on our side, try again later"
 
 
+class DiskStuck(TemporaryFailure):
+    """The disk has not answered for long. What was begun may still come to its end, and nobody is told."""
+
+    text = "The disk does not answer, try again later"
+
+
 class NoSpace(TemporaryFailure):
     """The disk is full (ENOSPC, EDQUOT) or below its reserve."""
 

@@ -43,6 +43,8 @@ class Pool(Protocol):
 
     def run(self, key: Any, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
 
+    def ask(self, key: Any, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
+
 
 @implementer(IMessageBody)
 class MemoryBody:
@@ -254,7 +256,7 @@ class Body:
         """A thread gets what has gathered."""
         data = b"".join(self._pieces)
         self._pieces, self._gathered = [], 0
-        written = self._spool.pool.run(self, self._write, data)
+        written = self._spool.pool.ask(self, self._write, data)
         written.addErrback(self._failed)
         written.addCallback(self._written, len(data))
 
@@ -306,7 +308,7 @@ class Body:
             self._hold(self.size)
             return None
         self._write_out()
-        closed = self._spool.pool.run(self, self._close)
+        closed = self._spool.pool.ask(self, self._close)
         return closed.addBoth(self._finished)
 
     def _finished(self, result: object) -> None:

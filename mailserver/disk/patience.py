@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from mailserver.errors import TemporaryFailure
+from mailserver.errors import DiskStuck
 
 SECONDS = 30.0
 
@@ -43,9 +43,13 @@ class Promise:
         else:
             self.deferred.callback(self.result)
 
+    def hopeless(self) -> bool:
+        """The time is over: is there nothing to wait for? Else it begins anew."""
+        return True
+
     def give_up(self) -> None:
         self.given_up = True
-        self.error = TemporaryFailure(cause="the disk does not answer")
+        self.error = DiskStuck(cause="the disk does not answer")
         self.fire()
 
 
@@ -78,7 +82,11 @@ class Patience:
         now = self._reactor.seconds()
         while self._watched and (self._watched[0][1].settled or self._watched[0][0] <= now):
             _, promise = self._watched.popleft()
-            if not promise.settled:
+            if promise.settled:
+                continue
+            if promise.hopeless():
                 promise.give_up()
+            else:
+                self._watched.append((now + self.seconds, promise))
         if self._watched:
             self._timer = self._reactor.callLater(max(0.0, self._watched[0][0] - now), self._look)

@@ -1,7 +1,8 @@
 """Where [disk] work runs: in order per account, and results in batches.
 
 `Inbox` carries calls from threads to the reactor: in the order of `post`, many for one wake-up.
-`OrderedPool` runs jobs of one key strictly in order and one at a time, jobs of different keys side by side.
+`OrderedPool` runs jobs of one key strictly in order and one at a time, jobs of different keys side by side;
+and tells who waits for one when the disk is stuck.
 The thread that writes what comes in is in `group_commit`.
 """
 
@@ -12,16 +13,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailserver.disk import durable
-from mailserver.disk.patience import Promise
+from mailserver.disk.patience import SECONDS, Patience, Promise
 from mailserver.errors import Busy, MailError, ServiceUnavailable, TemporaryFailure
 
 _log = Logger()
@@ -108,6 +110,7 @@ class OrderedPool:
         self._threads: list[threading.Thread] = []
         self._stopping = False
         self._stopped: Deferred[None] | None = None
+        self._patience = Patience(inbox.reactor, SECONDS / 2)  # it looks twice
 
     def start(self) -> None:
         for number in range(self._size):
@@ -118,11 +121,21 @@ class OrderedPool:
     def run(self, key: Hashable, function: Callable[..., T], *args: Any) -> Deferred[T]:
         """Fires in the reactor thread with what `function(*args)` returned in a thread. Fails with Busy,
         ServiceUnavailable, or what it raised (as a MailError)."""
+        return self._begin(key, _Job(function, args))
+
+    def ask(self, key: Hashable, function: Callable[..., T], *args: Any) -> Deferred[T]:
+        """The same for somebody who waits: fails with DiskStuck where for 30 to 45 seconds no thread that it
+        depends on has come back from what it asked the disk. A job that has not begun by then is never done;
+        what has may come to its end later (CASES F15)."""
+        job = _AskedJob(function, args, partial(self._progress, key))
+        self._patience.watch(job)
+        return self._begin(key, job)
+
+    def _begin(self, key: Hashable, job: _Job) -> Deferred[Any]:
         if self._stopping:
-            return fail(ServiceUnavailable())
+            return self._refused(job, ServiceUnavailable())
         if self._count >= self._limit:
-            return fail(Busy())
-        job = _Job(function, args)
+            return self._refused(job, Busy())
         with self._lock:
             self._count += 1
             jobs = self._waiting.get(key)
@@ -132,6 +145,23 @@ class OrderedPool:
             self._waiting[key] = deque((job,))
         self._ready.put(key)
         return job.deferred
+
+    @staticmethod
+    def _refused(job: _Job, error: MailError) -> Deferred[Any]:
+        job.error = error
+        job.fire()
+        return job.deferred
+
+    def _progress(self, key: Hashable) -> object:
+        """What changes when a job of this key is done, or a thread does anything for the next one: its
+        processor's time, or that of all threads where none has it."""
+        with self._lock:
+            jobs = self._waiting.get(key)
+            if not jobs:
+                return object()
+            first = jobs[0]
+            threads = self._threads if first.thread is None else (first.thread,)
+            return first, [processor_time(one) for one in threads]
 
     def is_free(self, key: Hashable) -> bool:
         """No job of this key waits or runs, and jobs are taken: what is done now is done in order."""
@@ -154,6 +184,7 @@ class OrderedPool:
         return self._stopped
 
     def _end(self) -> None:
+        self._patience.stop()
         for _ in self._threads:
             self._ready.put(None)
         self._threads.clear()
@@ -164,6 +195,7 @@ class OrderedPool:
         while (key := self._ready.get()) is not None:
             with self._lock:
                 job = self._waiting[key][0]
+                job.thread = threading.current_thread()
             job.run()
             with self._lock:
                 jobs = self._waiting[key]
@@ -180,20 +212,46 @@ class OrderedPool:
             self._count -= 1
             idle = self._count == 0
         job.fire()
+        self._patience.trim()
         if idle and self._stopping:
             self._end()
 
 
+def processor_time(thread: threading.Thread) -> int:
+    """Nanoseconds. It must not have ended."""
+    return time.clock_gettime_ns(time.pthread_getcpuclockid(thread.ident or 0))
+
+
 class _Job(Promise):
-    __slots__ = ("args", "function")
+    __slots__ = ("args", "function", "thread")
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         super().__init__()
         self.function = function
         self.args = args
+        self.thread: threading.Thread | None = None
 
     def run(self) -> None:
+        if self.given_up:
+            return
         try:
             self.result = self.function(*self.args)
         except BaseException as error:
             self.error = as_mail_error(error)
+
+
+class _AskedJob(_Job):
+    """progress: gives something that is the same as before only if nothing has moved."""
+
+    __slots__ = ("_progress", "_seen")
+
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], progress: Callable[[], object]
+    ) -> None:
+        super().__init__(function, args)
+        self._progress = progress
+        self._seen: object = None
+
+    def hopeless(self) -> bool:
+        before, self._seen = self._seen, self._progress()
+        return before == self._seen

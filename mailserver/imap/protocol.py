@@ -13,7 +13,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from mailserver.audit import Audit
-from mailserver.errors import MailError, TemporaryFailure
+from mailserver.errors import DiskStuck, MailError, TemporaryFailure
 from mailserver.imap.announce import capability_code
 from mailserver.imap.commands import Append, Command
 from mailserver.imap.engine import Engine
@@ -245,6 +245,8 @@ class ImapConnection(Loop):
             return
         if failure is not None:
             self._failed(failure, command)
+            if isinstance(failure.value, DiskStuck):  # the command may be done yet, unseen by this client
+                self.end(b"* BYE The disk does not answer\r\n")
         if self._closing:
             return
         was, now = self.engine.state, session.state

@@ -51,9 +51,9 @@ class Account:
         self.furnished = False
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
-        """`function(ledger, index, …)` in a thread, after what was asked before."""
+        """`function(ledger, index, …)` in a thread, after what was asked before. Fails with DiskStuck."""
         self.store.used(self)
-        return self.store.threads.run(self.user, self._work, partial(function, **kwargs), args)
+        return self.store.threads.ask(self.user, self._work, partial(function, **kwargs), args)
 
     def run_at_once(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """As `run`, for what takes a fraction of a millisecond and waits for no disk: here and now, where

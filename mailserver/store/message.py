@@ -8,6 +8,7 @@ them, block by block; the counts of large files are kept (`LineMaps`), for clien
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from bisect import bisect_right
@@ -114,14 +115,16 @@ class MessageFile:
         if length <= 0 or offset >= self.size:
             return succeed(b"")
         try:
-            fd = os.dup(self._fd)  # a close meanwhile must not give the thread somebody else's file
+            # A close meanwhile must not give the thread somebody else's file.
+            copy = io.FileIO(os.dup(self._fd))
         except OSError as error:
             return fail(durable.mail_error(error))
-        return self._pool.run(("file", id(self)), self._read, fd, offset, length)
+        return self._pool.ask(("file", id(self)), self._read, copy, offset, length)
 
-    def _read(self, fd: int, offset: int, length: int) -> bytes:
+    def _read(self, copy: io.FileIO, offset: int, length: int) -> bytes:
         """[thread]"""
-        try:
+        with copy:
+            fd = copy.fileno()
             offsets = self._offsets(fd)
             block = bisect_right(offsets, offset) - 1
             skip = offset - offsets[block]
@@ -133,8 +136,6 @@ class MessageFile:
                 have += len(piece)
                 block += 1
             return b"".join(pieces)[skip : skip + length]
-        finally:
-            os.close(fd)
 
     def _offsets(self, fd: int) -> list[int]:
         """Wire offset of each block, and of the end."""

@@ -22,7 +22,7 @@ from mailserver.delivery.body import (
     Spool,
 )
 from mailserver.disk import durable
-from mailserver.errors import MailError, NoSpace, TemporaryFailure
+from mailserver.errors import DiskStuck, MailError, NoSpace, TemporaryFailure
 from mailserver.interfaces import IMessageBody
 
 
@@ -39,6 +39,8 @@ class DirectPool:
         waiting: Deferred[Any] = Deferred()
         self.jobs.append((waiting, function, args))
         return waiting
+
+    ask = run
 
     def step(self) -> None:
         waiting, function, args = self.jobs.pop(0)
@@ -120,6 +122,19 @@ class BodyTests(SynchronousTestCase):
             self.pool.step()
 
         self.assertEqual(told, [False])
+
+    def test_F15_a_disk_that_does_not_answer(self) -> None:
+        """The producer is not stopped for ever, and the message is refused."""
+        self.pool.held = True
+        body = self.spool.body(on_drained=lambda: None)
+        while not body.full:
+            body.write(b"x" * 100_000)
+        for waiting, _, _ in self.pool.jobs:
+            waiting.errback(DiskStuck())
+        self.assertFalse(body.full)
+        body.write(b"x" * 100_000)
+        self.assertRaises(DiskStuck, body.finish)
+        body.discard()
 
     def test_E13_many_at_once(self) -> None:
         """Together they hold little more than TOGETHER: those that have more than a few octets go to the disk

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailserver.disk import durable
+from mailserver.disk import durable, threads
 from mailserver.disk.group_commit import GroupWriter
 from mailserver.disk.patience import Patience, Promise
-from mailserver.disk.threads import Inbox
-from mailserver.errors import TemporaryFailure
+from mailserver.disk.threads import Inbox, OrderedPool
+from mailserver.errors import DiskStuck, TemporaryFailure
 from mailserver.queue.spool import Spool
 from tests.disk.test_group_commit import FileJob, FolderPlace
 from tests.queue.scene import message
@@ -132,3 +133,84 @@ class StuckTestCase(SynchronousTestCase):
     def _enqueue(self, spool: Spool, id: str) -> Any:
         new = message("b@far.example", id=id)
         return spool.enqueue(new.envelope, new.trace, new.body, new.targets)
+
+
+class StuckPoolTests(SynchronousTestCase):
+    """Threads whose disk hangs until `gate` opens, and what waits for them. `used`: each thread's processor
+    time."""
+
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        self.gate, self.entered = threading.Event(), threading.Semaphore(0)
+        self.done: list[str] = []
+        self.used = 0
+        self.patch(threads, "processor_time", lambda thread: self.used)
+        self.pool = OrderedPool(Inbox(self.reactor), size=2)  # type: ignore[arg-type]
+        self.pool.start()
+        self.addCleanup(self.gate.set)
+
+    def hang(self, name: str) -> None:
+        self.entered.release()
+        assert self.gate.wait(20)
+        self.done.append(name)
+
+    def ask_one_that_hangs(self, key: str) -> Deferred[None]:
+        asked = self.pool.ask(key, self.hang, key)
+        assert self.entered.acquire(timeout=20)
+        return asked
+
+    def let_go(self) -> None:
+        self.gate.set()
+        stopped = self.pool.stop()
+        self.reactor.until(lambda: stopped.called)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_F15_who_waits_is_told_and_what_was_not_begun_is_never_done(self) -> None:
+        stuck = self.ask_one_that_hangs("alice")
+        behind = self.pool.ask("alice", self.done.append, "behind")
+        cleaning = self.pool.run("alice", self.done.append, "cleaning")
+        self.reactor.advance(15)
+        self.reactor.advance(14)
+        self.assertNoResult(stuck)
+        self.reactor.advance(1)
+        for waiting in (stuck, behind):
+            self.failureResultOf(waiting, DiskStuck)
+        self.assertNoResult(cleaning)
+        self.let_go()
+        self.assertEqual(self.done, ["alice", "cleaning"])
+
+    def test_F15_other_accounts_go_on_as_long_as_a_thread_is_free(self) -> None:
+        first = self.ask_one_that_hangs("alice")
+        other = self.pool.ask("bob", self.done.append, "bob")
+        self.reactor.until(lambda: other.called)
+        second = self.ask_one_that_hangs("carol")
+        behind = self.pool.ask("bob", self.done.append, "bob again")
+        for _ in range(2):
+            self.reactor.advance(15)
+        for waiting in (first, second, behind):
+            self.failureResultOf(waiting, DiskStuck)
+        self.let_go()
+        self.assertEqual(self.done[0], "bob")
+        self.assertEqual(sorted(self.done[1:]), ["alice", "carol"])
+
+    def test_F15_work_that_goes_on_is_waited_for(self) -> None:
+        """However long it takes: the disk answers."""
+        steps = threading.Semaphore(0)
+
+        def work() -> str:
+            for _ in range(10):
+                self.entered.release()
+                assert steps.acquire(timeout=20)
+                self.used += 1
+            return "done"
+
+        long = self.pool.ask("alice", work)
+        behind = self.pool.ask("alice", self.done.append, "behind")
+        for _ in range(10):
+            assert self.entered.acquire(timeout=20)
+            self.reactor.advance(15)
+            steps.release()
+        self.reactor.until(lambda: behind.called)
+        self.assertEqual(self.successResultOf(long), "done")
+        self.assertEqual(self.done, ["behind"])
+        self.let_go()

@@ -25,7 +25,7 @@ def immediate_inbox() -> Inbox:
 
 
 class ImmediatePool(OrderedPool):
-    """`run` runs. Has to be created with `immediate_inbox()`."""
+    """`run` and `ask` run. Has to be created with `immediate_inbox()`."""
 
     def start(self) -> None:
         pass
@@ -35,6 +35,9 @@ class ImmediatePool(OrderedPool):
         job.run()
         job.fire()
         return job.deferred
+
+    def ask(self, key: Hashable, function: Callable[..., T], *args: Any) -> Deferred[T]:
+        return self.run(key, function, *args)
 
     def stop(self) -> Deferred[None]:
         return succeed(None)

@@ -7,7 +7,7 @@ import base64
 import pytest
 from twisted.internet.defer import Deferred
 
-from mailserver.errors import NoSpace, TemporaryFailure
+from mailserver.errors import DiskStuck, NoSpace, TemporaryFailure
 from mailserver.imap.capabilities import ROWS
 from mailserver.imap.commands import Noop
 from mailserver.imap.handlers import HANDLERS
@@ -742,6 +742,21 @@ def test_failures_of_the_store(error: Exception, answer: str) -> None:
 
     client.account.status = fails  # type: ignore[method-assign,assignment]
     assert client.say("a STATUS INBOX (MESSAGES)") == [answer]
+
+
+def test_F15_a_disk_that_does_not_answer_ends_the_connection() -> None:
+    """A MOVE, say, may be done after all when the disk is back: then the client's numbers would be wrong."""
+    client = ImapClient(login=True)
+
+    def stuck(name: str) -> None:
+        raise DiskStuck(cause="the disk does not answer")
+
+    client.account.status = stuck  # type: ignore[method-assign,assignment]
+    assert client.say("a STATUS INBOX (MESSAGES)") == [
+        "a NO [UNAVAILABLE] The disk does not answer, try again later",
+        "* BYE The disk does not answer",
+    ]
+    assert client.closed
 
 
 def test_E9_refusal() -> None:

@@ -127,6 +127,8 @@ class DirectPool:
     def run(self, key: object, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
         return execute(function, *args)
 
+    ask = run
+
 
 class Transport(StringTransport):
     def __init__(self) -> None:

@@ -560,7 +560,7 @@ class LoadTests(SynchronousTestCase):
             jobs.append((waiting, function, args))
             return waiting
 
-        world.pool.run = hold
+        world.pool.ask = hold
         client = world.connect().hello()
         client.line("MAIL FROM:<>")
         client.line("RCPT TO:<alice@example.org>")
@@ -571,7 +571,7 @@ class LoadTests(SynchronousTestCase):
             waiting, function, args = jobs.pop(0)
             waiting.callback(function(*args))
         self.assertNotEqual(client.transport.producerState, "paused")
-        world.pool.run = type(world.pool).run.__get__(world.pool)
+        world.pool.ask = type(world.pool).ask.__get__(world.pool)
         self.assertEqual(client.say(b".\r\n")[0][:4], "250 ")
 
 
