@@ -17,7 +17,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -128,14 +128,16 @@ class OrderedPool:
         depends on has come back from what it asked the disk. A job that has not begun by then is never done;
         what has may come to its end later (CASES F15)."""
         job = _AskedJob(function, args, partial(self._progress, key))
-        self._patience.watch(job)
-        return self._begin(key, job)
+        waiting = self._begin(key, job)
+        if not waiting.called:
+            self._patience.watch(job)
+        return waiting
 
     def _begin(self, key: Hashable, job: _Job) -> Deferred[Any]:
         if self._stopping:
-            return self._refused(job, ServiceUnavailable())
+            return fail(ServiceUnavailable())
         if self._count >= self._limit:
-            return self._refused(job, Busy())
+            return fail(Busy())
         with self._lock:
             self._count += 1
             jobs = self._waiting.get(key)
@@ -144,12 +146,6 @@ class OrderedPool:
                 return job.deferred
             self._waiting[key] = deque((job,))
         self._ready.put(key)
-        return job.deferred
-
-    @staticmethod
-    def _refused(job: _Job, error: MailError) -> Deferred[Any]:
-        job.error = error
-        job.fire()
         return job.deferred
 
     def _progress(self, key: Hashable) -> object:

@@ -166,14 +166,17 @@ class Server:
         self, user: str, count: int = 1, *, folder: str = "INBOX", seconds: float = 10
     ) -> list[EmailMessage]:
         """The same, once `count` messages are there at least. Raises ServerFailed where they do not come."""
-        deadline = time.monotonic() + seconds
-        while len(found := self.messages(user, folder)) < count:
-            if time.monotonic() > deadline:
-                raise ServerFailed(
-                    f"{len(found)} of {count} messages for {self.address(user)} came within {seconds} s:\n"
-                    + self.log()[-5000:]
-                )
-            time.sleep(STEP)
+        found: list[EmailMessage] = []
+
+        def enough() -> bool:
+            found[:] = self.messages(user, folder)
+            return len(found) >= count
+
+        if not until(enough, seconds):
+            raise ServerFailed(
+                f"{len(found)} of {count} messages for {self.address(user)} came within {seconds} s:\n"
+                + self.log()[-5000:]
+            )
         return found
 
     def clear(self) -> None:
@@ -252,9 +255,8 @@ class Server:
             self.process.kill()
             self.process.wait()
             self.process = None
-            deadline = time.monotonic() + 10  # its workers may be ending still, with the sockets
-            while any(map(self._answers, self.ports.values())) and time.monotonic() < deadline:
-                time.sleep(STEP)
+            # Its workers may be ending still, with the sockets.
+            until(lambda: not any(map(self._answers, self.ports.values())), 10)
 
     def stop(self, seconds: float = 30) -> int:
         """SIGTERM; 0 where it ended by it, as twistd does, or its exit status. A server that does not end is
@@ -297,6 +299,14 @@ class Server:
         finally:
             if self._temporary is not None:
                 self._temporary.cleanup()
+
+
+def until(check: Callable[[], Any], seconds: float) -> Any:
+    """Ask `check` until it answers something true, or the time is over; its last answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := check()) and time.monotonic() <= deadline:
+        time.sleep(STEP)
+    return answer
 
 
 def _twistd() -> str:

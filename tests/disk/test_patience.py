@@ -15,7 +15,7 @@ from mailserver.disk import durable, threads
 from mailserver.disk.group_commit import GroupWriter
 from mailserver.disk.patience import Patience, Promise
 from mailserver.disk.threads import Inbox, OrderedPool
-from mailserver.errors import DiskStuck, TemporaryFailure
+from mailserver.errors import DiskStuck, ServiceUnavailable, TemporaryFailure
 from mailserver.queue.spool import Spool
 from tests.disk.test_group_commit import FileJob, FolderPlace
 from tests.queue.scene import message
@@ -178,6 +178,11 @@ class StuckPoolTests(SynchronousTestCase):
         self.assertNoResult(cleaning)
         self.let_go()
         self.assertEqual(self.done, ["alice", "cleaning"])
+
+    def test_nobody_is_watched_who_was_refused(self) -> None:
+        self.let_go()
+        self.failureResultOf(self.pool.ask("alice", self.done.append, "late"), ServiceUnavailable)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_F15_other_accounts_go_on_as_long_as_a_thread_is_free(self) -> None:
         first = self.ask_one_that_hangs("alice")

@@ -6,15 +6,13 @@ with Server(folder, relay={"retry": ["1s"]}) as server:
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mailserver import testing
 from mailserver.testing import ServerFailed
-from mailserver.testing.server import STEP, free_port
+from mailserver.testing.server import free_port, until
 
 __all__ = ["PASSWORD", "ROOT", "Server", "ServerFailed", "eventually", "free_port"]
 
@@ -35,12 +33,6 @@ class Server(testing.Server):
 
 def eventually(check: Callable[[], Any], seconds: float = 20, what: str = "") -> Any:
     """Ask `check` until it answers something true, and give that; for what a real server does in its time."""
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while True:
-        answer = check()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            raise AssertionError(f"did not happen within {seconds} s: {what or check}")
-        pause.wait(STEP)
+    answer = until(check, seconds)
+    assert answer, f"did not happen within {seconds} s: {what or check}"
+    return answer

@@ -114,22 +114,23 @@ class Indexing:
         if not isinstance(change, Change):
             return
         state = self._states.get(change.user)
-        if state is not None:
-            state.removed += len(change.removed)
-            if change.gone:
-                state.seen.clear()
-                state.removed = filling.REMOVED
-        if change.added or change.gone or (state is not None and state.removed >= filling.REMOVED):
-            self.touch(change.user)
+        if state is not None and change.gone:
+            state.seen.clear()
+            state.removed = filling.REMOVED
+        self._moved(change.user, bool(change.added) or change.gone, len(change.removed))
 
     def changed_elsewhere(self, mail: Mapping[str, tuple[int, int]]) -> None:
         """So many messages of these accounts came, and went, in another process."""
         for user, (added, removed) in mail.items():
-            state = self._states.get(user)
-            if state is not None:
-                state.removed += removed
-            if added or (state is not None and state.removed >= filling.REMOVED):
-                self.touch(user)
+            self._moved(user, added > 0, removed)
+
+    def _moved(self, user: str, worth: bool, removed: int) -> None:
+        """So many messages went. worth: there is something to enter, or more than that to forget."""
+        state = self._states.get(user)
+        if state is not None:
+            state.removed += removed
+        if worth or (state is not None and state.removed >= filling.REMOVED):
+            self.touch(user)
 
     def _wake(self) -> None:
         """Begin with what is due, or set the timer for it."""
